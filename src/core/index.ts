@@ -1,0 +1,13 @@
+export { ByteReader, ByteWriter } from './bytes.ts';
+export { type MonotonicClock, machineClock } from './clock.ts';
+export * from './errors.ts';
+export {
+  formatPageAddress,
+  PAGE_SIZE,
+  type PageRange,
+  PageRangeList,
+  pageCountOf,
+  parsePageAddress,
+} from './pages.ts';
+export { mix32, Random } from './random.ts';
+export { formatBytes, formatCount, formatDuration, parseBytes, parseDurationMicroseconds } from './units.ts';

@@ -1,0 +1,1 @@
+export type { ProcessView, Target, TargetIdentity, TargetState, TrackingAbilities, Vma } from './view.ts';

@@ -1,0 +1,94 @@
+import type { PageRange } from '../core/index.ts';
+import type { MapsEntry, PagemapScanRequest, PagemapScanResult } from '../procfs/index.ts';
+
+/** A mapping as the dumper sees it: the maps line and the two-letter codes of its VmFlags line. */
+export interface Vma extends MapsEntry {
+  /** `rd wr mr mw me ac sd ...` as in /proc/PID/smaps; empty if the kernel does not print them. */
+  readonly flags: readonly string[];
+}
+
+/** What must be equal for one dump to be the parent of the next. */
+export interface TargetIdentity {
+  readonly kind: 'simulated' | 'live';
+  /** `sim:kv-store.yaml`, or `1234 (redis-server)`. */
+  readonly name: string;
+  /** Simulated: digest of the workload file. Live: boot id, start time and exe of the root process. */
+  readonly fingerprint: string;
+}
+
+/** What this target's kernel and our rights offer to trackers. */
+export interface TrackingAbilities {
+  /** Bit 55 works: proved by dirtying a page, since a kernel without it accepts the clear silently. */
+  readonly softDirty: boolean;
+  /** pagemap shows frame numbers (CAP_SYS_ADMIN). */
+  readonly frameNumbers: boolean;
+  /** `6.1.0-56-amd64`. */
+  readonly kernelRelease: string;
+  /** Why soft-dirty is not available, for people. */
+  readonly softDirtyProblem?: string;
+}
+
+/**
+ * All that a dumper may know of one process. Calls are synchronous: while the target is frozen nothing should wait
+ * for a turn of the event loop. A process that is gone makes every method throw TargetError.
+ */
+export interface ProcessView {
+  readonly pid: number;
+  /** Parent PID inside the target, 0 for its root. */
+  readonly parentPid: number;
+  /** Short name as in /proc/PID/comm. */
+  readonly name: string;
+  /** The mappings in address order, with their flags. */
+  vmas(): Vma[];
+  /**
+   * Reads pagemap words of `pageCount` pages from `startPage` into `words` (two halves a word, low first).
+   * @returns pages read; fewer only at the end of the address space.
+   */
+  readPagemap(startPage: number, pageCount: number, words: Uint32Array): number;
+  /** Writes `value` to clear_refs. */
+  clearReferences(value: number): void;
+  /** PAGEMAP_SCAN, or undefined if this kernel (or the plain /proc way) has none. */
+  readonly scanPagemap?: (request: PagemapScanRequest) => PagemapScanResult;
+  /**
+   * Reads memory as /proc/PID/mem does.
+   * @returns pages read from the start; fewer than asked if a page is unreadable or unmapped (0: the first one is).
+   */
+  readMemory(startPage: number, pageCount: number, into: Uint8Array): number;
+  /**
+   * Pages of a shared anonymous mapping that hold data whether or not this process maps them; undefined where the
+   * kernel cannot tell. Reading a hole of such a mapping would allocate it, and a dump must not change the target.
+   */
+  populatedPages?(vma: Vma): readonly PageRange[] | undefined;
+}
+
+/** A target: one process or a tree of them, simulated or live. No code above asks which. */
+export interface Target {
+  readonly identity: TargetIdentity;
+  /** True while `freeze` holds. */
+  readonly frozen: boolean;
+  abilities(): TrackingAbilities;
+  /** The processes that exist now, root first. */
+  processes(): ProcessView[];
+  /** Stops every process of the target; resolves when they stand still. */
+  freeze(): Promise<void>;
+  /** Lets the target go on. Safe to call twice, and from a signal handler. */
+  thaw(): void;
+  /** Lets the (thawed) target run: real time for a live one, virtual time for a simulated one. */
+  run(durationMicroseconds: number, signal?: AbortSignal): Promise<void>;
+  /** Position on the target's own clock, in microseconds: virtual time, or a monotonic machine clock. */
+  nowMicroseconds(): number;
+  /**
+   * Everything beyond memory that a checkpoint keeps, taken while frozen: for a simulated target the whole kernel and
+   * program, enough to continue from; for a live one what /proc tells.
+   */
+  captureState(): TargetState;
+  /** Leaves the target running (unless `leaveStopped`) and lets go of descriptors and helpers. */
+  close(options?: { readonly leaveStopped?: boolean }): Promise<void>;
+}
+
+/** State beyond memory. `bytes` is opaque to every room above `target`; `summary` is for people and JSON. */
+export interface TargetState {
+  readonly format: string;
+  readonly bytes: Uint8Array;
+  readonly summary: Readonly<Record<string, unknown>>;
+}

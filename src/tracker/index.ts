@@ -1,0 +1,1 @@
+export type { Changes, ParentPages, Tracker, TrackerKind } from './tracker.ts';

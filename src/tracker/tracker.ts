@@ -1,0 +1,32 @@
+import type { PageRangeList } from '../core/index.ts';
+import type { ProcessView, Vma } from '../target/index.ts';
+
+/** The ways to learn which pages changed. */
+export type TrackerKind = 'soft-dirty' | 'compare';
+
+/** What a tracker must know of the parent checkpoint; the store implements it. */
+export interface ParentPages {
+  /** Digest (16 bytes, see image) of the parent's version of a page; undefined if the parent has no such page. */
+  digestOf(page: number): Uint8Array | undefined;
+  /** What this tracker left with the parent when it armed, or undefined if another tracker did. */
+  readonly trackerState: Uint8Array | undefined;
+}
+
+/** The pages of one process that may differ from the parent. Never too few. */
+export interface Changes {
+  /** Pages that may have changed, appeared, or must be looked at; only pages that exist (present or swapped). */
+  readonly suspects: PageRangeList;
+  /** Pages that exist and are proved unchanged since the parent. What is in neither list is a hole. */
+  readonly unchanged: PageRangeList;
+  /** pagemap words looked at. */
+  readonly scannedPages: number;
+}
+
+/** Answers "which pages changed since I was armed?". All calls are made while the process stands still. */
+export interface Tracker {
+  readonly kind: TrackerKind;
+  /** Finds what may differ from `parent` (undefined: a base, so everything that exists is suspect). */
+  collect(process: ProcessView, vmas: readonly Vma[], parent: ParentPages | undefined): Changes;
+  /** Begins a new period; the returned bytes are stored with the checkpoint and come back as `trackerState`. */
+  arm(process: ProcessView, vmas: readonly Vma[]): Uint8Array;
+}
