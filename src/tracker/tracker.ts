@@ -4,10 +4,13 @@ import type { ProcessView, Vma } from '../target/index.ts';
 /** The ways to learn which pages changed. */
 export type TrackerKind = 'soft-dirty' | 'compare';
 
-/** What a tracker must know of the parent checkpoint; the store implements it. */
+/**
+ * What a tracker must know of the parent checkpoint. It is fetched before the freeze: inside it nothing is read from
+ * the store. (Comparing contents with the parent's page digests is the dumper's work, after the thaw where possible.)
+ */
 export interface ParentPages {
-  /** Digest (16 bytes, see image) of the parent's version of a page; undefined if the parent has no such page. */
-  digestOf(page: number): Uint8Array | undefined;
+  /** Pages that the parent holds, zero pages included. */
+  readonly present: PageRangeList;
   /** What this tracker left with the parent when it armed, or undefined if another tracker did. */
   readonly trackerState: Uint8Array | undefined;
 }
