@@ -1,0 +1,24 @@
+export type { CodecName, EncodedBlock, StoredBlock } from './block.ts';
+export { decodeBlock, encodeBlock } from './block.ts';
+export { type BlockCodec, checkZstdLevel, openBlockCodec } from './block-codec.ts';
+export {
+  crc32,
+  digestPage,
+  digestPages,
+  isZeroPage,
+  PAGE_DIGEST_BYTES,
+  Sha256,
+  ZERO_PAGE_DIGEST,
+} from './digest.ts';
+export type { PageDigests } from './jobs.ts';
+export {
+  DEFAULT_ZSTD_LEVEL,
+  MAX_BLOCK_BYTES,
+  MAX_BLOCK_PAGES,
+  MAX_ZSTD_LEVEL,
+  MIN_ZSTD_LEVEL,
+} from './limits.ts';
+export { applyPageDelta, encodePageDelta, MAX_PAGE_DELTA_BYTES } from './page-delta.ts';
+export { CodecPool, type CodecPoolOptions } from './pool.ts';
+export { SharedBuffers } from './shared-buffers.ts';
+export type { ZstdImplementation } from './zstd.ts';

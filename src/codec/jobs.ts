@@ -1,0 +1,81 @@
+import { IntegrityError } from '../core/index.ts';
+import { type CodecName, decodeBlock, type EncodedBlock, encodeBlock, type StoredBlock } from './block.ts';
+import type { BlockCodec } from './block-codec.ts';
+import { digestPages, PAGE_DIGEST_BYTES } from './digest.ts';
+
+/** Digests of adjacent pages. */
+export interface PageDigests {
+  /** 16 bytes a page. */
+  readonly digests: Uint8Array;
+  /** 1 for a page of zeros, else 0; one byte a page. */
+  readonly zeroFlags: Uint8Array;
+}
+
+/** What can be asked of a worker. */
+export interface JobRequests {
+  /** Answered as soon as the worker's codec is open. */
+  open: Record<string, never>;
+  digest: { readonly bytes: Uint8Array; readonly pageCount: number };
+  encode: { readonly raw: Uint8Array; readonly codec: CodecName; readonly level: number };
+  decode: {
+    readonly block: StoredBlock;
+    readonly record: string;
+    readonly digests: Uint8Array | undefined;
+  };
+}
+
+/** What comes back. */
+export interface JobResults {
+  open: null;
+  digest: PageDigests;
+  encode: EncodedBlock;
+  decode: Uint8Array;
+}
+
+export type JobKind = keyof JobRequests;
+
+/** Each kind of job, done on the calling thread. */
+export const JOBS: {
+  readonly [Kind in JobKind]: (codec: BlockCodec, request: JobRequests[Kind]) => JobResults[Kind];
+} = {
+  open: () => null,
+  digest: (_, { bytes, pageCount }) => {
+    const digests = new Uint8Array(pageCount * PAGE_DIGEST_BYTES);
+    const zeroFlags = new Uint8Array(pageCount);
+    digestPages(bytes, pageCount, digests, zeroFlags);
+    return { digests, zeroFlags };
+  },
+  encode: (codec, { raw, codec: wanted, level }) => encodeBlock(codec, raw, wanted, level),
+  decode: (codec, { block, record, digests }) => decodeBlock(codec, block, record, digests),
+};
+
+/** A job on its way to a worker. */
+export interface JobMessage<Kind extends JobKind = JobKind> {
+  readonly id: number;
+  readonly kind: Kind;
+  readonly request: JobRequests[Kind];
+}
+
+/** Its answer. */
+export type AnswerMessage =
+  | { readonly id: number; readonly result: JobResults[JobKind] }
+  | { readonly id: number; readonly failure: Failure };
+
+/** An exception that travels between threads, which keep neither the class nor the properties of an error. */
+export interface Failure {
+  readonly message: string;
+  readonly integrity?: { readonly hint: string | undefined; readonly data: IntegrityError['data'] };
+}
+
+export function toFailure(error: unknown): Failure {
+  if (error instanceof IntegrityError) {
+    return { message: error.message, integrity: { hint: error.hint, data: error.data } };
+  }
+  return { message: error instanceof Error ? error.message : String(error) };
+}
+
+export function fromFailure({ message, integrity }: Failure): Error {
+  if (integrity === undefined) return new Error(`codec worker: ${message}`);
+  const { hint, data } = integrity;
+  return new IntegrityError(message, hint === undefined ? { data } : { hint, data });
+}

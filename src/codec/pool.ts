@@ -1,0 +1,213 @@
+import { availableParallelism } from 'node:os';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { Worker } from 'node:worker_threads';
+import type { CodecName, EncodedBlock, StoredBlock } from './block.ts';
+import { type BlockCodec, checkZstdLevel, openBlockCodec } from './block-codec.ts';
+import {
+  type AnswerMessage,
+  fromFailure,
+  JOBS,
+  type JobKind,
+  type JobMessage,
+  type JobRequests,
+  type JobResults,
+  type PageDigests,
+} from './jobs.ts';
+import { chooseZstd, type ZstdImplementation } from './zstd.ts';
+
+export interface CodecPoolOptions {
+  /** Worker threads; 0 does the work on the calling thread. By default the number of cores, 1 to 8. */
+  readonly workers?: number;
+  /** Forces one zstd; by default see `chooseZstd`. */
+  readonly implementation?: ZstdImplementation;
+}
+
+/** A job that waits for its worker or for its answer. */
+interface Task {
+  readonly message: JobMessage;
+  readonly resolve: (result: JobResults[JobKind]) => void;
+  readonly reject: (error: Error) => void;
+}
+
+interface PoolWorker {
+  readonly thread: Worker;
+  /** Jobs that the worker has got and not yet answered. */
+  readonly tasks: Map<number, Task>;
+}
+
+/** So many that a worker finds the next job waiting when it ends one, and so few that all workers end together. */
+const TASKS_AT_A_WORKER = 2;
+
+const MAX_DEFAULT_WORKERS = 8;
+
+/**
+ * Threads that digest, encode and decode blocks, so that the main thread stays free to read and write. What comes
+ * out depends on the input alone, never on the number of workers. Input in a SharedArrayBuffer is not copied and
+ * must stay as it is until the promise settles.
+ *
+ * Threads start with the first job (or `start`) and keep the process alive only while they have work. A thread that
+ * dies fails the whole pool: every promise is rejected, then and later.
+ */
+export class CodecPool {
+  readonly workerCount: number;
+  readonly implementation: ZstdImplementation;
+  readonly #workers: PoolWorker[] = [];
+  readonly #queue: Task[] = [];
+  #inlineCodec: Promise<BlockCodec> | undefined;
+  #nextId = 1;
+  #failure: Error | undefined;
+
+  /** @throws UnsupportedError or UsageError as `chooseZstd`; RangeError for a senseless number of workers. */
+  constructor(options: CodecPoolOptions = {}) {
+    this.workerCount = options.workers ?? Math.min(Math.max(availableParallelism(), 1), MAX_DEFAULT_WORKERS);
+    if (!Number.isInteger(this.workerCount) || this.workerCount < 0 || this.workerCount > 256) {
+      throw new RangeError(`a codec pool has 0 to 256 workers, not ${this.workerCount}`);
+    }
+    this.implementation = chooseZstd(options.implementation);
+  }
+
+  /** Starts all threads and opens their codecs, so that the first job finds them ready. */
+  async start(): Promise<void> {
+    while (this.#workers.length < this.workerCount && this.#failure === undefined) this.#startWorker();
+    await Promise.all(Array.from({ length: Math.max(1, this.workerCount) }, () => this.#submit('open', {})));
+  }
+
+  /** Digests and zero flags of the first `pageCount` pages of `bytes`. */
+  digestPages(bytes: Uint8Array, pageCount: number): Promise<PageDigests> {
+    return this.#submit('digest', { bytes: portable(bytes), pageCount });
+  }
+
+  /**
+   * Encodes a block of 1 to MAX_BLOCK_BYTES; as `none` where zstd does not help.
+   * @throws UsageError for an unknown level.
+   */
+  async compress(block: Uint8Array, codec: CodecName, level: number): Promise<EncodedBlock> {
+    if (codec === 'zstd') checkZstdLevel(level);
+    return this.#submit('encode', { raw: portable(block), codec, level });
+  }
+
+  /**
+   * Decodes a block and proves its checksum, its length and, if given, the digests of its pages (16 bytes each).
+   * @param record names the block in errors.
+   * @throws IntegrityError naming the record and what is wrong.
+   */
+  decompress(block: StoredBlock, record: string, digests?: Uint8Array): Promise<Uint8Array> {
+    const { codec, checksum, rawLengthBytes } = block;
+    return this.#submit('decode', {
+      block: { codec, checksum, rawLengthBytes, stored: portable(block.stored) },
+      record,
+      digests: digests === undefined ? undefined : portable(digests),
+    });
+  }
+
+  /** Ends all threads. Jobs under way are rejected, and so is every later one. */
+  async close(): Promise<void> {
+    this.#fail(new Error('the codec pool is closed'));
+    await Promise.all(this.#workers.map(({ thread }) => thread.terminate()));
+    this.#inlineCodec = undefined;
+  }
+
+  async #submit<Kind extends JobKind>(kind: Kind, request: JobRequests[Kind]): Promise<JobResults[Kind]> {
+    if (this.#failure !== undefined) throw this.#failure;
+    if (this.workerCount === 0) return this.#runInline(kind, request);
+    const result = await new Promise<JobResults[JobKind]>((resolve, reject) => {
+      this.#queue.push({ message: { id: this.#nextId++, kind, request }, resolve, reject });
+      this.#dispatch();
+    });
+    // Answers carry the id of their job, so the result is of the job's kind.
+    return result as JobResults[Kind];
+  }
+
+  async #runInline<Kind extends JobKind>(kind: Kind, request: JobRequests[Kind]): Promise<JobResults[Kind]> {
+    this.#inlineCodec ??= openBlockCodec(this.implementation);
+    const codec = await this.#inlineCodec;
+    // A turn of the event loop between jobs lets signals and timers through.
+    await nextTurn();
+    if (this.#failure !== undefined) throw this.#failure;
+    return JOBS[kind](codec, request);
+  }
+
+  /** Hands queued jobs to the least busy workers, starting a thread while all are busy and more are allowed. */
+  #dispatch(): void {
+    while (this.#queue.length > 0) {
+      const worker = this.#workerForNextTask();
+      if (worker === undefined) return;
+      const task = this.#queue.shift();
+      if (task === undefined) return;
+      if (worker.tasks.size === 0) worker.thread.ref();
+      worker.tasks.set(task.message.id, task);
+      worker.thread.postMessage(task.message);
+    }
+  }
+
+  #workerForNextTask(): PoolWorker | undefined {
+    let best: PoolWorker | undefined;
+    for (const worker of this.#workers) {
+      if (best === undefined || worker.tasks.size < best.tasks.size) best = worker;
+    }
+    if (best !== undefined && best.tasks.size === 0) return best;
+    if (this.#workers.length < this.workerCount) return this.#startWorker();
+    return best !== undefined && best.tasks.size < TASKS_AT_A_WORKER ? best : undefined;
+  }
+
+  #startWorker(): PoolWorker {
+    const thread = new Worker(workerEntry(), {
+      workerData: { implementation: this.implementation },
+      execArgv: [],
+      // What a library prints must not end up in ckpt's own output.
+      stdout: true,
+      stderr: true,
+      resourceLimits: { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 4 },
+    });
+    const worker: PoolWorker = { thread, tasks: new Map() };
+    this.#workers.push(worker);
+    thread.unref();
+    thread.on('message', (answer: AnswerMessage) => this.#settle(worker, answer));
+    thread.on('error', (cause) =>
+      this.#fail(new Error(`a codec worker failed: ${cause.message}`, { cause })),
+    );
+    thread.on('exit', (exitCode) =>
+      this.#fail(new Error(`a codec worker ended unexpectedly with exit code ${exitCode}`)),
+    );
+    return worker;
+  }
+
+  #settle(worker: PoolWorker, answer: AnswerMessage): void {
+    const task = worker.tasks.get(answer.id);
+    if (task === undefined) return;
+    worker.tasks.delete(answer.id);
+    this.#dispatch();
+    if (worker.tasks.size === 0) worker.thread.unref();
+    if ('failure' in answer) task.reject(fromFailure(answer.failure));
+    else task.resolve(answer.result);
+  }
+
+  /** Rejects everything that waits; only the first failure counts. */
+  #fail(error: Error): void {
+    if (this.#failure !== undefined) return;
+    this.#failure = error;
+    for (const task of this.#queue.splice(0)) task.reject(error);
+    for (const worker of this.#workers) {
+      for (const task of worker.tasks.values()) task.reject(error);
+      worker.tasks.clear();
+      worker.thread.unref();
+    }
+  }
+}
+
+/**
+ * Where the worker's JavaScript is. Threads of Node 20 cannot run TypeScript, so the pool of a source checkout (under
+ * a test runner) uses the built worker.
+ */
+function workerEntry(): URL {
+  const fromSource = import.meta.url.endsWith('.ts');
+  return new URL(fromSource ? '../../dist/codec/worker.js' : './worker.js', import.meta.url);
+}
+
+/** A view on part of an ordinary buffer is copied, because posting it would copy the whole buffer. */
+function portable(bytes: Uint8Array): Uint8Array {
+  const { buffer } = bytes;
+  return buffer instanceof SharedArrayBuffer || buffer.byteLength === bytes.byteLength
+    ? bytes
+    : bytes.slice();
+}
