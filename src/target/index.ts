@@ -1,1 +1,16 @@
-export type { ProcessView, Target, TargetIdentity, TargetState, TrackingAbilities, Vma } from './view.ts';
+export {
+  decideMapping,
+  decideMappings,
+  type MappingDecision,
+  type PageRule,
+  selectMappings,
+} from './select-mappings.ts';
+export type {
+  ClearLedger,
+  ProcessView,
+  Target,
+  TargetIdentity,
+  TargetState,
+  TrackingAbilities,
+  Vma,
+} from './view.ts';

@@ -29,6 +29,18 @@ export interface TrackingAbilities {
 }
 
 /**
+ * Where whoever clears the soft-dirty bits of a process signs. The bits are one per page for everybody: a clear that
+ * a dump does not know of (another store's dump, or its own predecessor that failed half-way) makes changed pages
+ * read clean. A dump that does not find its parent's signature must not believe any bit.
+ */
+export interface ClearLedger {
+  /** The last signature; undefined if nobody signed since the process started. */
+  lastSignature(): string | undefined;
+  /** Signs, before the bits are cleared. */
+  sign(signature: string): void;
+}
+
+/**
  * All that a dumper may know of one process. Calls are synchronous: while the target is frozen nothing should wait
  * for a turn of the event loop. A process that is gone makes every method throw TargetError.
  */
@@ -59,6 +71,10 @@ export interface ProcessView {
    * kernel cannot tell. Reading a hole of such a mapping would allocate it, and a dump must not change the target.
    */
   populatedPages?(vma: Vma): readonly PageRange[] | undefined;
+  /** Frame number of the shared page of zeros, where frame numbers are visible and this one is known. */
+  readonly zeroFrame?: number;
+  /** Absent where nobody else can clear: a simulated process, whose bits travel with its checkpoints. */
+  readonly clearLedger?: ClearLedger;
 }
 
 /** A target: one process or a tree of them, simulated or live. No code above asks which. */
@@ -71,6 +87,11 @@ export interface Target {
   processes(): ProcessView[];
   /** Stops every process of the target; resolves when they stand still. */
   freeze(): Promise<void>;
+  /**
+   * Called before `thaw`: throws TargetError if anybody let a process run, or killed it, since `freeze` resolved, so
+   * that what was copied is not one instant. Absent where that cannot happen.
+   */
+  verifyStoodStill?(): void;
   /** Lets the target go on. Safe to call twice, and from a signal handler. */
   thaw(): void;
   /** Lets the (thawed) target run: real time for a live one, virtual time for a simulated one. */

@@ -23,6 +23,8 @@ export interface Changes {
   readonly unchanged: PageRangeList;
   /** pagemap words looked at. */
   readonly scannedPages: number;
+  /** What could not be known, as sentences for people: such a checkpoint may lack memory that nobody could see. */
+  readonly doubts: readonly string[];
 }
 
 /** Answers "which pages changed since I was armed?". All calls are made while the process stands still. */
