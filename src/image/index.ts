@@ -1,0 +1,49 @@
+export { decodeDeltaBlock, encodeDeltaBlock } from './delta-block.ts';
+export { type DigestedProcess, memoryDigest, segmentDigest } from './digest.ts';
+export * from './limits.ts';
+export {
+  blockOfPosition,
+  describeLocation,
+  formatNumber,
+  type Location,
+  positionOf,
+  slotOfPosition,
+} from './location.ts';
+export type {
+  BlobReference,
+  CheckpointKind,
+  DumpTimes,
+  DumpWarning,
+  Manifest,
+  PageCounts,
+  StoredIdentity,
+  StoredIndex,
+  StoredProcess,
+  StoredState,
+  StoredVma,
+} from './manifest.ts';
+export { decodeManifest, encodeManifest } from './manifest-codec.ts';
+export * from './pack.ts';
+export { decodeRoot, encodeRoot, SEGMENT_DIGEST_BYTES, type SegmentReference } from './root.ts';
+export {
+  appendEntry,
+  appendZeroPage,
+  createSegment,
+  findInSegment,
+  type GrowingSegment,
+  lowerBoundInSegment,
+  type Segment,
+  sameDigest,
+  sameEntry,
+  windowStartOf,
+} from './segment.ts';
+export {
+  countOverlayEntries,
+  decodeSegment,
+  encodeSegment,
+  readSegmentHead,
+  type SegmentBase,
+  type SegmentHead,
+  type SegmentLocation,
+} from './segment-codec.ts';
+export { decodePruning, decodeStoreFile, encodePruning, encodeStoreFile } from './store-file.ts';
