@@ -25,6 +25,8 @@ export interface Changes {
   readonly scannedPages: number;
   /** What could not be known, as sentences for people: such a checkpoint may lack memory that nobody could see. */
   readonly doubts: readonly string[];
+  /** Why more pages are suspects than were written, as sentences for people. */
+  readonly notes: readonly string[];
 }
 
 /** Answers "which pages changed since I was armed?". All calls are made while the process stands still. */
