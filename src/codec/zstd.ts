@@ -31,22 +31,27 @@ function hasZstd(module: object): module is NodeZstd {
   return 'zstdCompressSync' in module && 'zstdDecompressSync' in module;
 }
 
+/** Results of node:zlib lie in buffers that are larger or shared, and that cannot move between threads: copied. */
 function openNodeZstd(library: NodeZstd): Zstd {
   return {
     implementation: 'node',
     compress: (raw, level) =>
-      library.zstdCompressSync(raw, {
-        // One chunk that holds any result: output is then not put together from pieces.
-        chunkSize: raw.length + (raw.length >> 7) + 512,
-        // Puts the content size into the frame header, which zstd-codec needs to decode it.
-        pledgedSrcSize: raw.length,
-        params: { [COMPRESSION_LEVEL_PARAMETER]: level },
-      }),
+      new Uint8Array(
+        library.zstdCompressSync(raw, {
+          // One chunk that holds any result: output is then not put together from pieces.
+          chunkSize: raw.length + (raw.length >> 7) + 512,
+          // Puts the content size into the frame header, which zstd-codec needs to decode it.
+          pledgedSrcSize: raw.length,
+          params: { [COMPRESSION_LEVEL_PARAMETER]: level },
+        }),
+      ),
     decompress: (frame, rawLengthBytes) =>
-      library.zstdDecompressSync(frame, {
-        chunkSize: Math.max(MIN_CHUNK_BYTES, rawLengthBytes),
-        maxOutputLength: rawLengthBytes,
-      }),
+      new Uint8Array(
+        library.zstdDecompressSync(frame, {
+          chunkSize: Math.max(MIN_CHUNK_BYTES, rawLengthBytes),
+          maxOutputLength: rawLengthBytes,
+        }),
+      ),
   };
 }
 
