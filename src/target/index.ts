@@ -5,6 +5,13 @@ export {
   type PageRule,
   selectMappings,
 } from './select-mappings.ts';
+export {
+  openSimulatedTarget,
+  restoreSimulatedTarget,
+  SIMULATED_STATE_FORMAT,
+  type SimulatedTarget,
+} from './simulated.ts';
+export { type PagemapRow, pagemapRows } from './simulated-inspect.ts';
 export type {
   ClearLedger,
   ProcessView,

@@ -1,0 +1,73 @@
+import { PAGE_SIZE, TargetError, UnsupportedError } from '../core/index.ts';
+import { errnoName, type Kernel, type Process } from '../kernel/index.ts';
+import type { PagemapScanRequest, PagemapScanResult } from '../procfs/index.ts';
+import type { ProcessView, Vma } from './view.ts';
+
+/** One process of a simulated target through the simulated /proc. */
+export class SimulatedProcessView implements ProcessView {
+  readonly #process: Process;
+  readonly #kernel: Kernel;
+  readonly scanPagemap?: (request: PagemapScanRequest) => PagemapScanResult;
+
+  constructor(kernel: Kernel, process: Process) {
+    this.#process = process;
+    this.#kernel = kernel;
+    // PAGEMAP_SCAN came with Linux 6.7.
+    if (kernel.version !== '6.1') this.scanPagemap = (request) => this.#scan(request);
+  }
+
+  get pid(): number {
+    return this.#process.pid;
+  }
+
+  get parentPid(): number {
+    return this.#process.parentPid;
+  }
+
+  get name(): string {
+    return this.#process.name;
+  }
+
+  /** Whether this is the view of that process, not of an earlier one with its number. */
+  shows(process: Process): boolean {
+    return this.#process === process;
+  }
+
+  vmas(): Vma[] {
+    return this.#existing().vmas();
+  }
+
+  readPagemap(startPage: number, pageCount: number, words: Uint32Array): number {
+    return this.#existing().readPagemapWords(startPage, pageCount, words);
+  }
+
+  clearReferences(value: number): void {
+    const result = this.#existing().clearRefs(String(value));
+    if (result < 0) throw this.#refused(`writing ${value} to clear_refs`, result);
+  }
+
+  readMemory(startPage: number, pageCount: number, into: Uint8Array): number {
+    const bytes = this.#existing().memRead(startPage, 0, into.subarray(0, pageCount * PAGE_SIZE));
+    return bytes <= 0 ? 0 : Math.floor(bytes / PAGE_SIZE);
+  }
+
+  #scan(request: PagemapScanRequest): PagemapScanResult {
+    const result = this.#existing().scanPagemap(request);
+    if (typeof result === 'number') throw this.#refused('PAGEMAP_SCAN', result);
+    return result;
+  }
+
+  #existing(): Process {
+    if (this.#kernel.process(this.pid) === this.#process && this.#process.state === 'running') {
+      return this.#process;
+    }
+    throw new TargetError(`process ${this.pid} (${this.name}) has exited`, { data: { pid: this.pid } });
+  }
+
+  #refused(what: string, errno: number): UnsupportedError {
+    return new UnsupportedError(
+      `${what} for process ${this.pid} was refused by the simulated kernel: ${errnoName(errno)}`,
+      { data: { pid: this.pid, errno: -errno } },
+    );
+  }
+}

@@ -1,0 +1,132 @@
+import { mix32, PAGE_SIZE, Random } from '../core/index.ts';
+import type { ContentDefinition } from './model.ts';
+
+/**
+ * The hot loops that make up memory contents. They write into one shared scratch page, whole words at a time, and
+ * depend on a 32-bit seed alone. What they imitate is how well such memory compresses: prose about 3 to 1, tables of
+ * records about 3 to 1, encrypted or already compressed data not at all.
+ */
+export const scratchPage = new Uint8Array(PAGE_SIZE);
+const scratchWords = new Uint32Array(scratchPage.buffer);
+
+const RECORD_WORDS = 16;
+/** Size of the pieces of a `mix` page that are either compressible or not. */
+const MIX_CELL_WORDS = 64;
+
+/** Fills the first `length` bytes (rounded up to words) of the scratch page. */
+export function fillScratch(content: ContentDefinition, seed: number, length: number): void {
+  const wordCount = (length + 3) >>> 2;
+  switch (content.kind) {
+    case 'zero':
+      scratchWords.fill(0, 0, wordCount);
+      break;
+    case 'text':
+      fillText(seed, wordCount * 4);
+      break;
+    case 'records':
+      fillRecords(seed, 0, wordCount);
+      break;
+    case 'random':
+      fillRandom(seed, 0, wordCount);
+      break;
+    case 'mix':
+      fillMix(content.compressible, seed, wordCount);
+      break;
+  }
+}
+
+/** xorshift32 (Marsaglia 2003): too uniform for any compressor, and fast. */
+function fillRandom(seed: number, startWord: number, endWord: number): void {
+  let state = seed | 0 || 0x6d2b79f5;
+  for (let word = startWord; word < endWord; word++) {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    scratchWords[word] = state;
+  }
+}
+
+/**
+ * Rows of 64 bytes as an allocator of C structures leaves them: a serial number, a time, small fields, a pointer, a
+ * hash, a short printable key, padding.
+ */
+function fillRecords(seed: number, startWord: number, endWord: number): void {
+  let state = seed | 0 || 0x6d2b79f5;
+  let serial = seed & 0x00ffffff;
+  for (let row = startWord; row < endWord; row += RECORD_WORDS) {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    const first = state;
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    const second = state;
+    scratchWords[row] = serial;
+    scratchWords[row + 1] = 0;
+    scratchWords[row + 2] = (0x5f3759df + serial * 16 + (first & 15)) | 0;
+    scratchWords[row + 3] = 0x190;
+    scratchWords[row + 4] = ((first >>> 4) & 7) | 0x00010000;
+    scratchWords[row + 5] = (first >>> 7) & 3;
+    scratchWords[row + 6] = second & 0x0ffffff0;
+    scratchWords[row + 7] = 0x7f3a;
+    scratchWords[row + 8] = first;
+    scratchWords[row + 9] = (second >>> 24) & 0x3f;
+    scratchWords[row + 10] = 0x72657375; // "user"
+    scratchWords[row + 11] = 0x3030303a + ((serial & 9) << 8) + ((first & 7) << 16) + ((second & 7) << 24);
+    scratchWords[row + 12] = 0x30303030 + (first & 0x07070707);
+    scratchWords[row + 13] = 0;
+    scratchWords[row + 14] = 0;
+    scratchWords[row + 15] = 0;
+    serial++;
+  }
+}
+
+function fillMix(compressible: number, seed: number, wordCount: number): void {
+  const limit = compressible * 4294967296;
+  for (let word = 0; word < wordCount; word += MIX_CELL_WORDS) {
+    const end = Math.min(word + MIX_CELL_WORDS, wordCount);
+    const cellSeed = mix32(seed + word);
+    if (mix32(cellSeed ^ 0x5bd1e995) < limit) fillRecords(cellSeed, word, end);
+    else fillRandom(cellSeed, word, end);
+  }
+}
+
+/** Words joined by blanks; small numbers are frequent words, as in Zipf's law for languages. */
+function fillText(seed: number, length: number): void {
+  let state = seed | 0 || 0x6d2b79f5;
+  let at = 0;
+  while (at < length) {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    const draw = (state >>> 8) & 0x3ff;
+    const word = (draw * draw) >>> 10;
+    let from = wordStarts[word]!;
+    const end = Math.min(wordStarts[word + 1]! - from, length - at) + from;
+    while (from < end) scratchPage[at++] = vocabulary[from++]!;
+  }
+}
+
+const WORD_COUNT = 1024;
+const [vocabulary, wordStarts] = buildVocabulary();
+
+/** A made-up language: the same 1024 words in every workload. */
+function buildVocabulary(): [Uint8Array, Uint16Array] {
+  const random = new Random(20130416);
+  const onsets = ['b', 'd', 'f', 'g', 'k', 'l', 'm', 'n', 'p', 'r', 's', 't', 'v', 'st', 'tr', 'ch'];
+  const vowels = ['a', 'e', 'i', 'o', 'u', 'ea', 'ou'];
+  const codas = ['', '', '', 'n', 'r', 's', 't', 'l'];
+  const pick = (from: readonly string[]) => from[random.nextBelow(from.length)]!;
+  const starts = new Uint16Array(WORD_COUNT + 1);
+  let text = '';
+  for (let word = 0; word < WORD_COUNT; word++) {
+    starts[word] = text.length;
+    const syllables = 1 + random.nextBelow(3);
+    for (let syllable = 0; syllable < syllables; syllable++)
+      text += pick(onsets) + pick(vowels) + pick(codas);
+    text += word % 61 === 60 ? '.\n' : word % 13 === 12 ? ', ' : ' ';
+  }
+  starts[WORD_COUNT] = text.length;
+  return [new TextEncoder().encode(text), starts];
+}
