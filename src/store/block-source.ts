@@ -1,0 +1,134 @@
+import type { CodecPool } from '../codec/index.ts';
+import { IntegrityError } from '../core/index.ts';
+import { type BlockKind, MAX_PACK_BLOCKS } from '../image/index.ts';
+import { PackReader, type RawBlock } from './pack-reader.ts';
+
+/** A decoded block. */
+export interface DecodedBlock {
+  readonly kind: BlockKind;
+  readonly itemCount: number;
+  readonly bytes: Uint8Array;
+  readonly where: string;
+  /** Digests that its pages were proved to have, 16 bytes each; undefined if they were not looked at. */
+  readonly provenDigests: Uint8Array | undefined;
+}
+
+/** What has been read so far, for reports and tests. */
+export interface ReadStatistics {
+  /** Blocks read from packs and decoded; one read twice counts twice. */
+  blocksRead: number;
+  /** Their stored bytes. */
+  bytesRead: number;
+}
+
+interface CacheEntry {
+  readonly block: Promise<DecodedBlock>;
+  readonly bytes: number;
+}
+
+const OPEN_PACKS = 64;
+
+/** Decoded blocks that are kept for the next page; adjacent pages mostly share a block. */
+const CACHE_BYTES = 48 * 1024 * 1024;
+
+/** Reads blocks of all packs of a store: checks and decodes in the codec pool, and keeps the newest ones decoded. */
+export class BlockSource {
+  readonly statistics: ReadStatistics = { blocksRead: 0, bytesRead: 0 };
+  readonly #pathOfPack: (pack: number) => string;
+  readonly #codec: CodecPool;
+  readonly #cacheBytes: number;
+  readonly #packs = new Map<number, PackReader>();
+  readonly #cache = new Map<number, CacheEntry>();
+  #cachedBytes = 0;
+
+  constructor(pathOfPack: (pack: number) => string, codec: CodecPool, cacheBytes = CACHE_BYTES) {
+    this.#pathOfPack = pathOfPack;
+    this.#codec = codec;
+    this.#cacheBytes = cacheBytes;
+  }
+
+  /**
+   * A decoded block of kind `kind`.
+   * @param digestsOf gives the digests of all pages of the block if they are known, to be proved while decoding.
+   * @throws IntegrityError naming pack, block and offset.
+   */
+  async block(
+    pack: number,
+    block: number,
+    kind: BlockKind,
+    digestsOf?: (itemCount: number) => Uint8Array | undefined,
+  ): Promise<DecodedBlock> {
+    const key = pack * MAX_PACK_BLOCKS + block;
+    const cached = this.#cache.get(key);
+    if (cached !== undefined) {
+      this.#cache.delete(key);
+      this.#cache.set(key, cached);
+      return checkedKind(await cached.block, kind);
+    }
+    const raw = this.readRaw(pack, block);
+    const decoded = this.#decode(raw, digestsOf?.(raw.header.itemCount));
+    decoded.catch(() => this.#forget(key));
+    this.#remember(key, { block: decoded, bytes: raw.header.rawBytes });
+    return checkedKind(await decoded, kind);
+  }
+
+  /** Reads a block without looking into it. */
+  readRaw(pack: number, block: number): RawBlock {
+    const raw = this.pack(pack).read(block);
+    this.statistics.blocksRead++;
+    this.statistics.bytesRead += raw.stored.length;
+    return raw;
+  }
+
+  /** An open pack; the least recently used one is closed when there are too many. */
+  pack(pack: number): PackReader {
+    let reader = this.#packs.get(pack);
+    if (reader === undefined) reader = PackReader.open(this.#pathOfPack(pack), pack);
+    else this.#packs.delete(pack);
+    this.#packs.set(pack, reader);
+    for (const [oldest, unused] of this.#packs) {
+      if (this.#packs.size <= OPEN_PACKS) break;
+      unused.close();
+      this.#packs.delete(oldest);
+    }
+    return reader;
+  }
+
+  /** Closes all packs and forgets all blocks. */
+  close(): void {
+    for (const reader of this.#packs.values()) reader.close();
+    this.#packs.clear();
+    this.#cache.clear();
+    this.#cachedBytes = 0;
+  }
+
+  async #decode({ header, stored, where }: RawBlock, digests: Uint8Array | undefined): Promise<DecodedBlock> {
+    const { codec, checksum, rawBytes, kind, itemCount } = header;
+    const block = { codec, checksum, rawLengthBytes: rawBytes, stored };
+    const bytes = await this.#codec.decompress(block, where, digests);
+    return { kind, itemCount, bytes, where, provenDigests: digests };
+  }
+
+  #remember(key: number, entry: CacheEntry): void {
+    this.#cache.set(key, entry);
+    this.#cachedBytes += entry.bytes;
+    for (const oldest of this.#cache.keys()) {
+      if (this.#cachedBytes <= this.#cacheBytes || oldest === key) break;
+      this.#forget(oldest);
+    }
+  }
+
+  #forget(key: number): void {
+    const entry = this.#cache.get(key);
+    if (entry === undefined) return;
+    this.#cache.delete(key);
+    this.#cachedBytes -= entry.bytes;
+  }
+}
+
+function checkedKind(block: DecodedBlock, kind: BlockKind): DecodedBlock {
+  if (block.kind === kind) return block;
+  throw new IntegrityError(`${block.where} holds ${block.kind}, the index says ${kind}`, {
+    hint: "run 'ckpt verify' to list everything that is damaged",
+  });
+}

@@ -1,0 +1,96 @@
+import { CheckpointNotFoundError, type PageRangeList } from '../core/index.ts';
+import {
+  type BlobReference,
+  type DigestedProcess,
+  formatNumber,
+  type Manifest,
+  memoryDigest,
+  type StoredProcess,
+} from '../image/index.ts';
+import { readBlob } from './blobs.ts';
+import type { BlockSource, ReadStatistics } from './block-source.ts';
+import { type PageRun, type PageVersion, readPages } from './page-reader.ts';
+import { ProcessIndex } from './process-index.ts';
+
+/** Reads one checkpoint. It needs no lock, and costs memory for a few dozen megabytes of decoded blocks. */
+export class CheckpointReader {
+  readonly manifest: Manifest;
+  readonly #source: BlockSource;
+  readonly #indexes = new Map<number, Promise<ProcessIndex>>();
+
+  constructor(manifest: Manifest, source: BlockSource) {
+    this.manifest = manifest;
+    this.#source = source;
+  }
+
+  /** Blocks and bytes that the whole store handle has read so far. */
+  get statistics(): Readonly<ReadStatistics> {
+    return this.#source.statistics;
+  }
+
+  /**
+   * The page index of a process.
+   * @throws CheckpointNotFoundError if the checkpoint has no such process, IntegrityError if its root is damaged.
+   */
+  async index(pid: number): Promise<ProcessIndex> {
+    const opened = this.#indexes.get(pid) ?? this.#openIndex(this.#process(pid));
+    this.#indexes.set(pid, opened);
+    return opened;
+  }
+
+  /**
+   * The pages of a process in address order, each block read and decoded once.
+   * @param ranges only these pages; those that do not exist are left out.
+   * @throws IntegrityError naming pack, block, offset and page.
+   */
+  async *pages(
+    pid: number,
+    ranges?: PageRangeList,
+    version: PageVersion = 'newest',
+  ): AsyncGenerator<PageRun> {
+    yield* readPages(this.#source, await this.index(pid), ranges, version);
+  }
+
+  /** The state beyond memory; undefined if none was stored. */
+  async state(): Promise<Uint8Array | undefined> {
+    const { state } = this.manifest;
+    return state === null ? undefined : this.#blob(state.content, 'the state');
+  }
+
+  /** What the tracker left for a process when it armed; undefined if nothing. */
+  async trackerState(pid: number): Promise<Uint8Array | undefined> {
+    const blob = this.#process(pid).trackerState;
+    return blob === null ? undefined : this.#blob(blob, `the tracker state of process ${pid}`);
+  }
+
+  /**
+   * The memory digest that follows from the roots of the page indexes. A restore computes it from what it restored
+   * instead; both must be equal to the manifest's.
+   */
+  async memoryDigest(): Promise<string> {
+    const processes: DigestedProcess[] = [];
+    for (const { pid, vmas } of this.manifest.processes) {
+      processes.push({ pid, vmas, segments: (await this.index(pid)).segments });
+    }
+    return memoryDigest(processes);
+  }
+
+  async #openIndex(process: StoredProcess): Promise<ProcessIndex> {
+    return ProcessIndex.open(this.#source, process, `process ${process.pid} of ${this.#name}`);
+  }
+
+  async #blob(blob: BlobReference, what: string): Promise<Uint8Array> {
+    return readBlob(this.#source, blob, 'blob', `${what} of ${this.#name}`);
+  }
+
+  get #name(): string {
+    return `checkpoint ${formatNumber(this.manifest.number)}`;
+  }
+
+  #process(pid: number): StoredProcess {
+    const process = this.manifest.processes.find((candidate) => candidate.pid === pid);
+    if (process !== undefined) return process;
+    const known = this.manifest.processes.map((candidate) => candidate.pid).join(', ');
+    throw new CheckpointNotFoundError(`${this.#name} has no process ${pid}`, { hint: `it has ${known}` });
+  }
+}

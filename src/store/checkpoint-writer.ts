@@ -1,0 +1,197 @@
+import type { CodecPool } from '../codec/index.ts';
+import { PAGE_SIZE, pageCountOf } from '../core/index.ts';
+import {
+  type BlockKind,
+  type DigestedProcess,
+  type DumpTimes,
+  type DumpWarning,
+  encodeManifest,
+  encodeRoot,
+  formatNumber,
+  type Manifest,
+  memoryDigest,
+  type PageCounts,
+  type StoredIdentity,
+  type StoredProcess,
+  type StoredState,
+  type StoredVma,
+} from '../image/index.ts';
+import { type Compression, encodeInPool, writeBlob } from './blobs.ts';
+import type { StoreFiles } from './files.ts';
+import { IndexBuilder } from './index-builder.ts';
+import type { BlockToWrite, PackWriter } from './pack-writer.ts';
+import type { ProcessIndex } from './process-index.ts';
+
+/** What identifies a process of a new checkpoint. */
+export interface NewProcess {
+  readonly pid: number;
+  readonly parentPid: number;
+  readonly name: string;
+  readonly vmas: readonly StoredVma[];
+}
+
+/** What only the dumper knows of a new checkpoint. */
+export interface CheckpointFacts {
+  readonly preDump: boolean;
+  readonly target: StoredIdentity;
+  readonly tracker: string;
+  readonly pages: Pick<PageCounts, 'scanned' | 'dirty' | 'shared' | 'written'>;
+  readonly warnings: readonly DumpWarning[];
+  /** Asked for last, when the pack is safely on disk, so that `total` covers nearly everything. */
+  readonly times: () => DumpTimes;
+}
+
+/** What is fixed when a checkpoint is begun. */
+export interface CheckpointPlan {
+  readonly number: number;
+  readonly parent: number | null;
+  readonly compression: Compression;
+}
+
+/** Writes one checkpoint. It exists from the end of `commit` on; before that nothing of it can be seen. */
+export class CheckpointWriter {
+  readonly number: number;
+  readonly #plan: CheckpointPlan;
+  readonly #files: StoreFiles;
+  readonly #pack: PackWriter;
+  readonly #codec: CodecPool;
+  readonly #processes: StoredProcess[] = [];
+  readonly #digested: DigestedProcess[] = [];
+  readonly #packs = new Set<number>();
+  #state: StoredState | null = null;
+
+  constructor(files: StoreFiles, pack: PackWriter, codec: CodecPool, plan: CheckpointPlan) {
+    this.number = plan.number;
+    this.#plan = plan;
+    this.#files = files;
+    this.#pack = pack;
+    this.#codec = codec;
+  }
+
+  /** Number of the pack that blocks go into. */
+  get pack(): number {
+    return this.#pack.pack;
+  }
+
+  /** The number of a block to be written later, so that the index can name its slots now. */
+  reserveBlock(): number {
+    return this.#pack.reserve();
+  }
+
+  /**
+   * Queues a reserved block; blocks lie in the pack in the order of these calls. What encoding or writing throws is
+   * thrown by the next `ready` or by `commit`.
+   */
+  writeBlock(
+    block: number,
+    kind: 'pages' | 'page-deltas',
+    itemCount: number,
+    content: Promise<BlockToWrite>,
+  ): void {
+    this.#pack.write(block, kind, itemCount, content);
+  }
+
+  /** Encodes raw bytes in the codec pool and queues them; `raw` must not change until they are written. */
+  encodeBlock(block: number, kind: 'pages' | 'page-deltas', itemCount: number, raw: Uint8Array): void {
+    this.writeBlock(block, kind, itemCount, encodeInPool(this.#codec, raw, this.#plan.compression));
+  }
+
+  /** Waits until few enough blocks are under way; call it between batches to stay bounded in memory. */
+  async ready(): Promise<void> {
+    await this.#pack.ready();
+  }
+
+  /**
+   * An index for the pages of a process; processes are indexed one after another.
+   * @param parent the index of the same process in the parent checkpoint, if pages are to be inherited from it.
+   */
+  buildIndex(parent: ProcessIndex | undefined): IndexBuilder {
+    return new IndexBuilder(this.#pack, this.#codec, this.#plan.compression, parent);
+  }
+
+  /** Completes a process whose pages have all been added to `builder`. */
+  async finishProcess(process: NewProcess, builder: IndexBuilder, trackerState?: Uint8Array): Promise<void> {
+    const { pid, parentPid, name, vmas } = process;
+    const { segments, packs } = await builder.finish();
+    for (const pack of packs) this.#packs.add(pack);
+    let zeroPages = 0;
+    let dataPages = 0;
+    for (const segment of segments) {
+      zeroPages += segment.zeroPages;
+      dataPages += segment.dataPages;
+    }
+    const root = await this.#writeBlob('index-root', encodeRoot(segments));
+    this.#processes.push({
+      pid,
+      parentPid,
+      name,
+      vmas,
+      index: { root, segments: segments.length, zeroPages, dataPages },
+      trackerState: trackerState === undefined ? null : await this.#writeBlob('blob', trackerState),
+    });
+    this.#digested.push({ pid, vmas, segments });
+  }
+
+  /** Keeps the target's state beyond memory. */
+  async setState(state: {
+    readonly format: string;
+    readonly bytes: Uint8Array;
+    readonly summary: Readonly<Record<string, unknown>>;
+  }): Promise<void> {
+    const content = await this.#writeBlob('blob', state.bytes);
+    this.#state = { format: state.format, summary: state.summary, content };
+  }
+
+  /**
+   * Makes the checkpoint exist: pack synced, renamed and its directory synced, then the manifest the same way.
+   * @throws StoreFullError, StoreUnusableError; the store is then as it was before, after `abort`.
+   */
+  async commit(facts: CheckpointFacts): Promise<Manifest> {
+    const storedBytes = await this.#pack.finish();
+    await this.#pack.publish();
+    const manifest = this.#manifest(facts, storedBytes);
+    await this.#files.replaceText(
+      'checkpoints',
+      `${formatNumber(this.number)}.json`,
+      encodeManifest(manifest),
+      'manifest',
+    );
+    return manifest;
+  }
+
+  /** Gives the checkpoint up and removes what was written of it. */
+  async abort(): Promise<void> {
+    await this.#pack.abort();
+  }
+
+  #manifest(facts: CheckpointFacts, storedBytes: number): Manifest {
+    const { preDump, target, tracker, pages, warnings, times } = facts;
+    const processes = [...this.#processes].sort((a, b) => a.pid - b.pid);
+    const zero = processes.reduce((sum, { index }) => sum + index.zeroPages, 0);
+    const present = processes.reduce((sum, { index }) => sum + index.dataPages, zero);
+    const mapped = processes.flatMap(({ vmas }) => vmas).reduce((sum, vma) => sum + pageCountOf(vma), 0);
+    return {
+      number: this.number,
+      kind: this.#plan.parent === null ? 'base' : 'delta',
+      parent: this.#plan.parent,
+      preDump,
+      createdAt: new Date().toISOString(),
+      target,
+      pack: this.pack,
+      packs: [...this.#packs.add(this.pack)].sort((a, b) => a - b),
+      codec: this.#plan.compression,
+      tracker,
+      processes,
+      state: this.#state,
+      pages: { mapped, present, zero, ...pages },
+      bytes: { memory: present * PAGE_SIZE, stored: storedBytes },
+      microseconds: times(),
+      warnings,
+      memoryDigest: memoryDigest(this.#digested),
+    };
+  }
+
+  async #writeBlob(kind: BlockKind, bytes: Uint8Array) {
+    return writeBlob(this.#pack, this.#codec, this.#plan.compression, kind, bytes);
+  }
+}

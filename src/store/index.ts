@@ -1,0 +1,13 @@
+export type { Compression } from './blobs.ts';
+export { BlockSource, type DecodedBlock, type ReadStatistics } from './block-source.ts';
+export { CheckpointReader } from './checkpoint-reader.ts';
+export { type CheckpointFacts, CheckpointWriter, type NewProcess } from './checkpoint-writer.ts';
+export { FAULT_POINTS, type FaultPoint, type FaultPoints, NO_FAULTS } from './faults.ts';
+export { IndexBuilder } from './index-builder.ts';
+export { KnownPages } from './known-pages.ts';
+export { type LockHost, type LockOwner, machineLockHost } from './owner.ts';
+export type { BlockToWrite } from './pack-writer.ts';
+export type { PageRun, PageVersion } from './page-reader.ts';
+export { type LoadedSegment, ProcessIndex } from './process-index.ts';
+export { BlockSet, type Pruning } from './pruning.ts';
+export { type NewCheckpoint, Store, type StoreOptions } from './store.ts';

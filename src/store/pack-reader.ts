@@ -1,0 +1,170 @@
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
+import { IntegrityError } from '../core/index.ts';
+import {
+  BLOCK_HEADER_BYTES,
+  type BlockHeader,
+  type BlockTable,
+  checkPackHeader,
+  decodeTable,
+  decodeTrailer,
+  formatNumber,
+  PACK_HEADER_BYTES,
+  PACK_TRAILER_BYTES,
+  type PackTrailer,
+  readBlockHeader,
+  TABLE_ENTRY_BYTES,
+} from '../image/index.ts';
+import { asStoreError, isErrno } from './files.ts';
+
+/** A block as it lies in a pack: checked header, unchecked bytes. */
+export interface RawBlock {
+  readonly header: BlockHeader;
+  readonly stored: Uint8Array;
+  /** "block 17 of pack 000001 (at offset 4096)", for errors. */
+  readonly where: string;
+}
+
+/** Reads one pack through one descriptor, so that a prune which replaces the file meanwhile does no harm. */
+export class PackReader {
+  readonly pack: number;
+  readonly path: string;
+  readonly sizeBytes: number;
+  /** End of the blocks. */
+  readonly tableOffsetBytes: number;
+  readonly table: BlockTable;
+  readonly #descriptor: number;
+
+  private constructor(
+    pack: number,
+    path: string,
+    descriptor: number,
+    sizeBytes: number,
+    trailer: PackTrailer,
+  ) {
+    this.pack = pack;
+    this.path = path;
+    this.sizeBytes = sizeBytes;
+    this.tableOffsetBytes = trailer.tableOffsetBytes;
+    this.#descriptor = descriptor;
+    this.table = decodeTable(
+      this.readAt(trailer.tableOffsetBytes, trailer.entryCount * TABLE_ENTRY_BYTES),
+      trailer,
+      pack,
+    );
+  }
+
+  /**
+   * Opens a pack and checks its header, trailer and block table.
+   * @throws IntegrityError if the file is missing, truncated or damaged; StoreVersionError for a newer format.
+   */
+  static open(path: string, pack: number): PackReader {
+    const descriptor = openPack(path, pack);
+    try {
+      const size = fstatSync(descriptor).size;
+      checkPackHeader(readUpTo(descriptor, path, 0, PACK_HEADER_BYTES), pack);
+      const trailerAt = Math.max(0, size - PACK_TRAILER_BYTES);
+      const trailer = decodeTrailer(readUpTo(descriptor, path, trailerAt, PACK_TRAILER_BYTES), pack, size);
+      return new PackReader(pack, path, descriptor, size, trailer);
+    } catch (cause) {
+      closeSync(descriptor);
+      throw cause;
+    }
+  }
+
+  /** Index of a block in the table, or -1. */
+  indexOf(block: number): number {
+    const { blocks } = this.table;
+    let low = 0;
+    let high = blocks.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (blocks[middle]! < block) low = middle + 1;
+      else high = middle;
+    }
+    return blocks[low] === block ? low : -1;
+  }
+
+  /**
+   * Reads a block by its number.
+   * @throws IntegrityError if the pack has no such block or its header is not what the table says.
+   */
+  read(block: number): RawBlock {
+    const index = this.indexOf(block);
+    if (index < 0) {
+      throw new IntegrityError(`pack ${formatNumber(this.pack)} has no block ${block}`, {
+        hint: "run 'ckpt verify' to list everything that is damaged",
+        data: { pack: this.pack, block, path: this.path },
+      });
+    }
+    return this.readIndex(index);
+  }
+
+  /**
+   * Reads the block at `index` of the table.
+   * @throws IntegrityError as `read`.
+   */
+  readIndex(index: number): RawBlock {
+    const block = this.table.blocks[index]!;
+    const offset = this.table.offsetsBytes[index]!;
+    const storedBytes = this.table.storedBytes[index]!;
+    const where = `block ${block} of pack ${formatNumber(this.pack)} (at offset ${offset})`;
+    const bytes = this.readAt(offset, BLOCK_HEADER_BYTES + storedBytes);
+    const header = readBlockHeader(bytes.subarray(0, BLOCK_HEADER_BYTES), where);
+    if (header.block !== block || header.storedBytes !== storedBytes) {
+      throw new IntegrityError(`${where} is damaged: its header does not match the block table`, {
+        hint: "run 'ckpt verify' to list everything that is damaged",
+        data: { pack: this.pack, block, offsetBytes: offset },
+      });
+    }
+    return { header, stored: bytes.subarray(BLOCK_HEADER_BYTES), where };
+  }
+
+  /**
+   * Reads exactly `length` bytes.
+   * @throws IntegrityError if the file ends before.
+   */
+  readAt(offsetBytes: number, length: number): Uint8Array {
+    const bytes = readUpTo(this.#descriptor, this.path, offsetBytes, length);
+    if (bytes.length < length) {
+      throw new IntegrityError(
+        `pack ${formatNumber(this.pack)} is truncated: ${length} bytes expected at offset ${offsetBytes}, ${bytes.length} found`,
+        { hint: "run 'ckpt verify' to list what can still be read", data: { pack: this.pack, offsetBytes } },
+      );
+    }
+    return bytes;
+  }
+
+  close(): void {
+    closeSync(this.#descriptor);
+  }
+}
+
+function openPack(path: string, pack: number): number {
+  try {
+    return openSync(path, constants.O_RDONLY);
+  } catch (cause) {
+    if (isErrno(cause, 'ENOENT')) {
+      throw new IntegrityError(`pack ${formatNumber(pack)} is missing: ${path} does not exist`, {
+        hint: "run 'ckpt verify' to see which checkpoints need it",
+        data: { pack, path },
+        cause,
+      });
+    }
+    throw asStoreError(cause, 'open', path);
+  }
+}
+
+function readUpTo(descriptor: number, path: string, offsetBytes: number, length: number): Uint8Array {
+  const bytes = new Uint8Array(length);
+  let done = 0;
+  try {
+    while (done < length) {
+      const read = readSync(descriptor, bytes, done, length - done, offsetBytes + done);
+      if (read === 0) break;
+      done += read;
+    }
+  } catch (cause) {
+    throw asStoreError(cause, 'read', path);
+  }
+  return bytes.subarray(0, done);
+}

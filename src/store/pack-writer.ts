@@ -1,0 +1,208 @@
+import type { FileHandle } from 'node:fs/promises';
+import { crc32, type EncodedBlock } from '../codec/index.ts';
+import { StoreFullError } from '../core/index.ts';
+import {
+  BLOCK_HEADER_BYTES,
+  type BlockKind,
+  encodePackHeader,
+  encodeTable,
+  encodeTrailer,
+  formatNumber,
+  MAX_PACK_BLOCKS,
+  PACK_TRAILER_BYTES,
+  type TableEntry,
+  writeBlockHeader,
+} from '../image/index.ts';
+import type { StoreFiles } from './files.ts';
+import { packFileName } from './layout.ts';
+
+/** A block on its way into a pack. */
+export interface BlockToWrite extends EncodedBlock {
+  readonly rawBytes: number;
+}
+
+const BUFFER_BYTES = 1024 * 1024;
+
+/** Blocks that may wait to be written before `ready` makes the producer wait. */
+const MAX_PENDING_BLOCKS = 64;
+
+/**
+ * Writes one pack in tmp/. Blocks are numbered when they are reserved and written in the order of `write`, however
+ * long each takes to encode; so the same dump gives the same bytes with any number of workers.
+ */
+export class PackWriter {
+  readonly pack: number;
+  readonly #files: StoreFiles;
+  readonly #name: string;
+  readonly #handle: FileHandle;
+  readonly #buffer = new Uint8Array(BUFFER_BYTES);
+  #buffered = 0;
+  #offset = 0;
+  readonly #entries: TableEntry[] = [];
+  readonly #unwritten = new Set<number>();
+  #nextBlock = 0;
+  #pending = 0;
+  #tail: Promise<void> = Promise.resolve();
+  #failure: { readonly cause: unknown } | undefined;
+  #wake: (() => void) | undefined;
+  #open = true;
+
+  private constructor(files: StoreFiles, pack: number, name: string, handle: FileHandle) {
+    this.#files = files;
+    this.pack = pack;
+    this.#name = name;
+    this.#handle = handle;
+  }
+
+  /** Begins pack `pack` in tmp/. */
+  static async create(files: StoreFiles, pack: number): Promise<PackWriter> {
+    const name = `tmp/${formatNumber(pack)}.pack`;
+    await files.remove(name, 'clean-up');
+    const writer = new PackWriter(files, pack, name, await files.create(name, 'pack-create'));
+    await writer.#append(encodePackHeader(pack));
+    return writer;
+  }
+
+  /** The number of a block to be written later. */
+  reserve(): number {
+    return this.reserveMany(1);
+  }
+
+  /** The first of `count` consecutive block numbers. */
+  reserveMany(count: number): number {
+    const first = this.#nextBlock;
+    this.#nextBlock += count;
+    if (this.#nextBlock > MAX_PACK_BLOCKS) {
+      throw new StoreFullError(
+        `pack ${formatNumber(this.pack)} has no room for more than ${MAX_PACK_BLOCKS} blocks`,
+        {
+          hint: 'dump fewer processes at once',
+        },
+      );
+    }
+    for (let block = first; block < this.#nextBlock; block++) this.#unwritten.add(block);
+    return first;
+  }
+
+  /**
+   * Queues a reserved block. `content` may still be encoding; undefined leaves a gap in the numbers.
+   * Failures are thrown by the next `ready` or `finish`.
+   */
+  write(block: number, kind: BlockKind, itemCount: number, content: Promise<BlockToWrite | undefined>): void {
+    if (!this.#unwritten.delete(block)) throw new RangeError(`block ${block} is not reserved`);
+    this.#pending++;
+    // Observed here so that a rejection which is met later is not reported as unhandled in the meantime.
+    content.catch(() => undefined);
+    this.#tail = this.#tail.then(async () => {
+      try {
+        if (this.#failure === undefined) await this.#writeBlock(block, kind, itemCount, await content);
+      } catch (cause) {
+        this.#failure ??= { cause };
+      }
+      this.#pending--;
+      this.#wake?.();
+    });
+  }
+
+  /** Queues a block exactly as another pack has it. */
+  copy(block: number, kind: BlockKind, itemCount: number, content: BlockToWrite): void {
+    this.#nextBlock = Math.max(this.#nextBlock, block + 1);
+    this.#unwritten.add(block);
+    this.write(block, kind, itemCount, Promise.resolve(content));
+  }
+
+  /**
+   * Waits until few enough blocks are under way.
+   * @throws whatever writing or encoding one of them threw
+   */
+  async ready(): Promise<void> {
+    while (this.#pending >= MAX_PENDING_BLOCKS && this.#failure === undefined) {
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+    if (this.#failure !== undefined) throw this.#failure.cause;
+  }
+
+  /**
+   * Writes table and trailer and makes the file durable; it stays in tmp/ until `publish`.
+   * @returns its length in bytes.
+   */
+  async finish(): Promise<number> {
+    await this.#tail;
+    if (this.#failure !== undefined) throw this.#failure.cause;
+    if (this.#unwritten.size > 0) {
+      throw new RangeError(`blocks ${[...this.#unwritten].join(', ')} were reserved and never written`);
+    }
+    const table = encodeTable([...this.#entries].sort((a, b) => a.block - b.block));
+    const tableOffsetBytes = this.#offset;
+    await this.#append(table);
+    const trailer = { tableOffsetBytes, entryCount: this.#entries.length, tableChecksum: crc32(table) };
+    await this.#append(encodeTrailer(trailer));
+    await this.#flush();
+    this.#files.reached('pack-sync');
+    await this.#files.attempt('sync', this.#name, () => this.#handle.sync());
+    await this.#close();
+    return tableOffsetBytes + table.length + PACK_TRAILER_BYTES;
+  }
+
+  /** Gives the finished pack its name; it is durable afterwards. */
+  async publish(): Promise<void> {
+    await this.#files.rename(this.#name, packFileName(this.pack), 'pack-rename');
+    await this.#files.syncDirectory('packs', 'pack-sync-directory');
+  }
+
+  /** Drops the pack. */
+  async abort(): Promise<void> {
+    this.#failure ??= { cause: new RangeError('the pack was given up') };
+    await this.#tail;
+    await this.#close();
+    await this.#files.remove(this.#name, 'clean-up');
+  }
+
+  async #writeBlock(
+    block: number,
+    kind: BlockKind,
+    itemCount: number,
+    content: BlockToWrite | undefined,
+  ): Promise<void> {
+    if (content === undefined) return;
+    const { codec, stored, checksum, rawBytes } = content;
+    const header = new Uint8Array(BLOCK_HEADER_BYTES);
+    writeBlockHeader(
+      { block, kind, codec, itemCount, rawBytes, storedBytes: stored.length, checksum },
+      header,
+    );
+    this.#entries.push({ block, offsetBytes: this.#offset, storedBytes: stored.length });
+    await this.#append(header);
+    await this.#append(stored);
+  }
+
+  async #append(bytes: Uint8Array): Promise<void> {
+    this.#offset += bytes.length;
+    for (let at = 0; at < bytes.length; ) {
+      const part = bytes.subarray(at, at + BUFFER_BYTES - this.#buffered);
+      this.#buffer.set(part, this.#buffered);
+      this.#buffered += part.length;
+      at += part.length;
+      if (this.#buffered === BUFFER_BYTES) await this.#flush();
+    }
+  }
+
+  async #flush(): Promise<void> {
+    for (let at = 0; at < this.#buffered; ) {
+      this.#files.reached('pack-write');
+      const { bytesWritten } = await this.#files.attempt('write', this.#name, () =>
+        this.#handle.write(this.#buffer, at, this.#buffered - at),
+      );
+      at += bytesWritten;
+    }
+    this.#buffered = 0;
+  }
+
+  async #close(): Promise<void> {
+    if (!this.#open) return;
+    this.#open = false;
+    await this.#handle.close();
+  }
+}

@@ -1,0 +1,250 @@
+import { applyPageDelta, digestPage, PAGE_DIGEST_BYTES } from '../codec/index.ts';
+import { formatPageAddress, IntegrityError, PAGE_SIZE, type PageRangeList } from '../core/index.ts';
+import {
+  blockOfPosition,
+  decodeDeltaBlock,
+  describeLocation,
+  lowerBoundInSegment,
+  SEGMENT_PAGES,
+  type Segment,
+  sameDigest,
+  slotOfPosition,
+} from '../image/index.ts';
+import type { BlockSource, DecodedBlock } from './block-source.ts';
+import type { ProcessIndex } from './process-index.ts';
+
+/** Adjacent pages of a process, read from the store. */
+export interface PageRun {
+  readonly startPage: number;
+  readonly pageCount: number;
+  /** Their contents, valid until the next run is asked for; undefined for pages of zeros. */
+  readonly bytes: Uint8Array | undefined;
+}
+
+/**
+ * Which version of a page is read. `newest`: what the page held, proved by its digest. `whole`: the version that is
+ * stored whole, which is what a new difference must refer to.
+ */
+export type PageVersion = 'newest' | 'whole';
+
+/** Data pages handed out together. */
+const RUN_PAGES = 64;
+
+/** Entries of a segment that are looked at ahead so that their blocks decode in parallel. */
+const READ_AHEAD_PAGES = 512;
+
+/**
+ * Reads pages in address order. Each block is read and decoded once as long as the pages that share it lie near each
+ * other, which the order of a dump sees to; blocks ahead are decoded meanwhile.
+ * @param ranges limits what is read; pages in it that do not exist are left out.
+ * @throws IntegrityError naming pack, block, offset and page.
+ */
+export async function* readPages(
+  source: BlockSource,
+  index: ProcessIndex,
+  ranges?: PageRangeList,
+  version: PageVersion = 'newest',
+): AsyncGenerator<PageRun> {
+  const gatherer = new RunGatherer();
+  for (const reference of index.segments) {
+    const windowEnd = reference.startPage + SEGMENT_PAGES;
+    const wanted = ranges?.within(reference.startPage, windowEnd);
+    if (wanted !== undefined && wanted.rangeCount === 0) continue;
+    const { segment } = await index.load(reference);
+    const reader = new SegmentReader(source, segment, selectEntries(segment, wanted), version);
+    for (let at = 0; at < reader.entries.length; at++) {
+      const entry = reader.entries[at]!;
+      const page = segment.startPage + segment.offsets[entry]!;
+      const isZero = segment.packs[entry] === 0;
+      const full = gatherer.flushUnlessNext(page, isZero);
+      if (full !== undefined) yield full;
+      if (isZero) gatherer.addZero();
+      else await reader.readInto(at, gatherer.nextPage());
+    }
+  }
+  const rest = gatherer.flush();
+  if (rest !== undefined) yield rest;
+}
+
+function selectEntries(segment: Segment, wanted: PageRangeList | undefined): Uint16Array {
+  const entries = new Uint16Array(segment.count);
+  let count = 0;
+  const add = (from: number, to: number) => {
+    for (let entry = from; entry < to; entry++) entries[count++] = entry;
+  };
+  if (wanted === undefined) add(0, segment.count);
+  else {
+    for (const { startPage, endPage } of wanted) {
+      add(lowerBoundInSegment(segment, startPage), lowerBoundInSegment(segment, endPage));
+    }
+  }
+  return entries.subarray(0, count);
+}
+
+/** Joins pages into runs. */
+class RunGatherer {
+  readonly #bytes = new Uint8Array(RUN_PAGES * PAGE_SIZE);
+  #startPage = 0;
+  #pageCount = 0;
+  #zero = false;
+
+  /** The run gathered so far, if `page` cannot be added to it. */
+  flushUnlessNext(page: number, zero: boolean): PageRun | undefined {
+    const fits = page === this.#startPage + this.#pageCount && zero === this.#zero;
+    if (fits && (zero || this.#pageCount < RUN_PAGES)) return undefined;
+    const run = this.flush();
+    this.#startPage = page;
+    this.#zero = zero;
+    return run;
+  }
+
+  addZero(): void {
+    this.#pageCount++;
+  }
+
+  /** Room for the next page. */
+  nextPage(): Uint8Array {
+    const at = this.#pageCount++ * PAGE_SIZE;
+    return this.#bytes.subarray(at, at + PAGE_SIZE);
+  }
+
+  flush(): PageRun | undefined {
+    if (this.#pageCount === 0) return undefined;
+    const bytes = this.#zero ? undefined : this.#bytes.subarray(0, this.#pageCount * PAGE_SIZE);
+    const run = { startPage: this.#startPage, pageCount: this.#pageCount, bytes };
+    this.#pageCount = 0;
+    return run;
+  }
+}
+
+/** Reads chosen entries of one segment. */
+class SegmentReader {
+  readonly entries: Uint16Array;
+  readonly #source: BlockSource;
+  readonly #segment: Segment;
+  readonly #version: PageVersion;
+  #ahead = 0;
+  #whole: CurrentBlock | undefined;
+  #deltas: CurrentBlock | undefined;
+
+  constructor(source: BlockSource, segment: Segment, entries: Uint16Array, version: PageVersion) {
+    this.#source = source;
+    this.#segment = segment;
+    this.entries = entries;
+    this.#version = version;
+  }
+
+  /** Reads data page number `at` of `entries`. */
+  async readInto(at: number, into: Uint8Array): Promise<void> {
+    if (at >= this.#ahead - READ_AHEAD_PAGES / 2) this.#readAhead(at);
+    const segment = this.#segment;
+    const entry = this.entries[at]!;
+    const isDelta = this.#version === 'newest' && segment.deltaPacks[entry] !== 0;
+    const whole = await this.#wholeBlock(at);
+    const slot = slotOfPosition(segment.positions[entry]!);
+    const end = (slot + 1) * PAGE_SIZE;
+    if (end > whole.block.bytes.length)
+      throw this.#damaged(entry, `${whole.block.where} has no slot ${slot}`);
+    into.set(whole.block.bytes.subarray(slot * PAGE_SIZE, end));
+    if (isDelta) this.#applyDelta(await this.#deltaBlock(entry), entry, into);
+    else if (this.#version === 'whole' && segment.deltaPacks[entry] !== 0) return;
+    else if (whole.block.provenDigests && sameDigest(whole.block.provenDigests, slot, segment.digests, entry))
+      return;
+    if (!sameDigest(digestPage(into), 0, segment.digests, entry)) {
+      throw this.#damaged(
+        entry,
+        `${(isDelta ? this.#deltas : whole)?.block.where} does not hold its content`,
+      );
+    }
+  }
+
+  #applyDelta({ records }: CurrentBlock, entry: number, into: Uint8Array): void {
+    const where = describeLocation(this.#segment.deltaPacks[entry]!, this.#segment.deltaPositions[entry]!);
+    const record = records?.[slotOfPosition(this.#segment.deltaPositions[entry]!)];
+    if (record === undefined) throw this.#damaged(entry, `there is no difference at ${where}`);
+    applyPageDelta(into, record, into, `the difference at ${where}`);
+  }
+
+  async #wholeBlock(at: number): Promise<CurrentBlock> {
+    const entry = this.entries[at]!;
+    const pack = this.#segment.packs[entry]!;
+    const block = blockOfPosition(this.#segment.positions[entry]!);
+    if (this.#whole?.number !== block || this.#whole.pack !== pack) {
+      this.#whole = { pack, number: block, block: await this.#requestWhole(at) };
+    }
+    return this.#whole;
+  }
+
+  async #deltaBlock(entry: number): Promise<CurrentBlock> {
+    const pack = this.#segment.deltaPacks[entry]!;
+    const number = blockOfPosition(this.#segment.deltaPositions[entry]!);
+    if (this.#deltas?.number !== number || this.#deltas.pack !== pack) {
+      const block = await this.#source.block(pack, number, 'page-deltas');
+      this.#deltas = { pack, number, block, records: decodeDeltaBlock(block.bytes, block.where) };
+    }
+    return this.#deltas;
+  }
+
+  /** Begins to decode the blocks of the entries behind `at`. Failures are met again when the page is read. */
+  #readAhead(at: number): void {
+    const end = Math.min(this.entries.length, at + READ_AHEAD_PAGES);
+    let lastWhole = -1;
+    for (let next = Math.max(at, this.#ahead); next < end; next++) {
+      const entry = this.entries[next]!;
+      const whole = blockOfPosition(this.#segment.positions[entry]!);
+      if (this.#segment.packs[entry] === 0) continue;
+      if (whole !== lastWhole) this.#requestWhole(next).catch(() => undefined);
+      lastWhole = whole;
+    }
+    this.#ahead = end;
+  }
+
+  async #requestWhole(at: number): Promise<DecodedBlock> {
+    const entry = this.entries[at]!;
+    const block = blockOfPosition(this.#segment.positions[entry]!);
+    return this.#source.block(this.#segment.packs[entry]!, block, 'pages', (itemCount) =>
+      this.#digestsOfBlock(at, itemCount),
+    );
+  }
+
+  /** The digests of all pages of a block, if the entries near `at` name them all. */
+  #digestsOfBlock(at: number, itemCount: number): Uint8Array | undefined {
+    const segment = this.#segment;
+    const pack = segment.packs[this.entries[at]!];
+    const block = blockOfPosition(segment.positions[this.entries[at]!]!);
+    const digests = new Uint8Array(itemCount * PAGE_DIGEST_BYTES);
+    const found = new Uint8Array(itemCount);
+    let missing = itemCount;
+    const end = Math.min(this.entries.length, at + READ_AHEAD_PAGES);
+    for (let next = at; next < end && missing > 0; next++) {
+      const entry = this.entries[next]!;
+      if (segment.packs[entry] !== pack || segment.deltaPacks[entry] !== 0) continue;
+      const position = segment.positions[entry]!;
+      const slot = slotOfPosition(position);
+      if (blockOfPosition(position) !== block || slot >= itemCount || found[slot] === 1) continue;
+      found[slot] = 1;
+      missing--;
+      digests.set(
+        segment.digests.subarray(entry * PAGE_DIGEST_BYTES, (entry + 1) * PAGE_DIGEST_BYTES),
+        slot * PAGE_DIGEST_BYTES,
+      );
+    }
+    return missing === 0 ? digests : undefined;
+  }
+
+  #damaged(entry: number, found: string): IntegrityError {
+    const page = this.#segment.startPage + this.#segment.offsets[entry]!;
+    return new IntegrityError(`page ${formatPageAddress(page)} is damaged: ${found}`, {
+      hint: "run 'ckpt verify' to list everything that is damaged",
+      data: { address: formatPageAddress(page) },
+    });
+  }
+}
+
+interface CurrentBlock {
+  readonly pack: number;
+  readonly number: number;
+  readonly block: DecodedBlock;
+  /** Only of a block of differences. */
+  readonly records?: readonly Uint8Array[];
+}

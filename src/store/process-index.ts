@@ -1,0 +1,168 @@
+import { PAGE_DIGEST_BYTES } from '../codec/index.ts';
+import { formatPageAddress, IntegrityError, PageRangeList } from '../core/index.ts';
+import {
+  decodeRoot,
+  decodeSegment,
+  MAX_PACK_BLOCKS,
+  readSegmentHead,
+  type Segment,
+  type SegmentBase,
+  type SegmentLocation,
+  type SegmentReference,
+  type StoredProcess,
+} from '../image/index.ts';
+import { readBlob } from './blobs.ts';
+import type { BlockSource } from './block-source.ts';
+import type { KnownPages } from './known-pages.ts';
+
+/** A decoded segment and how it is stored. */
+export interface LoadedSegment {
+  readonly segment: Segment;
+  readonly reference: SegmentReference;
+  /** The full segment that new overlays may be written against: its own, or the one it overlays. */
+  readonly base: SegmentBase;
+}
+
+/** Decoded segments that are kept: a few hundred kilobytes each. */
+const CACHED_SEGMENTS = 12;
+
+/** The page index of one process of one checkpoint: complete, whatever the length of the chain. */
+export class ProcessIndex {
+  readonly process: StoredProcess;
+  /** In address order. */
+  readonly segments: readonly SegmentReference[];
+  readonly #source: BlockSource;
+  readonly #what: string;
+  readonly #cache = new Map<number, Promise<Segment>>();
+
+  private constructor(
+    process: StoredProcess,
+    segments: SegmentReference[],
+    source: BlockSource,
+    what: string,
+  ) {
+    this.process = process;
+    this.segments = segments;
+    this.#source = source;
+    this.#what = what;
+  }
+
+  /**
+   * Reads the root of the index.
+   * @param what names the process in errors: "process 1 of checkpoint 000003".
+   * @throws IntegrityError
+   */
+  static async open(source: BlockSource, process: StoredProcess, what: string): Promise<ProcessIndex> {
+    const name = `the index root of ${what}`;
+    const segments = decodeRoot(await readBlob(source, process.index.root, 'index-root', name), name);
+    let zeroPages = 0;
+    let dataPages = 0;
+    for (const segment of segments) {
+      zeroPages += segment.zeroPages;
+      dataPages += segment.dataPages;
+    }
+    const { index } = process;
+    if (
+      segments.length !== index.segments ||
+      zeroPages !== index.zeroPages ||
+      dataPages !== index.dataPages
+    ) {
+      throw new IntegrityError(`${name} is damaged: it does not have the pages that the manifest counts`);
+    }
+    return new ProcessIndex(process, segments, source, what);
+  }
+
+  /** The segment of the window that begins at `startPage`, or undefined if no page exists there. */
+  async window(startPage: number): Promise<LoadedSegment | undefined> {
+    const reference = this.referenceOf(startPage);
+    return reference === undefined ? undefined : this.load(reference);
+  }
+
+  /** The root's entry for the window that begins at `startPage`. */
+  referenceOf(startPage: number): SegmentReference | undefined {
+    let low = 0;
+    let high = this.segments.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.segments[middle]!.startPage < startPage) low = middle + 1;
+      else high = middle;
+    }
+    const found = this.segments[low];
+    return found?.startPage === startPage ? found : undefined;
+  }
+
+  /**
+   * Decodes a segment of this index.
+   * @throws IntegrityError if it is damaged or does not have the pages that the root counts.
+   */
+  async load(reference: SegmentReference): Promise<LoadedSegment> {
+    const { bytes, where } = await this.#source.block(
+      reference.location.pack,
+      reference.location.block,
+      'index-segment',
+    );
+    const head = readSegmentHead(bytes, where);
+    const baseLocation = head.base ?? reference.location;
+    const base = await this.#decoded(baseLocation, undefined);
+    const segment = head.base === undefined ? base : await this.#decoded(reference.location, base);
+    let zeroPages = 0;
+    for (let index = 0; index < segment.count; index++) if (segment.packs[index] === 0) zeroPages++;
+    if (
+      segment.startPage !== reference.startPage ||
+      zeroPages !== reference.zeroPages ||
+      segment.count - zeroPages !== reference.dataPages
+    ) {
+      throw new IntegrityError(
+        `${where} is not the index segment of ${formatPageAddress(reference.startPage)} in ${this.#what}`,
+        { hint: "run 'ckpt verify' to list everything that is damaged" },
+      );
+    }
+    return { segment, reference, base: { location: baseLocation, segment: base } };
+  }
+
+  /** All pages that exist, zero pages included. */
+  async present(): Promise<PageRangeList> {
+    const present = new PageRangeList();
+    for (const reference of this.segments) {
+      const { segment } = await this.load(reference);
+      for (let index = 0; index < segment.count; ) {
+        const start = index++;
+        while (index < segment.count && segment.offsets[index] === segment.offsets[index - 1]! + 1) index++;
+        const startPage = segment.startPage + segment.offsets[start]!;
+        present.append(startPage, startPage + index - start);
+      }
+    }
+    return present;
+  }
+
+  /** Tells `known` where the pages of this index lie that are stored whole. */
+  async rememberIn(known: KnownPages): Promise<void> {
+    for (const reference of this.segments) {
+      const { segment } = await this.load(reference);
+      for (let index = 0; index < segment.count; index++) {
+        const pack = segment.packs[index]!;
+        if (pack === 0 || segment.deltaPacks[index] !== 0) continue;
+        known.add(segment.digests, index * PAGE_DIGEST_BYTES, pack, segment.positions[index]!);
+      }
+    }
+  }
+
+  async #decoded(location: SegmentLocation, base: Segment | undefined): Promise<Segment> {
+    const key = location.pack * MAX_PACK_BLOCKS + location.block;
+    const cached = this.#cache.get(key);
+    this.#cache.delete(key);
+    const decoded = cached ?? this.#decode(location, base);
+    this.#cache.set(key, decoded);
+    decoded.catch(() => this.#cache.delete(key));
+    for (const oldest of this.#cache.keys()) {
+      if (this.#cache.size <= CACHED_SEGMENTS) break;
+      this.#cache.delete(oldest);
+    }
+    return decoded;
+  }
+
+  async #decode(location: SegmentLocation, base: Segment | undefined): Promise<Segment> {
+    const { bytes, where } = await this.#source.block(location.pack, location.block, 'index-segment');
+    return decodeSegment(bytes, where, base);
+  }
+}

@@ -1,0 +1,235 @@
+import { randomBytes } from 'node:crypto';
+import { chmod, readdir } from 'node:fs/promises';
+import type { CodecPool } from '../codec/index.ts';
+import {
+  CheckpointNotFoundError,
+  StoreNotFoundError,
+  StoreUnusableError,
+  UsageError,
+} from '../core/index.ts';
+import { decodeManifest, decodeStoreFile, encodeStoreFile, type Manifest } from '../image/index.ts';
+import type { Compression } from './blobs.ts';
+import { BlockSource } from './block-source.ts';
+import { CheckpointReader } from './checkpoint-reader.ts';
+import { CheckpointWriter } from './checkpoint-writer.ts';
+import { type FaultPoints, NO_FAULTS } from './faults.ts';
+import { StoreFiles } from './files.ts';
+import { manifestFileName, packFileName, STORE_FILE, STORE_FOLDERS } from './layout.ts';
+import { StoreLock } from './lock.ts';
+import { type LockHost, machineLockHost } from './owner.ts';
+import { PackWriter } from './pack-writer.ts';
+import { type Pruning, prune } from './pruning.ts';
+import { checkpointsOf, cleanUp, packsOf, removeUnneededPacks } from './recovery.ts';
+
+/** How a store is opened. */
+export interface StoreOptions {
+  /** `read` takes no lock; `write` holds the lock until `close`; `create` is `write` and makes a missing store. */
+  readonly access: 'read' | 'write' | 'create';
+  /** What the lock says about who holds it: `ckpt dump`. */
+  readonly command: string;
+  readonly codec: CodecPool;
+  readonly faults?: FaultPoints;
+  readonly lockHost?: LockHost;
+}
+
+/** What a new checkpoint is. */
+export interface NewCheckpoint {
+  /** The checkpoint that a delta is taken against; null for a base. */
+  readonly parent: number | null;
+  readonly compression: Compression;
+  /** Writes a base in the place of this checkpoint, of which it must hold the same memory (squash). */
+  readonly replaces?: number;
+}
+
+/** A directory of checkpoints. FORMAT.md in the image room describes the files. */
+export class Store {
+  readonly directory: string;
+  /** What opening the store found and mended, in words: a dead owner's lock, leftovers of a killed command. */
+  readonly notices: readonly string[];
+  readonly #files: StoreFiles;
+  readonly #codec: CodecPool;
+  readonly #lock: StoreLock | undefined;
+  readonly #source: BlockSource;
+
+  private constructor(
+    files: StoreFiles,
+    codec: CodecPool,
+    lock: StoreLock | undefined,
+    notices: readonly string[],
+  ) {
+    this.directory = files.directory;
+    this.#files = files;
+    this.#codec = codec;
+    this.#lock = lock;
+    this.notices = notices;
+    this.#source = new BlockSource((pack) => files.pathOf(packFileName(pack)), codec);
+  }
+
+  /**
+   * Opens a store, for writing after cleaning up what a killed writer left.
+   * @throws StoreNotFoundError, StoreUnusableError, StoreVersionError, StoreLockedError, StoreFullError
+   */
+  static async open(directory: string, options: StoreOptions): Promise<Store> {
+    const files = new StoreFiles(directory, options.faults ?? NO_FAULTS);
+    if (options.access === 'create') await createStore(files);
+    await checkStoreFile(files);
+    if (options.access === 'read') return new Store(files, options.codec, undefined, []);
+    const lock = await StoreLock.acquire(files, options.lockHost ?? machineLockHost, options.command);
+    try {
+      const notices = await cleanUp(files);
+      if (lock.tookOver !== undefined) notices.unshift(lock.tookOver);
+      return new Store(files, options.codec, lock, notices);
+    } catch (cause) {
+      await lock.release();
+      throw cause;
+    }
+  }
+
+  /** Numbers of all checkpoints, ascending. */
+  async numbers(): Promise<number[]> {
+    return (await checkpointsOf(this.#files)).numbers;
+  }
+
+  /**
+   * All manifests, ascending.
+   * @throws IntegrityError, StoreVersionError if one of them cannot be read.
+   */
+  async manifests(): Promise<Manifest[]> {
+    const manifests: Manifest[] = [];
+    for (const number of await this.numbers()) manifests.push(await this.manifest(number));
+    return manifests;
+  }
+
+  /**
+   * The manifest of a checkpoint.
+   * @throws CheckpointNotFoundError, IntegrityError, StoreVersionError
+   */
+  async manifest(number: number): Promise<Manifest> {
+    const numbers = await this.numbers();
+    const text = numbers.includes(number) ? await this.#files.readText(manifestFileName(number)) : undefined;
+    if (text !== undefined) return decodeManifest(text, number);
+    const newest = numbers.at(-1);
+    throw new CheckpointNotFoundError(`the store ${this.directory} has no checkpoint ${number}`, {
+      hint:
+        newest === undefined
+          ? "it is empty; take one with 'ckpt dump'"
+          : `it has ${numbers.length}, the newest is ${newest}; 'ckpt ls' lists them`,
+      data: { checkpoint: number },
+    });
+  }
+
+  /** The manifest of the newest checkpoint, or undefined if there is none. */
+  async newest(): Promise<Manifest | undefined> {
+    const number = (await this.numbers()).at(-1);
+    return number === undefined ? undefined : this.manifest(number);
+  }
+
+  /**
+   * Opens a checkpoint for reading.
+   * @throws as `manifest`
+   */
+  async openCheckpoint(number: number): Promise<CheckpointReader> {
+    return new CheckpointReader(await this.manifest(number), this.#source);
+  }
+
+  /**
+   * Begins a checkpoint. End it with `commit` or `abort`, before the next one.
+   * @throws UsageError if the store was opened for reading.
+   */
+  async beginCheckpoint(options: NewCheckpoint): Promise<CheckpointWriter> {
+    this.#requireLock();
+    const { highest } = await checkpointsOf(this.#files);
+    const highestPack = (await packsOf(this.#files)).at(-1) ?? 0;
+    const pack = await PackWriter.create(this.#files, Math.max(highest, highestPack) + 1);
+    const number = options.replaces ?? highest + 1;
+    return new CheckpointWriter(this.#files, pack, this.#codec, { ...options, number });
+  }
+
+  /**
+   * Carries out a prune: removes checkpoints, and the packs and blocks that nobody needs afterwards.
+   * @throws UsageError if the store was opened for reading.
+   */
+  async prune(pruning: Pruning): Promise<void> {
+    this.#requireLock();
+    await prune(this.#files, this.#source, pruning);
+    this.#source.close();
+  }
+
+  /**
+   * Removes packs that no checkpoint needs.
+   * @returns their numbers
+   * @throws UsageError if the store was opened for reading.
+   */
+  async removeUnneededPacks(): Promise<number[]> {
+    this.#requireLock();
+    this.#source.close();
+    return removeUnneededPacks(this.#files);
+  }
+
+  /** The blocks of all packs, for those who look below checkpoints. */
+  get blocks(): BlockSource {
+    return this.#source;
+  }
+
+  /** The files, for those who look below checkpoints. */
+  get files(): StoreFiles {
+    return this.#files;
+  }
+
+  /** Closes files and gives the lock back. */
+  async close(): Promise<void> {
+    this.#source.close();
+    await this.#lock?.release();
+  }
+
+  #requireLock(): void {
+    if (this.#lock === undefined)
+      throw new UsageError(`the store ${this.directory} was opened for reading only`);
+  }
+}
+
+/** Makes `files.directory` a store unless it is one; the marker file comes last. */
+async function createStore(files: StoreFiles): Promise<void> {
+  const found = await files.status('.');
+  if (found !== undefined) {
+    if ((await files.status(STORE_FILE)) !== undefined) return;
+    await refuseForeignContent(files);
+  }
+  await files.createDirectory('.', 'store-create');
+  await files.attempt('protect', '.', () => chmod(files.directory, 0o700));
+  for (const folder of STORE_FOLDERS) await files.createDirectory(folder, 'store-create');
+  const id = randomBytes(16).toString('hex');
+  await files.replaceText('.', STORE_FILE, encodeStoreFile(id), 'store-file');
+}
+
+/** A directory may become a store if it is empty or holds only what an interrupted creation left. */
+async function refuseForeignContent(files: StoreFiles): Promise<void> {
+  const known = new Set<string>([...STORE_FOLDERS, 'lock']);
+  const names = await files.attempt('list', '.', () => readdir(files.directory));
+  const foreign = names.find((name) => !known.has(name));
+  if (foreign !== undefined) throw notAStore(files, `it holds ${foreign} and no ${STORE_FILE}`);
+}
+
+/** Checks that the directory is a store of a version that is known. */
+async function checkStoreFile(files: StoreFiles): Promise<void> {
+  const text = await files.readText(STORE_FILE);
+  if (text !== undefined) {
+    decodeStoreFile(text, files.pathOf(STORE_FILE));
+    return;
+  }
+  const found = await files.status('.');
+  if (found === undefined) {
+    throw new StoreNotFoundError(`there is no store at ${files.directory}`, {
+      hint: "'ckpt dump -t TARGET -D DIR' creates one",
+      data: { path: files.directory },
+    });
+  }
+  throw notAStore(files, found.isDirectory() ? `it has no ${STORE_FILE}` : 'it is not a directory');
+}
+
+function notAStore(files: StoreFiles, why: string): StoreUnusableError {
+  return new StoreUnusableError(`${files.directory} is not a store: ${why}`, {
+    hint: 'give -D the directory of a store, or one that is empty or does not exist yet',
+    data: { path: files.directory },
+  });
+}
