@@ -1,7 +1,8 @@
 import { PAGE_SIZE } from '../core/index.ts';
-import { type BlockCodec, damaged } from './block-codec.ts';
-import { crc32, digestPage, isZeroPage, PAGE_DIGEST_BYTES, ZERO_PAGE_DIGEST } from './digest.ts';
+import { crc32, digestPages, PAGE_DIGEST_BYTES } from './digest.ts';
+import { compressFrame, damaged, decompressFrame } from './frame.ts';
 import { MAX_BLOCK_BYTES } from './limits.ts';
+import { openZstd, type Zstd, type ZstdImplementation } from './zstd.ts';
 
 /** How a block's bytes are kept: as a zstd frame, or as they are. */
 export type CodecName = 'zstd' | 'none';
@@ -20,48 +21,88 @@ export interface StoredBlock extends EncodedBlock {
   readonly rawLengthBytes: number;
 }
 
+/**
+ * Encodes and decodes the blocks of one thread. Calls are synchronous, nothing is ever printed and no result is ever
+ * null. The same codec gives the same bytes for the same input; another zstd version may give others.
+ */
+export interface BlockCodec {
+  readonly implementation: ZstdImplementation;
+  /**
+   * @param raw 1 to MAX_BLOCK_BYTES bytes.
+   * @param into takes the encoded bytes if they fit (it may be `raw` itself); else they get an array of their own.
+   * @throws RangeError for other sizes, UsageError for an unknown level.
+   */
+  encode(raw: Uint8Array, codec: CodecName, level: number, into?: Uint8Array): EncodedBlock;
+  /**
+   * The content of a stored block, proved in this order: checksum of what was stored, frame, length, and, if `digests`
+   * (16 bytes a page) are given, each page of the content.
+   * @param record names the block in errors.
+   * @param into takes the content if it fits; else it gets an array of its own.
+   * @throws IntegrityError naming the record and what is wrong with it.
+   */
+  decode(block: StoredBlock, record: string, digests?: Uint8Array, into?: Uint8Array): Uint8Array;
+}
+
 /** A frame that is not at least this much smaller than its content costs more time to read than it saves space. */
 const WORTHWHILE_SHARE = 0.97;
 
-/** Encodes one block of at most MAX_BLOCK_BYTES. The result never shares memory with `raw`. */
-export function encodeBlock(
-  codec: BlockCodec,
+/**
+ * Opens the codec of the calling thread. By default it is node:zlib where that has zstd, else zstd-codec; the
+ * environment variable CKPT_ZSTD (`node` or `wasm`) and `implementation` overrule this, the latter both.
+ * @throws UnsupportedError if the forced implementation does not exist here.
+ */
+export async function openBlockCodec(implementation?: ZstdImplementation): Promise<BlockCodec> {
+  const zstd = await openZstd(implementation);
+  return {
+    implementation: zstd.implementation,
+    encode: (raw, codec, level, into) => encodeBlock(zstd, raw, codec, level, into),
+    decode: (block, record, digests, into) => decodeBlock(zstd, block, record, digests, into),
+  };
+}
+
+function encodeBlock(
+  zstd: Zstd,
   raw: Uint8Array,
   wanted: CodecName,
   level: number,
+  into: Uint8Array | undefined,
 ): EncodedBlock {
   if (wanted === 'zstd') {
-    const stored = codec.compress(raw, level);
-    if (stored.length <= raw.length * WORTHWHILE_SHARE)
-      return { codec: 'zstd', stored, checksum: crc32(stored) };
+    const frame = compressFrame(zstd, raw, level);
+    if (frame.length <= raw.length * WORTHWHILE_SHARE) {
+      return { codec: 'zstd', stored: placed(frame, into), checksum: crc32(frame) };
+    }
   }
-  const stored = raw.slice();
-  return { codec: 'none', stored, checksum: crc32(stored) };
+  return { codec: 'none', stored: placed(raw, into), checksum: crc32(raw) };
 }
 
-/**
- * The content of a stored block, proved in this order: checksum of what was stored, decoding, length, and, if
- * `digests` (16 bytes a page) are given, each page of the content.
- * @param record names the block in errors.
- * @throws IntegrityError naming the record and what is wrong with it.
- */
-export function decodeBlock(
-  codec: BlockCodec,
+function decodeBlock(
+  zstd: Zstd,
   block: StoredBlock,
   record: string,
-  digests?: Uint8Array,
+  digests: Uint8Array | undefined,
+  into: Uint8Array | undefined,
 ): Uint8Array {
   const { stored, rawLengthBytes } = block;
   const checksum = crc32(stored);
   if (checksum !== block.checksum) {
     throw damaged(record, `its checksum is ${hex32(checksum)}, ${hex32(block.checksum)} was written`);
   }
-  const raw = block.codec === 'zstd' ? codec.decompress(stored, rawLengthBytes, record) : stored.slice();
+  const raw = block.codec === 'zstd' ? decompressFrame(zstd, stored, rawLengthBytes, record) : stored;
   if (raw.length !== rawLengthBytes || raw.length > MAX_BLOCK_BYTES) {
     throw damaged(record, `it holds ${raw.length} bytes where ${rawLengthBytes} belong`);
   }
-  if (digests !== undefined) verifyDigests(raw, digests, record);
-  return raw;
+  const content = placed(raw, into);
+  if (digests !== undefined) verifyDigests(content, digests, record);
+  return content;
+}
+
+/** `bytes` at the start of `into` if they fit there, else in an array of their own. */
+function placed(bytes: Uint8Array, into: Uint8Array | undefined): Uint8Array {
+  // Not `slice`: that of a Buffer shares its memory, which cannot move between threads.
+  if (into === undefined || into.length < bytes.length) return new Uint8Array(bytes);
+  into.set(bytes);
+  return into.subarray(0, bytes.length);
 }
 
 function verifyDigests(raw: Uint8Array, digests: Uint8Array, record: string): void {
@@ -71,13 +112,14 @@ function verifyDigests(raw: Uint8Array, digests: Uint8Array, record: string): vo
       `${digests.length / PAGE_DIGEST_BYTES} digests for ${raw.length / PAGE_SIZE} pages`,
     );
   }
-  for (let page = 0; page * PAGE_SIZE < raw.length; page++) {
-    const content = raw.subarray(page * PAGE_SIZE, (page + 1) * PAGE_SIZE);
-    const found = isZeroPage(raw, page * PAGE_SIZE) ? ZERO_PAGE_DIGEST : digestPage(content);
-    const expected = digests.subarray(page * PAGE_DIGEST_BYTES, (page + 1) * PAGE_DIGEST_BYTES);
-    if (Buffer.compare(found, expected) !== 0)
-      throw damaged(record, `page ${page} of it is not what was dumped`);
-  }
+  const found = new Uint8Array(digests.length);
+  digestPages(raw, raw.length / PAGE_SIZE, found);
+  const firstDifference = found.findIndex((byte, at) => byte !== digests[at]);
+  if (firstDifference < 0) return;
+  throw damaged(
+    record,
+    `page ${Math.floor(firstDifference / PAGE_DIGEST_BYTES)} of it is not what was dumped`,
+  );
 }
 
 const hex32 = (value: number) => `0x${value.toString(16).padStart(8, '0')}`;

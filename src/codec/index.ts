@@ -1,6 +1,10 @@
-export type { CodecName, EncodedBlock, StoredBlock } from './block.ts';
-export { decodeBlock, encodeBlock } from './block.ts';
-export { type BlockCodec, checkZstdLevel, openBlockCodec } from './block-codec.ts';
+export {
+  type BlockCodec,
+  type CodecName,
+  type EncodedBlock,
+  openBlockCodec,
+  type StoredBlock,
+} from './block.ts';
 export {
   crc32,
   digestPage,
@@ -10,6 +14,7 @@ export {
   Sha256,
   ZERO_PAGE_DIGEST,
 } from './digest.ts';
+export { checkZstdLevel } from './frame.ts';
 export type { PageDigests } from './jobs.ts';
 export {
   DEFAULT_ZSTD_LEVEL,

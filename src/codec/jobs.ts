@@ -1,6 +1,5 @@
 import { IntegrityError } from '../core/index.ts';
-import { type CodecName, decodeBlock, type EncodedBlock, encodeBlock, type StoredBlock } from './block.ts';
-import type { BlockCodec } from './block-codec.ts';
+import type { BlockCodec, CodecName, EncodedBlock, StoredBlock } from './block.ts';
 import { digestPages, PAGE_DIGEST_BYTES } from './digest.ts';
 
 /** Digests of adjacent pages. */
@@ -16,11 +15,17 @@ export interface JobRequests {
   /** Answered as soon as the worker's codec is open. */
   open: Record<string, never>;
   digest: { readonly bytes: Uint8Array; readonly pageCount: number };
-  encode: { readonly raw: Uint8Array; readonly codec: CodecName; readonly level: number };
+  encode: {
+    readonly raw: Uint8Array;
+    readonly codec: CodecName;
+    readonly level: number;
+    readonly into: Uint8Array | undefined;
+  };
   decode: {
     readonly block: StoredBlock;
     readonly record: string;
     readonly digests: Uint8Array | undefined;
+    readonly into: Uint8Array | undefined;
   };
 }
 
@@ -45,8 +50,8 @@ export const JOBS: {
     digestPages(bytes, pageCount, digests, zeroFlags);
     return { digests, zeroFlags };
   },
-  encode: (codec, { raw, codec: wanted, level }) => encodeBlock(codec, raw, wanted, level),
-  decode: (codec, { block, record, digests }) => decodeBlock(codec, block, record, digests),
+  encode: (codec, { raw, codec: wanted, level, into }) => codec.encode(raw, wanted, level, into),
+  decode: (codec, { block, record, digests, into }) => codec.decode(block, record, digests, into),
 };
 
 /** A job on its way to a worker. */

@@ -10,9 +10,9 @@ export const MAX_BLOCK_BYTES = 512 * 1024;
 /** The largest number of pages in one block. */
 export const MAX_BLOCK_PAGES = MAX_BLOCK_BYTES / PAGE_SIZE;
 
-/** zstd levels that ckpt offers: 1 is the fastest, 19 the densest. */
-export const MIN_ZSTD_LEVEL = 1;
+/** zstd levels that ckpt offers: -7 is the fastest, 19 the densest. Level 0 is refused, since zstd reads it as 3. */
+export const MIN_ZSTD_LEVEL = -7;
 export const MAX_ZSTD_LEVEL = 19;
 
-/** The level used when the user names none: pages must leave as fast as they are read. */
+/** The level used when the user names none: pages should leave as fast as they are read. */
 export const DEFAULT_ZSTD_LEVEL = 1;

@@ -1,8 +1,14 @@
 import { availableParallelism } from 'node:os';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
-import type { CodecName, EncodedBlock, StoredBlock } from './block.ts';
-import { type BlockCodec, checkZstdLevel, openBlockCodec } from './block-codec.ts';
+import {
+  type BlockCodec,
+  type CodecName,
+  type EncodedBlock,
+  openBlockCodec,
+  type StoredBlock,
+} from './block.ts';
+import { checkZstdLevel } from './frame.ts';
 import {
   type AnswerMessage,
   fromFailure,
@@ -79,24 +85,40 @@ export class CodecPool {
 
   /**
    * Encodes a block of 1 to MAX_BLOCK_BYTES; as `none` where zstd does not help.
-   * @throws UsageError for an unknown level.
+   * @param into takes the encoded bytes if they fit; in shared memory, it may be `block` itself. Without it every
+   *   block makes an array, which the collector of the main thread frees late.
+   * @throws UsageError for an unknown level, RangeError if `into` is not shared memory.
    */
-  async compress(block: Uint8Array, codec: CodecName, level: number): Promise<EncodedBlock> {
+  async compress(
+    block: Uint8Array,
+    codec: CodecName,
+    level: number,
+    into?: Uint8Array,
+  ): Promise<EncodedBlock> {
     if (codec === 'zstd') checkZstdLevel(level);
-    return this.#submit('encode', { raw: portable(block), codec, level });
+    requireShared(into);
+    return this.#submit('encode', { raw: portable(block), codec, level, into });
   }
 
   /**
    * Decodes a block and proves its checksum, its length and, if given, the digests of its pages (16 bytes each).
    * @param record names the block in errors.
-   * @throws IntegrityError naming the record and what is wrong.
+   * @param into takes the content if it fits; shared memory, as for `compress`. Unspecified after an error.
+   * @throws IntegrityError naming the record and what is wrong, RangeError if `into` is not shared memory.
    */
-  decompress(block: StoredBlock, record: string, digests?: Uint8Array): Promise<Uint8Array> {
+  async decompress(
+    block: StoredBlock,
+    record: string,
+    digests?: Uint8Array,
+    into?: Uint8Array,
+  ): Promise<Uint8Array> {
+    requireShared(into);
     const { codec, checksum, rawLengthBytes } = block;
     return this.#submit('decode', {
       block: { codec, checksum, rawLengthBytes, stored: portable(block.stored) },
       record,
       digests: digests === undefined ? undefined : portable(digests),
+      into,
     });
   }
 
@@ -210,4 +232,10 @@ function portable(bytes: Uint8Array): Uint8Array {
   return buffer instanceof SharedArrayBuffer || buffer.byteLength === bytes.byteLength
     ? bytes
     : bytes.slice();
+}
+
+function requireShared(into: Uint8Array | undefined): void {
+  if (into !== undefined && !(into.buffer instanceof SharedArrayBuffer)) {
+    throw new RangeError('a result can be placed into shared memory only');
+  }
 }

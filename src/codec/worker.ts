@@ -1,6 +1,6 @@
 /** Entry of a codec worker thread: answers jobs one by one, in the order in which they arrive. */
 import { parentPort, type TransferListItem, workerData } from 'node:worker_threads';
-import { openBlockCodec } from './block-codec.ts';
+import { openBlockCodec } from './block.ts';
 import {
   type AnswerMessage,
   JOBS,

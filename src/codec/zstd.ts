@@ -1,10 +1,14 @@
 import * as zlib from 'node:zlib';
 import { UnsupportedError, UsageError } from '../core/index.ts';
+import { openWasmZstd } from './zstd-wasm.ts';
 
 /** Which zstd does the work. Frames of one are readable by the other, though not byte for byte equal. */
 export type ZstdImplementation = 'node' | 'wasm';
 
-/** zstd for whole frames of at most MAX_BLOCK_BYTES. Any failure is an exception. */
+/**
+ * zstd for whole frames of at most MAX_BLOCK_BYTES. Any failure is an exception. Results are views that are valid
+ * until the next call.
+ */
 export interface Zstd {
   readonly implementation: ZstdImplementation;
   compress(raw: Uint8Array, level: number): Uint8Array;
@@ -31,53 +35,23 @@ function hasZstd(module: object): module is NodeZstd {
   return 'zstdCompressSync' in module && 'zstdDecompressSync' in module;
 }
 
-/** Results of node:zlib lie in buffers that are larger or shared, and that cannot move between threads: copied. */
 function openNodeZstd(library: NodeZstd): Zstd {
   return {
     implementation: 'node',
     compress: (raw, level) =>
-      new Uint8Array(
-        library.zstdCompressSync(raw, {
-          // One chunk that holds any result: output is then not put together from pieces.
-          chunkSize: raw.length + (raw.length >> 7) + 512,
-          // Puts the content size into the frame header, which zstd-codec needs to decode it.
-          pledgedSrcSize: raw.length,
-          params: { [COMPRESSION_LEVEL_PARAMETER]: level },
-        }),
-      ),
-    decompress: (frame, rawLengthBytes) =>
-      new Uint8Array(
-        library.zstdDecompressSync(frame, {
-          chunkSize: Math.max(MIN_CHUNK_BYTES, rawLengthBytes),
-          maxOutputLength: rawLengthBytes,
-        }),
-      ),
-  };
-}
-
-let wasmZstd: Promise<Zstd> | undefined;
-
-/** zstd-codec makes a new heap of 16 MiB at each initialisation, so each thread initialises it once. */
-function openWasmZstd(): Promise<Zstd> {
-  wasmZstd ??= import('zstd-codec').then(
-    ({ ZstdCodec }) =>
-      new Promise((resolve) => {
-        ZstdCodec.run((binding) => {
-          const simple = new binding.Simple();
-          resolve({
-            implementation: 'wasm',
-            compress: (raw, level) => notNull(simple.compress(raw, level), 'compression'),
-            decompress: (frame) => notNull(simple.decompress(frame), 'decompression'),
-          });
-        });
+      library.zstdCompressSync(raw, {
+        // One chunk that holds any result: output is then not put together from pieces.
+        chunkSize: raw.length + (raw.length >> 7) + 512,
+        // Puts the content size into the frame header, which zstd-codec needs to decode it.
+        pledgedSrcSize: raw.length,
+        params: { [COMPRESSION_LEVEL_PARAMETER]: level },
       }),
-  );
-  return wasmZstd;
-}
-
-function notNull(result: Uint8Array | null, what: string): Uint8Array {
-  if (result === null) throw new Error(`zstd ${what} failed`);
-  return result;
+    decompress: (frame, rawLengthBytes) =>
+      library.zstdDecompressSync(frame, {
+        chunkSize: Math.max(MIN_CHUNK_BYTES, rawLengthBytes),
+        maxOutputLength: rawLengthBytes,
+      }),
+  };
 }
 
 /**

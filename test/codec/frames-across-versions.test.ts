@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process';
-import { beforeAll, describe, expect, it } from 'vitest';
-import { type BlockCodec, openBlockCodec, type ZstdImplementation } from '../../src/codec/index.ts';
+import { describe, expect, it } from 'vitest';
+import type { ZstdImplementation } from '../../src/codec/index.ts';
+import { openFrames } from './frames.ts';
 import { noise, records } from './samples.ts';
 
 /*
@@ -10,17 +11,22 @@ import { noise, records } from './samples.ts';
 const ownNodeHasZstd = 'zstdCompressSync' in (await import('node:zlib'));
 const otherNode = process.env['CKPT_NODE_WITH_ZSTD'];
 
+const builtModule = (name: string) =>
+  JSON.stringify(new URL(`../../dist/codec/${name}.js`, import.meta.url).href);
+
 /** Runs in another process and answers one request: compress or decompress, with a named implementation. */
 const PROGRAM = `
   import { readFileSync } from 'node:fs';
-  import { openBlockCodec } from ${JSON.stringify(new URL('../../dist/codec/index.js', import.meta.url).href)};
+  import { compressFrame, decompressFrame } from ${builtModule('frame')};
+  import { openZstd } from ${builtModule('zstd')};
   const { implementation, frames, raws, level } = JSON.parse(readFileSync(0, 'utf8'));
-  const codec = await openBlockCodec(implementation);
+  const zstd = await openZstd(implementation);
+  const base64 = (bytes) => Buffer.from(bytes).toString('base64');
   const bytes = (text) => new Uint8Array(Buffer.from(text, 'base64'));
   const answer = raws.map((raw, index) => frames === null
-    ? codec.compress(bytes(raw), level)
-    : codec.decompress(bytes(frames[index]), bytes(raw).length, 'frame ' + index));
-  console.log(JSON.stringify(answer.map((each) => Buffer.from(each).toString('base64'))));
+    ? base64(compressFrame(zstd, bytes(raw), level))
+    : base64(decompressFrame(zstd, bytes(frames[index]), bytes(raw).length, 'frame ' + index)));
+  console.log(JSON.stringify(answer));
 `;
 
 const base64 = (bytes: Uint8Array) => Buffer.from(bytes).toString('base64');
@@ -58,13 +64,10 @@ const node = otherNode ?? (ownNodeHasZstd ? process.execPath : undefined);
 
 describe.skipIf(node === undefined)(
   'frames of zstd-codec and of node:zlib (needs a Node with zstd: set CKPT_NODE_WITH_ZSTD)',
-  () => {
-    let wasm: BlockCodec;
-    beforeAll(async () => {
-      wasm = await openBlockCodec('wasm');
-    });
+  async () => {
+    const wasm = await openFrames('wasm');
 
-    it.each([1, 3, 19])('are read by one another at level %i', (level) => {
+    it.each([-1, 1, 3, 19])('are read by one another at level %i', (level) => {
       const fromNode = elsewhere(node!, 'node', level, raws, null);
       fromNode.forEach((frame, index) => {
         const content = wasm.decompress(frame, raws[index]!.length, `frame ${index}`);

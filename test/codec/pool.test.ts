@@ -80,6 +80,21 @@ describe.each([0, 1, 2, 3])('a codec pool with %i workers', (workers) => {
     }
   });
 
+  it('places results in shared memory, be it over the input, and nowhere else', async () => {
+    const codecs = pool({ workers });
+    const block = new Uint8Array(new SharedArrayBuffer(3 * PAGE_SIZE));
+    block.set(records(block.length));
+    const encoded = await codecs.compress(block, 'zstd', 1, block);
+    expect(encoded.codec).toBe('zstd');
+    expect(Buffer.compare(block.subarray(0, encoded.stored.length), encoded.stored)).toBe(0);
+    const content = new Uint8Array(new SharedArrayBuffer(4 * PAGE_SIZE));
+    await codecs.decompress({ ...encoded, rawLengthBytes: block.length }, 'block', undefined, content);
+    expect(Buffer.compare(content.subarray(0, block.length), records(block.length))).toBe(0);
+    await expect(codecs.compress(block, 'none', 1, new Uint8Array(block.length))).rejects.toThrow(RangeError);
+    const nowhere = codecs.decompress({ ...encoded, rawLengthBytes: 1 }, 'b', undefined, new Uint8Array(1));
+    await expect(nowhere).rejects.toThrow(RangeError);
+  });
+
   it('reports damage as an IntegrityError with its data, and goes on', async () => {
     const codecs = pool({ workers });
     const [good] = await encodeAll(codecs, [records(PAGE_SIZE)]);
