@@ -9,6 +9,7 @@ import {
   type Segment,
   sameDigest,
   slotOfPosition,
+  windowStartOf,
 } from '../image/index.ts';
 import type { BlockSource, DecodedBlock } from './block-source.ts';
 import type { ProcessIndex } from './process-index.ts';
@@ -46,7 +47,10 @@ export async function* readPages(
   version: PageVersion = 'newest',
 ): AsyncGenerator<PageRun> {
   const gatherer = new RunGatherer();
-  for (const reference of index.segments) {
+  const behind = ranges === undefined ? Number.POSITIVE_INFINITY : endOf(ranges);
+  for (let number = index.firstAt(startOf(ranges)); number < index.segments.length; number++) {
+    const reference = index.segments[number]!;
+    if (reference.startPage >= behind) break;
     const windowEnd = reference.startPage + SEGMENT_PAGES;
     const wanted = ranges?.within(reference.startPage, windowEnd);
     if (wanted !== undefined && wanted.rangeCount === 0) continue;
@@ -64,6 +68,14 @@ export async function* readPages(
   }
   const rest = gatherer.flush();
   if (rest !== undefined) yield rest;
+}
+
+function startOf(ranges: PageRangeList | undefined): number {
+  return ranges === undefined || ranges.rangeCount === 0 ? 0 : windowStartOf(ranges.startPage(0));
+}
+
+function endOf(ranges: PageRangeList): number {
+  return ranges.rangeCount === 0 ? 0 : ranges.endPage(ranges.rangeCount - 1);
 }
 
 function selectEntries(segment: Segment, wanted: PageRangeList | undefined): Uint16Array {

@@ -80,6 +80,12 @@ export class ProcessIndex {
 
   /** The root's entry for the window that begins at `startPage`. */
   referenceOf(startPage: number): SegmentReference | undefined {
+    const found = this.segments[this.firstAt(startPage)];
+    return found?.startPage === startPage ? found : undefined;
+  }
+
+  /** Number of the first segment whose window begins at or behind `startPage`. */
+  firstAt(startPage: number): number {
     let low = 0;
     let high = this.segments.length;
     while (low < high) {
@@ -87,8 +93,7 @@ export class ProcessIndex {
       if (this.segments[middle]!.startPage < startPage) low = middle + 1;
       else high = middle;
     }
-    const found = this.segments[low];
-    return found?.startPage === startPage ? found : undefined;
+    return low;
   }
 
   /**

@@ -166,6 +166,11 @@ export class Store {
     return removeUnneededPacks(this.#files);
   }
 
+  /** A directory for scratch files; the next writer removes what is left in it. */
+  get scratchDirectory(): string {
+    return this.#files.pathOf('tmp');
+  }
+
   /** The blocks of all packs, for those who look below checkpoints. */
   get blocks(): BlockSource {
     return this.#source;
