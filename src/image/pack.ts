@@ -89,6 +89,11 @@ export function checkPackHeader(bytes: Uint8Array, pack: number): void {
   if (number !== pack) throw reader.damaged(`the number of pack ${formatNumber(number)}`);
 }
 
+/** Whether the bytes at `at` look like the beginning of a block header. */
+export function startsBlock(bytes: Uint8Array, at: number): boolean {
+  return bytes[at] === 0x43 && bytes[at + 1] === 0x42 && bytes[at + 2] === 0x4c && bytes[at + 3] === 0x4b;
+}
+
 /** Writes a block header into the first `BLOCK_HEADER_BYTES` of `into`. */
 export function writeBlockHeader(header: BlockHeader, into: Uint8Array): void {
   const view = new DataView(into.buffer, into.byteOffset, BLOCK_HEADER_BYTES);

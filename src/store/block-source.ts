@@ -36,15 +36,20 @@ export class BlockSource {
   readonly statistics: ReadStatistics = { blocksRead: 0, bytesRead: 0 };
   readonly #pathOfPack: (pack: number) => string;
   readonly #codec: CodecPool;
-  readonly #cacheBytes: number;
+  readonly #openPack: (path: string, pack: number) => PackReader;
   readonly #packs = new Map<number, PackReader>();
   readonly #cache = new Map<number, CacheEntry>();
   #cachedBytes = 0;
 
-  constructor(pathOfPack: (pack: number) => string, codec: CodecPool, cacheBytes = CACHE_BYTES) {
+  /** @param openPack how packs are opened: strictly, or making the best of a damaged one. */
+  constructor(
+    pathOfPack: (pack: number) => string,
+    codec: CodecPool,
+    openPack: (path: string, pack: number) => PackReader = PackReader.open,
+  ) {
     this.#pathOfPack = pathOfPack;
     this.#codec = codec;
-    this.#cacheBytes = cacheBytes;
+    this.#openPack = openPack;
   }
 
   /**
@@ -66,7 +71,7 @@ export class BlockSource {
       return checkedKind(await cached.block, kind);
     }
     const raw = this.readRaw(pack, block);
-    const decoded = this.#decode(raw, digestsOf?.(raw.header.itemCount));
+    const decoded = this.decode(raw, digestsOf?.(raw.header.itemCount));
     decoded.catch(() => this.#forget(key));
     this.#remember(key, { block: decoded, bytes: raw.header.rawBytes });
     return checkedKind(await decoded, kind);
@@ -83,7 +88,7 @@ export class BlockSource {
   /** An open pack; the least recently used one is closed when there are too many. */
   pack(pack: number): PackReader {
     let reader = this.#packs.get(pack);
-    if (reader === undefined) reader = PackReader.open(this.#pathOfPack(pack), pack);
+    if (reader === undefined) reader = this.#openPack(this.#pathOfPack(pack), pack);
     else this.#packs.delete(pack);
     this.#packs.set(pack, reader);
     for (const [oldest, unused] of this.#packs) {
@@ -102,7 +107,12 @@ export class BlockSource {
     this.#cachedBytes = 0;
   }
 
-  async #decode({ header, stored, where }: RawBlock, digests: Uint8Array | undefined): Promise<DecodedBlock> {
+  /**
+   * Decodes a block that was read, past the cache.
+   * @param digests of its pages, to be proved.
+   * @throws IntegrityError
+   */
+  async decode({ header, stored, where }: RawBlock, digests?: Uint8Array): Promise<DecodedBlock> {
     const { codec, checksum, rawBytes, kind, itemCount } = header;
     const block = { codec, checksum, rawLengthBytes: rawBytes, stored };
     const bytes = await this.#codec.decompress(block, where, digests);
@@ -113,7 +123,7 @@ export class BlockSource {
     this.#cache.set(key, entry);
     this.#cachedBytes += entry.bytes;
     for (const oldest of this.#cache.keys()) {
-      if (this.#cachedBytes <= this.#cacheBytes || oldest === key) break;
+      if (this.#cachedBytes <= CACHE_BYTES || oldest === key) break;
       this.#forget(oldest);
     }
   }

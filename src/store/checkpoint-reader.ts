@@ -9,7 +9,7 @@ import {
 } from '../image/index.ts';
 import { readBlob } from './blobs.ts';
 import type { BlockSource, ReadStatistics } from './block-source.ts';
-import { type PageRun, type PageVersion, readPages } from './page-reader.ts';
+import { type PageRun, type PageVersion, type ReadOptions, readPages } from './page-reader.ts';
 import { ProcessIndex } from './process-index.ts';
 
 /** Reads one checkpoint. It needs no lock, and costs memory for a few dozen megabytes of decoded blocks. */
@@ -48,7 +48,16 @@ export class CheckpointReader {
     ranges?: PageRangeList,
     version: PageVersion = 'newest',
   ): AsyncGenerator<PageRun> {
-    yield* readPages(this.#source, await this.index(pid), ranges, version);
+    yield* readPages(this.#source, await this.index(pid), { ranges, version });
+  }
+
+  /**
+   * The pages of a process that can be proved, in address order; damage is reported instead of thrown.
+   * @param onLost is told of pages that are left out, and why; of a damaged part of the index, whole windows.
+   * @throws IntegrityError if the root of the process's index is damaged, so that nothing can be found.
+   */
+  async *salvage(pid: number, onLost: NonNullable<ReadOptions['onLost']>): AsyncGenerator<PageRun> {
+    yield* readPages(this.#source, await this.index(pid), { onLost });
   }
 
   /** The state beyond memory; undefined if none was stored. */

@@ -37,6 +37,8 @@ export interface CheckpointFacts {
   readonly tracker: string;
   readonly pages: Pick<PageCounts, 'scanned' | 'dirty' | 'shared' | 'written'>;
   readonly warnings: readonly DumpWarning[];
+  /** ISO 8601, UTC; now, if left out. */
+  readonly createdAt?: string;
   /** Asked for last, when the pack is safely on disk, so that `total` covers nearly everything. */
   readonly times: () => DumpTimes;
 }
@@ -175,7 +177,7 @@ export class CheckpointWriter {
       kind: this.#plan.parent === null ? 'base' : 'delta',
       parent: this.#plan.parent,
       preDump,
-      createdAt: new Date().toISOString(),
+      createdAt: facts.createdAt ?? new Date().toISOString(),
       target,
       pack: this.pack,
       packs: [...this.#packs.add(this.pack)].sort((a, b) => a - b),

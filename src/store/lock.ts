@@ -64,7 +64,8 @@ async function createLock(files: StoreFiles, record: LockRecord, text: string): 
       await link(files.pathOf(draft), files.pathOf(LOCK_NAME));
       return true;
     } catch (cause) {
-      if (isErrno(cause, 'EEXIST')) return false;
+      // The draft is gone if the process that has just got the lock cleaned it up.
+      if (isErrno(cause, 'EEXIST') || isErrno(cause, 'ENOENT')) return false;
       throw cause;
     } finally {
       await files.remove(draft, 'clean-up');
@@ -102,7 +103,8 @@ async function setAside(files: StoreFiles, record: LockRecord, dead: string): Pr
       if (isErrno(cause, 'ENOENT')) return;
       throw cause;
     }
-    if ((await files.readText(aside)) !== dead) await link(files.pathOf(aside), files.pathOf(LOCK_NAME));
+    const moved = await files.readText(aside);
+    if (moved !== undefined && moved !== dead) await link(files.pathOf(aside), files.pathOf(LOCK_NAME));
     await files.remove(aside, 'clean-up');
   });
 }

@@ -10,11 +10,11 @@ import {
   formatNumber,
   PACK_HEADER_BYTES,
   PACK_TRAILER_BYTES,
-  type PackTrailer,
   readBlockHeader,
   TABLE_ENTRY_BYTES,
 } from '../image/index.ts';
 import { asStoreError, isErrno } from './files.ts';
+import { rebuildTable } from './rebuild-table.ts';
 
 /** A block as it lies in a pack: checked header, unchecked bytes. */
 export interface RawBlock {
@@ -39,18 +39,15 @@ export class PackReader {
     path: string,
     descriptor: number,
     sizeBytes: number,
-    trailer: PackTrailer,
+    tableOffsetBytes: number,
+    table: BlockTable,
   ) {
     this.pack = pack;
     this.path = path;
-    this.sizeBytes = sizeBytes;
-    this.tableOffsetBytes = trailer.tableOffsetBytes;
     this.#descriptor = descriptor;
-    this.table = decodeTable(
-      this.readAt(trailer.tableOffsetBytes, trailer.entryCount * TABLE_ENTRY_BYTES),
-      trailer,
-      pack,
-    );
+    this.sizeBytes = sizeBytes;
+    this.tableOffsetBytes = tableOffsetBytes;
+    this.table = table;
   }
 
   /**
@@ -58,17 +55,37 @@ export class PackReader {
    * @throws IntegrityError if the file is missing, truncated or damaged; StoreVersionError for a newer format.
    */
   static open(path: string, pack: number): PackReader {
-    const descriptor = openPack(path, pack);
-    try {
+    return withDescriptor(path, pack, (descriptor) => {
       const size = fstatSync(descriptor).size;
       checkPackHeader(readUpTo(descriptor, path, 0, PACK_HEADER_BYTES), pack);
       const trailerAt = Math.max(0, size - PACK_TRAILER_BYTES);
       const trailer = decodeTrailer(readUpTo(descriptor, path, trailerAt, PACK_TRAILER_BYTES), pack, size);
-      return new PackReader(pack, path, descriptor, size, trailer);
+      const tableBytes = trailer.entryCount * TABLE_ENTRY_BYTES;
+      const table = decodeTable(
+        readUpTo(descriptor, path, trailer.tableOffsetBytes, tableBytes),
+        trailer,
+        pack,
+      );
+      return new PackReader(pack, path, descriptor, size, trailer.tableOffsetBytes, table);
+    });
+  }
+
+  /**
+   * Opens a pack even if its header, trailer or table is damaged or cut off: the table is then rebuilt from the block
+   * headers that are left.
+   * @throws IntegrityError if the file is missing; StoreVersionError for a newer format.
+   */
+  static openDamaged(path: string, pack: number): PackReader {
+    try {
+      return PackReader.open(path, pack);
     } catch (cause) {
-      closeSync(descriptor);
-      throw cause;
+      if (!(cause instanceof IntegrityError)) throw cause;
     }
+    return withDescriptor(path, pack, (descriptor) => {
+      const size = fstatSync(descriptor).size;
+      const table = rebuildTable((offset, length) => readUpTo(descriptor, path, offset, length), size);
+      return new PackReader(pack, path, descriptor, size, size, table);
+    });
   }
 
   /** Index of a block in the table, or -1. */
@@ -136,6 +153,16 @@ export class PackReader {
 
   close(): void {
     closeSync(this.#descriptor);
+  }
+}
+
+function withDescriptor(path: string, pack: number, use: (descriptor: number) => PackReader): PackReader {
+  const descriptor = openPack(path, pack);
+  try {
+    return use(descriptor);
+  } catch (cause) {
+    closeSync(descriptor);
+    throw cause;
   }
 }
 

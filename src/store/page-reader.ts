@@ -7,6 +7,7 @@ import {
   lowerBoundInSegment,
   SEGMENT_PAGES,
   type Segment,
+  type SegmentReference,
   sameDigest,
   slotOfPosition,
   windowStartOf,
@@ -28,6 +29,18 @@ export interface PageRun {
  */
 export type PageVersion = 'newest' | 'whole';
 
+/** What to read, and how. */
+export interface ReadOptions {
+  /** Only these pages; those that do not exist are left out. */
+  readonly ranges?: PageRangeList | undefined;
+  readonly version?: PageVersion;
+  /**
+   * Makes damage no failure: pages that cannot be proved are left out and named here. Of a damaged index segment that
+   * is its whole window, whether or not a page existed there.
+   */
+  readonly onLost?: (startPage: number, endPage: number, why: IntegrityError) => void;
+}
+
 /** Data pages handed out together. */
 const RUN_PAGES = 64;
 
@@ -37,15 +50,14 @@ const READ_AHEAD_PAGES = 512;
 /**
  * Reads pages in address order. Each block is read and decoded once as long as the pages that share it lie near each
  * other, which the order of a dump sees to; blocks ahead are decoded meanwhile.
- * @param ranges limits what is read; pages in it that do not exist are left out.
- * @throws IntegrityError naming pack, block, offset and page.
+ * @throws IntegrityError naming pack, block, offset and page, unless `onLost` is given.
  */
 export async function* readPages(
   source: BlockSource,
   index: ProcessIndex,
-  ranges?: PageRangeList,
-  version: PageVersion = 'newest',
+  options: ReadOptions = {},
 ): AsyncGenerator<PageRun> {
+  const { ranges } = options;
   const gatherer = new RunGatherer();
   const behind = ranges === undefined ? Number.POSITIVE_INFINITY : endOf(ranges);
   for (let number = index.firstAt(startOf(ranges)); number < index.segments.length; number++) {
@@ -54,8 +66,9 @@ export async function* readPages(
     const windowEnd = reference.startPage + SEGMENT_PAGES;
     const wanted = ranges?.within(reference.startPage, windowEnd);
     if (wanted !== undefined && wanted.rangeCount === 0) continue;
-    const { segment } = await index.load(reference);
-    const reader = new SegmentReader(source, segment, selectEntries(segment, wanted), version);
+    const segment = await loadSegment(index, reference, options);
+    if (segment === undefined) continue;
+    const reader = new SegmentReader(source, segment, selectEntries(segment, wanted), options);
     for (let at = 0; at < reader.entries.length; at++) {
       const entry = reader.entries[at]!;
       const page = segment.startPage + segment.offsets[entry]!;
@@ -63,11 +76,25 @@ export async function* readPages(
       const full = gatherer.flushUnlessNext(page, isZero);
       if (full !== undefined) yield full;
       if (isZero) gatherer.addZero();
-      else await reader.readInto(at, gatherer.nextPage());
+      else if (!(await reader.readInto(at, gatherer.nextPage()))) gatherer.dropLast();
     }
   }
   const rest = gatherer.flush();
   if (rest !== undefined) yield rest;
+}
+
+async function loadSegment(
+  index: ProcessIndex,
+  reference: SegmentReference,
+  { onLost }: ReadOptions,
+): Promise<Segment | undefined> {
+  try {
+    return (await index.load(reference)).segment;
+  } catch (cause) {
+    if (onLost === undefined || !(cause instanceof IntegrityError)) throw cause;
+    onLost(reference.startPage, reference.startPage + SEGMENT_PAGES, cause);
+    return undefined;
+  }
 }
 
 function startOf(ranges: PageRangeList | undefined): number {
@@ -120,6 +147,11 @@ class RunGatherer {
     return this.#bytes.subarray(at, at + PAGE_SIZE);
   }
 
+  /** Takes back the room that `nextPage` gave last. */
+  dropLast(): void {
+    this.#pageCount--;
+  }
+
   flush(): PageRun | undefined {
     if (this.#pageCount === 0) return undefined;
     const bytes = this.#zero ? undefined : this.#bytes.subarray(0, this.#pageCount * PAGE_SIZE);
@@ -134,24 +166,39 @@ class SegmentReader {
   readonly entries: Uint16Array;
   readonly #source: BlockSource;
   readonly #segment: Segment;
-  readonly #version: PageVersion;
+  readonly #options: ReadOptions;
+  readonly #newest: boolean;
   #ahead = 0;
   #whole: CurrentBlock | undefined;
   #deltas: CurrentBlock | undefined;
 
-  constructor(source: BlockSource, segment: Segment, entries: Uint16Array, version: PageVersion) {
+  constructor(source: BlockSource, segment: Segment, entries: Uint16Array, options: ReadOptions) {
     this.#source = source;
     this.#segment = segment;
     this.entries = entries;
-    this.#version = version;
+    this.#options = options;
+    this.#newest = options.version !== 'whole';
   }
 
-  /** Reads data page number `at` of `entries`. */
-  async readInto(at: number, into: Uint8Array): Promise<void> {
+  /** Reads data page number `at` of `entries`; false if it is lost and that is no failure. */
+  async readInto(at: number, into: Uint8Array): Promise<boolean> {
+    try {
+      await this.#read(at, into);
+      return true;
+    } catch (cause) {
+      const { onLost } = this.#options;
+      if (onLost === undefined || !(cause instanceof IntegrityError)) throw cause;
+      const page = this.#segment.startPage + this.#segment.offsets[this.entries[at]!]!;
+      onLost(page, page + 1, cause);
+      return false;
+    }
+  }
+
+  async #read(at: number, into: Uint8Array): Promise<void> {
     if (at >= this.#ahead - READ_AHEAD_PAGES / 2) this.#readAhead(at);
     const segment = this.#segment;
     const entry = this.entries[at]!;
-    const isDelta = this.#version === 'newest' && segment.deltaPacks[entry] !== 0;
+    const isDelta = this.#newest && segment.deltaPacks[entry] !== 0;
     const whole = await this.#wholeBlock(at);
     const slot = slotOfPosition(segment.positions[entry]!);
     const end = (slot + 1) * PAGE_SIZE;
@@ -159,7 +206,7 @@ class SegmentReader {
       throw this.#damaged(entry, `${whole.block.where} has no slot ${slot}`);
     into.set(whole.block.bytes.subarray(slot * PAGE_SIZE, end));
     if (isDelta) this.#applyDelta(await this.#deltaBlock(entry), entry, into);
-    else if (this.#version === 'whole' && segment.deltaPacks[entry] !== 0) return;
+    else if (!this.#newest && segment.deltaPacks[entry] !== 0) return;
     else if (whole.block.provenDigests && sameDigest(whole.block.provenDigests, slot, segment.digests, entry))
       return;
     if (!sameDigest(digestPage(into), 0, segment.digests, entry)) {
@@ -219,8 +266,9 @@ class SegmentReader {
     );
   }
 
-  /** The digests of all pages of a block, if the entries near `at` name them all. */
+  /** The digests of all pages of a block, if the entries near `at` name them all and one bad page may fail the block. */
   #digestsOfBlock(at: number, itemCount: number): Uint8Array | undefined {
+    if (this.#options.onLost !== undefined) return undefined;
     const segment = this.#segment;
     const pack = segment.packs[this.entries[at]!];
     const block = blockOfPosition(segment.positions[this.entries[at]!]!);

@@ -17,6 +17,7 @@ import { StoreFiles } from './files.ts';
 import { manifestFileName, packFileName, STORE_FILE, STORE_FOLDERS } from './layout.ts';
 import { StoreLock } from './lock.ts';
 import { type LockHost, machineLockHost } from './owner.ts';
+import { PackReader } from './pack-reader.ts';
 import { PackWriter } from './pack-writer.ts';
 import { type Pruning, prune } from './pruning.ts';
 import { checkpointsOf, cleanUp, packsOf, removeUnneededPacks } from './recovery.ts';
@@ -50,6 +51,7 @@ export class Store {
   readonly #codec: CodecPool;
   readonly #lock: StoreLock | undefined;
   readonly #source: BlockSource;
+  #damagedSource: BlockSource | undefined;
 
   private constructor(
     files: StoreFiles,
@@ -62,7 +64,7 @@ export class Store {
     this.#codec = codec;
     this.#lock = lock;
     this.notices = notices;
-    this.#source = new BlockSource((pack) => files.pathOf(packFileName(pack)), codec);
+    this.#source = this.#openSource(PackReader.open);
   }
 
   /**
@@ -74,6 +76,7 @@ export class Store {
     if (options.access === 'create') await createStore(files);
     await checkStoreFile(files);
     if (options.access === 'read') return new Store(files, options.codec, undefined, []);
+    await createFolders(files);
     const lock = await StoreLock.acquire(files, options.lockHost ?? machineLockHost, options.command);
     try {
       const notices = await cleanUp(files);
@@ -133,6 +136,16 @@ export class Store {
   }
 
   /**
+   * Opens a checkpoint of which files may be damaged, to salvage what can be proved: packs without a usable table are
+   * searched for blocks. Close the store when done; damaged packs stay open until then.
+   * @throws as `manifest`: without the manifest nothing can be found.
+   */
+  async openDamagedCheckpoint(number: number): Promise<CheckpointReader> {
+    this.#damagedSource ??= this.#openSource(PackReader.openDamaged);
+    return new CheckpointReader(await this.manifest(number), this.#damagedSource);
+  }
+
+  /**
    * Begins a checkpoint. End it with `commit` or `abort`, before the next one.
    * @throws UsageError if the store was opened for reading.
    */
@@ -184,7 +197,12 @@ export class Store {
   /** Closes files and gives the lock back. */
   async close(): Promise<void> {
     this.#source.close();
+    this.#damagedSource?.close();
     await this.#lock?.release();
+  }
+
+  #openSource(openPack: (path: string, pack: number) => PackReader): BlockSource {
+    return new BlockSource((pack) => this.#files.pathOf(packFileName(pack)), this.#codec, openPack);
   }
 
   #requireLock(): void {
@@ -202,9 +220,16 @@ async function createStore(files: StoreFiles): Promise<void> {
   }
   await files.createDirectory('.', 'store-create');
   await files.attempt('protect', '.', () => chmod(files.directory, 0o700));
-  for (const folder of STORE_FOLDERS) await files.createDirectory(folder, 'store-create');
+  await createFolders(files);
   const id = randomBytes(16).toString('hex');
   await files.replaceText('.', STORE_FILE, encodeStoreFile(id), 'store-file');
+}
+
+/** Makes the folders that are missing; git and some backups do not keep empty ones. */
+async function createFolders(files: StoreFiles): Promise<void> {
+  for (const folder of STORE_FOLDERS) {
+    if ((await files.status(folder)) === undefined) await files.createDirectory(folder, 'store-create');
+  }
 }
 
 /** A directory may become a store if it is empty or holds only what an interrupted creation left. */
