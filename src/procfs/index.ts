@@ -9,3 +9,5 @@ export {
   SCAN_CATEGORY,
   SCAN_FLAG,
 } from './pagemap-scan.ts';
+export { parseSmapsFlags, type SmapsEntry } from './smaps.ts';
+export { parseTaskStat, TASK_FLAG_KERNEL_THREAD, type TaskStat } from './task-stat.ts';

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { basename } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { machineClock, TargetError } from '../core/index.ts';
+import { ByteReader, ByteWriter, machineClock, TargetError } from '../core/index.ts';
 import { parseWorkload, Simulation, type SimulationOptions } from '../workload/index.ts';
 import { SimulatedProcessView } from './simulated-process.ts';
 import { summarizeSimulation } from './simulated-summary.ts';
@@ -28,18 +28,21 @@ export function openSimulatedTarget(
 }
 
 /**
- * Continues a simulated target from the state that a checkpoint kept. `text` must be the workload file that it was
- * started from; compare `identity.fingerprint` first.
+ * Continues a simulated target from the state that a checkpoint kept, which holds its workload file too.
  * @throws TargetError for the state of another kind of target, IntegrityError for damaged bytes.
  */
-export function restoreSimulatedTarget(state: TargetState, text: string, path: string): SimulatedTarget {
+export function restoreSimulatedTarget(state: Pick<TargetState, 'format' | 'bytes'>): SimulatedTarget {
   if (state.format !== SIMULATED_STATE_FORMAT) {
     throw new TargetError(`a state of format '${state.format}' is not one of a simulated target`, {
       hint: `this ckpt reads '${SIMULATED_STATE_FORMAT}'`,
       data: { format: state.format },
     });
   }
-  return new SimulatedTarget(Simulation.restore(parseWorkload(text, path), state.bytes), text, path);
+  const reader = new ByteReader(state.bytes, 'the state of a simulated target');
+  const path = reader.text();
+  const text = reader.text();
+  const simulation = reader.raw(reader.remainingBytes);
+  return new SimulatedTarget(Simulation.restore(parseWorkload(text, path), simulation), text, path);
 }
 
 /** A workload on the simulated kernel, seen as a target. It only moves while `run` is awaited. */
@@ -50,9 +53,13 @@ export class SimulatedTarget implements Target {
   #frozen = false;
   #closed = false;
   readonly #views = new Map<number, SimulatedProcessView>();
+  readonly #text: string;
+  readonly #path: string;
 
   constructor(simulation: Simulation, text: string, path: string) {
     this.simulation = simulation;
+    this.#text = text;
+    this.#path = path;
     this.identity = {
       kind: 'simulated',
       name: `sim:${basename(path)}`,
@@ -124,9 +131,13 @@ export class SimulatedTarget implements Target {
   }
 
   captureState(): TargetState {
+    const writer = new ByteWriter();
+    writer.text(this.#path);
+    writer.text(this.#text);
+    writer.raw(this.simulation.save());
     return {
       format: SIMULATED_STATE_FORMAT,
-      bytes: this.simulation.save(),
+      bytes: writer.view(),
       summary: summarizeSimulation(this.simulation),
     };
   }

@@ -85,6 +85,11 @@ export interface Target {
   abilities(): TrackingAbilities;
   /** The processes that exist now, root first. */
   processes(): ProcessView[];
+  /**
+   * Does now what `freeze` would otherwise do before it stops anything, so that the stop alone can be timed. Absent
+   * where there is nothing to prepare.
+   */
+  prepareFreeze?(): Promise<void>;
   /** Stops every process of the target; resolves when they stand still. */
   freeze(): Promise<void>;
   /**

@@ -1,0 +1,64 @@
+import { createHash } from 'node:crypto';
+import { readFileSync, statSync } from 'node:fs';
+import type { TaskStat } from '../procfs/index.ts';
+import { procError } from './live-files.ts';
+import type { TargetIdentity } from './view.ts';
+
+/** What of a live target has to stay the same, in the order in which a difference is looked for. */
+const PARTS = [
+  { name: 'boot', difference: 'the machine has been restarted since' },
+  { name: 'pid', difference: 'it is another process' },
+  { name: 'start', difference: 'the process has ended since and its PID belongs to another one now' },
+  { name: 'exe', difference: 'the process has executed another program since' },
+  { name: 'image', difference: 'the process has executed its program anew since' },
+] as const;
+
+/**
+ * Names the process that `stat` describes. The fingerprint has a readable part for each thing that must stay the same:
+ * boot id, PID, start time, inode of the program, and where exec put it in memory (hashed, for it tells of the
+ * address layout).
+ */
+export function liveIdentity(stat: TaskStat): TargetIdentity {
+  const { pid } = stat;
+  const parts = [
+    bootId(),
+    String(pid),
+    String(stat.startTicks),
+    exeInode(pid),
+    shortHash(`${bootId()} ${stat.startCode} ${stat.startStack}`),
+  ];
+  return {
+    kind: 'live',
+    name: `${pid} (${stat.name})`,
+    fingerprint: PARTS.map(({ name }, index) => `${name}=${parts[index]}`).join(' '),
+  };
+}
+
+/**
+ * Why a checkpoint of `before` cannot be the parent of one of `now`, as a clause for a sentence; undefined if it can.
+ */
+export function identityDifference(before: TargetIdentity, now: TargetIdentity): string | undefined {
+  if (before.kind !== now.kind) return `it is of a ${before.kind} target, ${now.name} is a ${now.kind} one`;
+  if (before.fingerprint === now.fingerprint) return undefined;
+  if (now.kind === 'simulated') return `it is of ${before.name}, or of another version of that workload`;
+  const [earlier, later] = [before.fingerprint.split(' '), now.fingerprint.split(' ')];
+  return PARTS.find((_, index) => earlier[index] !== later[index])?.difference ?? 'it is another process';
+}
+
+/** Random for each boot of the machine. */
+export function bootId(): string {
+  return readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
+}
+
+function exeInode(pid: number): string {
+  try {
+    const { dev, ino } = statSync(`/proc/${pid}/exe`, { bigint: true });
+    return `${dev}:${ino}`;
+  } catch (error) {
+    throw procError(error, pid, 'see the program');
+  }
+}
+
+function shortHash(text: string): string {
+  return createHash('sha256').update(text).digest('hex').slice(0, 16);
+}

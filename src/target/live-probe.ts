@@ -1,0 +1,170 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, openSync, readFileSync, readSync, writeFileSync } from 'node:fs';
+import { release } from 'node:os';
+import { setTimeout } from 'node:timers/promises';
+import { PAGE_SIZE } from '../core/index.ts';
+import {
+  type MapsEntry,
+  PAGEMAP_HIGH,
+  PAGEMAP_WORD_BYTES,
+  pagemapFrame,
+  parseMaps,
+} from '../procfs/index.ts';
+import { readAt, readTaskStat } from './live-files.ts';
+import type { TrackingAbilities } from './view.ts';
+
+/** What the machine and our rights offer, found by trying. */
+export interface LiveAbilities extends TrackingAbilities {
+  /** Frame of the page of zeros, if frame numbers are visible. */
+  readonly zeroFrame: number | undefined;
+}
+
+let cached: Promise<LiveAbilities> | undefined;
+
+/** Probes once for the life of this program: neither kernel nor rights change under it. */
+export function probeAbilities(): Promise<LiveAbilities> {
+  cached ??= probe();
+  return cached;
+}
+
+async function probe(): Promise<LiveAbilities> {
+  const { problem, frameNumbers } = await trySoftDirty();
+  return {
+    softDirty: problem === undefined,
+    frameNumbers,
+    kernelRelease: release(),
+    ...(problem === undefined ? {} : { softDirtyProblem: problem }),
+    zeroFrame: frameNumbers ? findZeroFrame() : undefined,
+  };
+}
+
+interface Trial {
+  readonly problem: string | undefined;
+  readonly frameNumbers: boolean;
+}
+
+/**
+ * Watches the pages of a child that echoes lines. A kernel without CONFIG_MEM_SOFT_DIRTY accepts the clear and marks
+ * nothing, and an emulated one may mark everything, so three looks are needed: bits that are set in a new process,
+ * none after a clear, some again once the child has run.
+ */
+async function trySoftDirty(): Promise<Trial> {
+  const child = spawn('/bin/sh', ['-c', 'while read -r line; do echo "$line"; done'], {
+    stdio: ['pipe', 'pipe', 'ignore'],
+  });
+  try {
+    await echo(child);
+    const fresh = countPages(child.pid!);
+    const frameNumbers = fresh.framesVisible;
+    if (fresh.softDirty === 0) {
+      return {
+        problem: 'this kernel does not mark written pages (CONFIG_MEM_SOFT_DIRTY is off)',
+        frameNumbers,
+      };
+    }
+    writeFileSync(`/proc/${child.pid}/clear_refs`, '4');
+    const cleared = countPages(child.pid!);
+    await echo(child);
+    const written = countPages(child.pid!);
+    const works = cleared.softDirty === 0 && written.softDirty > 0;
+    return { problem: works ? undefined : 'this kernel clears or sets the marks unreliably', frameNumbers };
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    return { problem: `soft-dirty marks could not be tried out: ${why}`, frameNumbers: false };
+  } finally {
+    child.stdin.on('error', () => {});
+    child.kill('SIGKILL');
+  }
+}
+
+/** Has the child read and write a line; resolves when it waits for the next one. */
+async function echo(child: ChildProcess): Promise<void> {
+  const answer = once(child.stdout!, 'data');
+  child.stdin!.write('.\n');
+  await Promise.race([answer, once(child, 'exit').then(endedAtOnce)]);
+  while (readTaskStat(child.pid!)?.state === 'R') await setTimeout(1);
+}
+
+function endedAtOnce(): never {
+  throw new Error('/bin/sh ended at once');
+}
+
+interface PageCounts {
+  readonly softDirty: number;
+  readonly framesVisible: boolean;
+}
+
+/** Looks at the present pages of a small process. */
+function countPages(pid: number): PageCounts {
+  let softDirty = 0;
+  let framesVisible = false;
+  forEachPresentPage(
+    pid,
+    () => true,
+    (words, index) => {
+      if ((words[index * 2 + 1]! & PAGEMAP_HIGH.softDirty) !== 0) softDirty++;
+      if (pagemapFrame(words, index) !== 0) framesVisible = true;
+    },
+  );
+  return { softDirty, framesVisible };
+}
+
+/** Larger than the size up to which any malloc reuses memory: it comes fresh from the kernel. */
+const FRESH_BYTES = 40 << 20;
+/** KPF_ZERO_PAGE of /proc/kpageflags (include/uapi/linux/kernel-page-flags.h). */
+const ZERO_PAGE_FLAG = 1 << 24;
+
+/** Loads from memory of our own that nobody has stored to, and looks at which frame the kernel put there. */
+function findZeroFrame(): number | undefined {
+  const fresh = new Uint8Array(FRESH_BYTES);
+  let sum = 0;
+  for (let offset = 0; offset < FRESH_BYTES; offset += PAGE_SIZE) sum += fresh[offset]!;
+  if (sum !== 0) return undefined;
+  const candidates = new Set<number>();
+  const pages = FRESH_BYTES / PAGE_SIZE;
+  forEachPresentPage(
+    process.pid,
+    (entry) => entry.inode === 0 && entry.endPage - entry.startPage >= pages,
+    (words, index) => {
+      const shared = (words[index * 2 + 1]! & (PAGEMAP_HIGH.file | PAGEMAP_HIGH.exclusive)) === 0;
+      if (shared) candidates.add(pagemapFrame(words, index));
+    },
+  );
+  return [...candidates].find(isZeroFrame);
+}
+
+function isZeroFrame(frame: number): boolean {
+  const flags = new BigUint64Array(1);
+  const descriptor = openSync('/proc/kpageflags', 'r');
+  try {
+    readSync(descriptor, flags, 0, 8, frame * 8);
+  } finally {
+    closeSync(descriptor);
+  }
+  return (Number(flags[0]! & 0xffffffffn) & ZERO_PAGE_FLAG) !== 0;
+}
+
+/** Visits the pagemap words of present pages in those mappings that `wanted` picks. */
+function forEachPresentPage(
+  pid: number,
+  wanted: (entry: MapsEntry) => boolean,
+  visit: (words: Uint32Array, index: number) => void,
+): void {
+  const words = new Uint32Array(65536);
+  const descriptor = openSync(`/proc/${pid}/pagemap`, 'r');
+  try {
+    for (const entry of parseMaps(readFileSync(`/proc/${pid}/maps`, 'latin1'))) {
+      if (!wanted(entry)) continue;
+      for (let page = entry.startPage; page < entry.endPage; page += words.length / 2) {
+        const bytes = Math.min(entry.endPage - page, words.length / 2) * PAGEMAP_WORD_BYTES;
+        const count = readAt(descriptor, words, bytes, page * PAGEMAP_WORD_BYTES) / PAGEMAP_WORD_BYTES;
+        for (let index = 0; index < count; index++) {
+          if (words[index * 2 + 1]! >= PAGEMAP_HIGH.present) visit(words, index);
+        }
+      }
+    }
+  } finally {
+    closeSync(descriptor);
+  }
+}
