@@ -39,8 +39,8 @@ export interface JobResults {
 
 export type JobKind = keyof JobRequests;
 
-/** Each kind of job, done on the calling thread. */
-export const JOBS: {
+/** Each kind of job. */
+const JOBS: {
   readonly [Kind in JobKind]: (codec: BlockCodec, request: JobRequests[Kind]) => JobResults[Kind];
 } = {
   open: () => null,
@@ -54,17 +54,29 @@ export const JOBS: {
   decode: (codec, { block, record, digests, into }) => codec.decode(block, record, digests, into),
 };
 
-/** A job on its way to a worker. */
-export interface JobMessage<Kind extends JobKind = JobKind> {
-  readonly id: number;
+/** Does a job on the calling thread. */
+export function runJob<Kind extends JobKind>(codec: BlockCodec, job: Job<Kind>): JobResults[Kind] {
+  return JOBS[job.kind](codec, job.request);
+}
+
+export interface Job<Kind extends JobKind = JobKind> {
   readonly kind: Kind;
   readonly request: JobRequests[Kind];
 }
 
-/** Its answer. */
-export type AnswerMessage =
-  | { readonly id: number; readonly result: JobResults[JobKind] }
-  | { readonly id: number; readonly failure: Failure };
+/** Jobs on their way to a worker, which does them one after another and answers once. */
+export interface BatchMessage {
+  readonly batch: number;
+  readonly jobs: readonly Job[];
+}
+
+/** What became of each job of a batch, in the same order. */
+export interface AnswerMessage {
+  readonly batch: number;
+  readonly outcomes: readonly Outcome[];
+}
+
+export type Outcome = { readonly result: JobResults[JobKind] } | { readonly failure: Failure };
 
 /** An exception that travels between threads, which keep neither the class nor the properties of an error. */
 export interface Failure {

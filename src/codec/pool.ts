@@ -11,13 +11,14 @@ import {
 import { checkZstdLevel } from './frame.ts';
 import {
   type AnswerMessage,
+  type BatchMessage,
   fromFailure,
-  JOBS,
+  type Job,
   type JobKind,
-  type JobMessage,
   type JobRequests,
   type JobResults,
   type PageDigests,
+  runJob,
 } from './jobs.ts';
 import { chooseZstd, type ZstdImplementation } from './zstd.ts';
 
@@ -30,19 +31,25 @@ export interface CodecPoolOptions {
 
 /** A job that waits for its worker or for its answer. */
 interface Task {
-  readonly message: JobMessage;
+  readonly job: Job;
   readonly resolve: (result: JobResults[JobKind]) => void;
   readonly reject: (error: Error) => void;
 }
 
 interface PoolWorker {
   readonly thread: Worker;
-  /** Jobs that the worker has got and not yet answered. */
-  readonly tasks: Map<number, Task>;
+  /** Batches that the worker has got and not yet answered. */
+  readonly batches: Map<number, readonly Task[]>;
 }
 
-/** So many that a worker finds the next job waiting when it ends one, and so few that all workers end together. */
-const TASKS_AT_A_WORKER = 2;
+/** So many that a worker finds the next one waiting when it ends one, and so few that all workers end together. */
+const BATCHES_AT_A_WORKER = 2;
+
+/**
+ * Jobs in a batch while many wait: a message and its answer take as long as compressing ten kilobytes, on the busy
+ * main thread too.
+ */
+const MAX_BATCH_JOBS = 8;
 
 const MAX_DEFAULT_WORKERS = 8;
 
@@ -60,7 +67,7 @@ export class CodecPool {
   readonly #workers: PoolWorker[] = [];
   readonly #queue: Task[] = [];
   #inlineCodec: Promise<BlockCodec> | undefined;
-  #nextId = 1;
+  #nextBatch = 1;
   #failure: Error | undefined;
 
   /** @throws UnsupportedError or UsageError as `chooseZstd`; RangeError for a senseless number of workers. */
@@ -131,45 +138,46 @@ export class CodecPool {
 
   async #submit<Kind extends JobKind>(kind: Kind, request: JobRequests[Kind]): Promise<JobResults[Kind]> {
     if (this.#failure !== undefined) throw this.#failure;
-    if (this.workerCount === 0) return this.#runInline(kind, request);
+    if (this.workerCount === 0) return this.#runInline({ kind, request });
     const result = await new Promise<JobResults[JobKind]>((resolve, reject) => {
-      this.#queue.push({ message: { id: this.#nextId++, kind, request }, resolve, reject });
+      this.#queue.push({ job: { kind, request }, resolve, reject });
       this.#dispatch();
     });
-    // Answers carry the id of their job, so the result is of the job's kind.
+    // A worker answers each job with a result of the job's kind.
     return result as JobResults[Kind];
   }
 
-  async #runInline<Kind extends JobKind>(kind: Kind, request: JobRequests[Kind]): Promise<JobResults[Kind]> {
+  async #runInline<Kind extends JobKind>(job: Job<Kind>): Promise<JobResults[Kind]> {
     this.#inlineCodec ??= openBlockCodec(this.implementation);
     const codec = await this.#inlineCodec;
     // A turn of the event loop between jobs lets signals and timers through.
     await nextTurn();
     if (this.#failure !== undefined) throw this.#failure;
-    return JOBS[kind](codec, request);
+    return runJob(codec, job);
   }
 
   /** Hands queued jobs to the least busy workers, starting a thread while all are busy and more are allowed. */
   #dispatch(): void {
     while (this.#queue.length > 0) {
-      const worker = this.#workerForNextTask();
+      const worker = this.#workerForNextBatch();
       if (worker === undefined) return;
-      const task = this.#queue.shift();
-      if (task === undefined) return;
-      if (worker.tasks.size === 0) worker.thread.ref();
-      worker.tasks.set(task.message.id, task);
-      worker.thread.postMessage(task.message);
+      const fairShare = Math.ceil(this.#queue.length / (this.workerCount * BATCHES_AT_A_WORKER));
+      const tasks = this.#queue.splice(0, Math.min(fairShare, MAX_BATCH_JOBS));
+      if (worker.batches.size === 0) worker.thread.ref();
+      const message: BatchMessage = { batch: this.#nextBatch++, jobs: tasks.map(({ job }) => job) };
+      worker.batches.set(message.batch, tasks);
+      worker.thread.postMessage(message);
     }
   }
 
-  #workerForNextTask(): PoolWorker | undefined {
+  #workerForNextBatch(): PoolWorker | undefined {
     let best: PoolWorker | undefined;
     for (const worker of this.#workers) {
-      if (best === undefined || worker.tasks.size < best.tasks.size) best = worker;
+      if (best === undefined || worker.batches.size < best.batches.size) best = worker;
     }
-    if (best !== undefined && best.tasks.size === 0) return best;
+    if (best !== undefined && best.batches.size === 0) return best;
     if (this.#workers.length < this.workerCount) return this.#startWorker();
-    return best !== undefined && best.tasks.size < TASKS_AT_A_WORKER ? best : undefined;
+    return best !== undefined && best.batches.size < BATCHES_AT_A_WORKER ? best : undefined;
   }
 
   #startWorker(): PoolWorker {
@@ -181,7 +189,7 @@ export class CodecPool {
       stderr: true,
       resourceLimits: { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 4 },
     });
-    const worker: PoolWorker = { thread, tasks: new Map() };
+    const worker: PoolWorker = { thread, batches: new Map() };
     this.#workers.push(worker);
     thread.unref();
     thread.on('message', (answer: AnswerMessage) => this.#settle(worker, answer));
@@ -194,14 +202,17 @@ export class CodecPool {
     return worker;
   }
 
-  #settle(worker: PoolWorker, answer: AnswerMessage): void {
-    const task = worker.tasks.get(answer.id);
-    if (task === undefined) return;
-    worker.tasks.delete(answer.id);
+  #settle(worker: PoolWorker, { batch, outcomes }: AnswerMessage): void {
+    const tasks = worker.batches.get(batch);
+    if (tasks === undefined) return;
+    worker.batches.delete(batch);
     this.#dispatch();
-    if (worker.tasks.size === 0) worker.thread.unref();
-    if ('failure' in answer) task.reject(fromFailure(answer.failure));
-    else task.resolve(answer.result);
+    if (worker.batches.size === 0) worker.thread.unref();
+    for (const [index, { resolve, reject }] of tasks.entries()) {
+      const outcome = outcomes[index]!;
+      if ('failure' in outcome) reject(fromFailure(outcome.failure));
+      else resolve(outcome.result);
+    }
   }
 
   /** Rejects everything that waits; only the first failure counts. */
@@ -210,8 +221,8 @@ export class CodecPool {
     this.#failure = error;
     for (const task of this.#queue.splice(0)) task.reject(error);
     for (const worker of this.#workers) {
-      for (const task of worker.tasks.values()) task.reject(error);
-      worker.tasks.clear();
+      for (const task of [...worker.batches.values()].flat()) task.reject(error);
+      worker.batches.clear();
       worker.thread.unref();
     }
   }

@@ -1,32 +1,29 @@
-/** Entry of a codec worker thread: answers jobs one by one, in the order in which they arrive. */
+/** Entry of a codec worker thread. */
 import { parentPort, type TransferListItem, workerData } from 'node:worker_threads';
 import { openBlockCodec } from './block.ts';
-import {
-  type AnswerMessage,
-  JOBS,
-  type JobKind,
-  type JobMessage,
-  type JobResults,
-  toFailure,
-} from './jobs.ts';
+import { type AnswerMessage, type BatchMessage, type Job, type Outcome, runJob, toFailure } from './jobs.ts';
 import type { ZstdImplementation } from './zstd.ts';
 
 const { implementation }: { implementation: ZstdImplementation } = workerData;
 const codec = await openBlockCodec(implementation);
 
-parentPort?.on('message', <Kind extends JobKind>({ id, kind, request }: JobMessage<Kind>) => {
-  let answer: AnswerMessage;
-  try {
-    answer = { id, result: JOBS[kind](codec, request) };
-  } catch (error) {
-    answer = { id, failure: toFailure(error) };
-  }
-  parentPort?.postMessage(answer, 'result' in answer ? buffersOf(answer.result) : []);
+parentPort?.on('message', ({ batch, jobs }: BatchMessage) => {
+  const answer: AnswerMessage = { batch, outcomes: jobs.map(attempt) };
+  parentPort?.postMessage(answer, answer.outcomes.flatMap(buffersOf));
 });
 
-/** The buffers that a result owns: they move to the main thread instead of being copied. */
-function buffersOf(result: JobResults[JobKind]): TransferListItem[] {
-  if (result === null) return [];
+function attempt(job: Job): Outcome {
+  try {
+    return { result: runJob(codec, job) };
+  } catch (error) {
+    return { failure: toFailure(error) };
+  }
+}
+
+/** The buffers that an outcome owns: they move to the main thread instead of being copied. */
+function buffersOf(outcome: Outcome): TransferListItem[] {
+  if ('failure' in outcome || outcome.result === null) return [];
+  const { result } = outcome;
   const views =
     result instanceof Uint8Array
       ? [result]
