@@ -1,10 +1,11 @@
 import { PAGE_SIZE, TargetError, UnsupportedError } from '../core/index.ts';
-import { errnoName, type Kernel, type Process } from '../kernel/index.ts';
+import { errnoName, type Kernel, type Process, ZERO_FRAME } from '../kernel/index.ts';
 import type { PagemapScanRequest, PagemapScanResult } from '../procfs/index.ts';
 import type { ProcessView, Vma } from './view.ts';
 
 /** One process of a simulated target through the simulated /proc. */
 export class SimulatedProcessView implements ProcessView {
+  readonly zeroFrame = ZERO_FRAME;
   readonly #process: Process;
   readonly #kernel: Kernel;
   readonly scanPagemap?: (request: PagemapScanRequest) => PagemapScanResult;

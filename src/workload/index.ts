@@ -1,5 +1,20 @@
 export { WorkloadContent } from './content.ts';
+export { EventQueue, type QueueContents } from './event-queue.ts';
 export type { KernelChoice, ProgramDefinition, RegionDefinition, Workload } from './model.ts';
 export { parseWorkload, WORKLOAD_FORMAT_VERSION } from './parse.ts';
-export type { Program, ProgramCounts } from './program.ts';
+export type { ExitedPrograms, Program, ProgramCounts } from './program.ts';
+export {
+  type ProcessReport,
+  runWorkload,
+  type WorkloadReport,
+  type WorkloadRunOptions,
+} from './run-report.ts';
 export { Simulation, type SimulationOptions } from './simulation.ts';
+export {
+  compareTrackers,
+  type TrackerComparison,
+  type TrackerComparisonOptions,
+  type TrackerInterval,
+  type TrackerResult,
+} from './tracker-comparison.ts';
+export type { ComparedTracker } from './tracker-models.ts';
