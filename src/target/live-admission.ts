@@ -1,10 +1,10 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { PAGE_SIZE, TargetError, UnsupportedError, UsageError } from '../core/index.ts';
 import { TASK_FLAG_KERNEL_THREAD, type TaskStat } from '../procfs/index.ts';
 import { isDeadState, readProcText, readTaskStat } from './live-files.ts';
 
 /** Key of the page size in the auxiliary vector (include/uapi/linux/auxvec.h). */
-const AT_PAGESZ = 6;
+const AT_PAGESZ = 6n;
 
 /**
  * Looks whether a process can be a target, before anything is done to it.
@@ -57,17 +57,23 @@ function refusal(stat: TaskStat, why: string, hint?: string): TargetError {
 }
 
 function requireLinux(): void {
+  if (!existsSync('/proc/self/maps'))
+    throw new UnsupportedError('live targets need Linux with /proc mounted');
+  const bytes = pageSizeBytes();
+  if (bytes !== PAGE_SIZE) {
+    throw new UnsupportedError(`this machine has pages of ${bytes} bytes, ckpt supports ${PAGE_SIZE} only`);
+  }
+}
+
+function pageSizeBytes(): number {
   let vector: Buffer;
   try {
     vector = readFileSync('/proc/self/auxv');
-  } catch (cause) {
-    throw new UnsupportedError('live targets need Linux with /proc mounted', { cause });
+  } catch {
+    return PAGE_SIZE; // Hidden from a program that has changed its user; the common size is as good a guess as any.
   }
   for (let offset = 0; offset + 16 <= vector.length; offset += 16) {
-    if (vector.readBigUInt64LE(offset) !== BigInt(AT_PAGESZ)) continue;
-    const bytes = Number(vector.readBigUInt64LE(offset + 8));
-    if (bytes !== PAGE_SIZE) {
-      throw new UnsupportedError(`this machine has pages of ${bytes} bytes, ckpt supports ${PAGE_SIZE} only`);
-    }
+    if (vector.readBigUInt64LE(offset) === AT_PAGESZ) return Number(vector.readBigUInt64LE(offset + 8));
   }
+  return PAGE_SIZE;
 }

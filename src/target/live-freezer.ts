@@ -50,15 +50,18 @@ export function cgroupFreezer(pid: number, cgroup: string): Freezer {
   };
 }
 
+/** In mountinfo: ids, device, root within the file system, mount point, options, dash, file system type. */
+const MOUNT_OF_CGROUPS = /^\d+ \d+ \S+ \/ (\S+) .*- cgroup2 /m;
+
 /**
  * The directory of the cgroup v2 of a process; undefined if there is none, if it is the root, or if it cannot be
  * frozen (no such file before Linux 5.2, no permission).
  */
 export function cgroupOf(pid: number): string | undefined {
   const path = /^0::(\/.+)$/m.exec(readProcText(pid, 'cgroup'))?.[1];
-  const mount = / (\/\S*) (?:\S+ )*- cgroup2 /.exec(readFileSync('/proc/self/mountinfo', 'latin1'));
-  if (path === undefined || mount === null) return undefined;
-  const directory = mount[1]! + path;
+  const mountPoint = MOUNT_OF_CGROUPS.exec(readFileSync('/proc/self/mountinfo', 'latin1'))?.[1];
+  if (path === undefined || mountPoint === undefined) return undefined;
+  const directory = mountPoint + path;
   try {
     readFileSync(`${directory}/cgroup.freeze`);
     return directory;
