@@ -56,8 +56,12 @@ export class CheckpointReader {
    * @param onLost is told of pages that are left out, and why; of a damaged part of the index, whole windows.
    * @throws IntegrityError if the root of the process's index is damaged, so that nothing can be found.
    */
-  async *salvage(pid: number, onLost: NonNullable<ReadOptions['onLost']>): AsyncGenerator<PageRun> {
-    yield* readPages(this.#source, await this.index(pid), { onLost });
+  async *salvage(
+    pid: number,
+    onLost: NonNullable<ReadOptions['onLost']>,
+    ranges?: PageRangeList,
+  ): AsyncGenerator<PageRun> {
+    yield* readPages(this.#source, await this.index(pid), { ranges, onLost });
   }
 
   /** The state beyond memory; undefined if none was stored. */

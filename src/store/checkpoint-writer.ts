@@ -21,6 +21,7 @@ import type { StoreFiles } from './files.ts';
 import { IndexBuilder } from './index-builder.ts';
 import type { BlockToWrite, PackWriter } from './pack-writer.ts';
 import type { ProcessIndex } from './process-index.ts';
+import { removeUnneededPacks } from './recovery.ts';
 
 /** What identifies a process of a new checkpoint. */
 export interface NewProcess {
@@ -61,6 +62,7 @@ export class CheckpointWriter {
   readonly #digested: DigestedProcess[] = [];
   readonly #packs = new Set<number>();
   #state: StoredState | null = null;
+  #published = false;
 
   constructor(files: StoreFiles, pack: PackWriter, codec: CodecPool, plan: CheckpointPlan) {
     this.number = plan.number;
@@ -150,6 +152,7 @@ export class CheckpointWriter {
    */
   async commit(facts: CheckpointFacts): Promise<Manifest> {
     const storedBytes = await this.#pack.finish();
+    this.#published = true;
     await this.#pack.publish();
     const manifest = this.#manifest(facts, storedBytes);
     await this.#files.replaceText(
@@ -164,6 +167,8 @@ export class CheckpointWriter {
   /** Gives the checkpoint up and removes what was written of it. */
   async abort(): Promise<void> {
     await this.#pack.abort();
+    // If only the very last step failed the manifest may be there, and then its pack has to stay.
+    if (this.#published) await removeUnneededPacks(this.#files);
   }
 
   #manifest(facts: CheckpointFacts, storedBytes: number): Manifest {

@@ -7,6 +7,7 @@ export const FAULT_POINTS = [
   'store-file-write',
   'store-file-sync',
   'store-file-rename',
+  'store-file-sync-directory',
   'lock-create',
   'lock-take-over',
   'lock-release',

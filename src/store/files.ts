@@ -126,19 +126,26 @@ export class StoreFiles {
   async replaceText(folder: string, name: string, text: string, subject: ReplacementSubject): Promise<void> {
     const temporary = join('tmp', name);
     await this.remove(temporary, 'clean-up');
-    const handle = await this.create(temporary, `${subject}-write`);
     try {
-      await this.attempt('write', temporary, () => handle.writeFile(text));
+      await this.#writeDraft(temporary, text, subject);
+    } catch (cause) {
+      // Best effort: the next writer removes it too, and this failure must not hide the first one.
+      await this.remove(temporary, 'clean-up').catch(() => undefined);
+      throw cause;
+    }
+    await this.rename(temporary, join(folder, name), `${subject}-rename`);
+    await this.syncDirectory(folder, `${subject}-sync-directory`);
+  }
+
+  async #writeDraft(name: string, text: string, subject: ReplacementSubject): Promise<void> {
+    const handle = await this.create(name, `${subject}-write`);
+    try {
+      await this.attempt('write', name, () => handle.writeFile(text));
       this.reached(`${subject}-sync`);
-      await this.attempt('sync', temporary, () => handle.sync());
+      await this.attempt('sync', name, () => handle.sync());
     } finally {
       await handle.close();
     }
-    await this.rename(temporary, join(folder, name), `${subject}-rename`);
-    await this.syncDirectory(
-      folder,
-      subject === 'store-file' ? 'store-file-rename' : `${subject}-sync-directory`,
-    );
   }
 }
 

@@ -5,9 +5,12 @@ export { type CheckpointFacts, CheckpointWriter, type NewProcess } from './check
 export { FAULT_POINTS, type FaultPoint, type FaultPoints, NO_FAULTS } from './faults.ts';
 export { IndexBuilder } from './index-builder.ts';
 export { KnownPages } from './known-pages.ts';
+export { packFileName } from './layout.ts';
 export { type LockHost, type LockOwner, machineLockHost } from './owner.ts';
+export { PackReader } from './pack-reader.ts';
 export type { BlockToWrite } from './pack-writer.ts';
 export type { PageRun, PageVersion } from './page-reader.ts';
 export { type LoadedSegment, ProcessIndex } from './process-index.ts';
 export { BlockSet, type Pruning } from './pruning.ts';
 export { type NewCheckpoint, Store, type StoreOptions } from './store.ts';
+export type { StoreSurvey } from './survey.ts';

@@ -31,6 +31,8 @@ export class PackReader {
   readonly sizeBytes: number;
   /** End of the blocks. */
   readonly tableOffsetBytes: number;
+  /** Whether the table is the pack's own, not one rebuilt from what was left. */
+  readonly hasTable: boolean;
   readonly table: BlockTable;
   readonly #descriptor: number;
 
@@ -41,6 +43,7 @@ export class PackReader {
     sizeBytes: number,
     tableOffsetBytes: number,
     table: BlockTable,
+    hasTable: boolean,
   ) {
     this.pack = pack;
     this.path = path;
@@ -48,6 +51,7 @@ export class PackReader {
     this.sizeBytes = sizeBytes;
     this.tableOffsetBytes = tableOffsetBytes;
     this.table = table;
+    this.hasTable = hasTable;
   }
 
   /**
@@ -66,7 +70,7 @@ export class PackReader {
         trailer,
         pack,
       );
-      return new PackReader(pack, path, descriptor, size, trailer.tableOffsetBytes, table);
+      return new PackReader(pack, path, descriptor, size, trailer.tableOffsetBytes, table, true);
     });
   }
 
@@ -84,7 +88,7 @@ export class PackReader {
     return withDescriptor(path, pack, (descriptor) => {
       const size = fstatSync(descriptor).size;
       const table = rebuildTable((offset, length) => readUpTo(descriptor, path, offset, length), size);
-      return new PackReader(pack, path, descriptor, size, size, table);
+      return new PackReader(pack, path, descriptor, size, size, table, false);
     });
   }
 

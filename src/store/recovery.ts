@@ -72,20 +72,25 @@ export async function finishPruning(files: StoreFiles): Promise<void> {
 }
 
 /**
- * Removes the packs that no manifest names. If one manifest cannot be read nothing is removed: it might name any.
+ * Removes the packs that no manifest names.
  * @returns the packs that were removed.
  */
 export async function removeUnneededPacks(files: StoreFiles): Promise<number[]> {
+  const unneeded = await unneededPacks(files);
+  for (const pack of unneeded) await files.remove(packFileName(pack), 'pruning-remove-pack');
+  if (unneeded.length > 0) await files.syncDirectory('packs', 'pruning-sync-directory');
+  return unneeded;
+}
+
+/** The packs that no manifest names. If one manifest cannot be read there are none: it might name any. */
+export async function unneededPacks(files: StoreFiles): Promise<number[]> {
   const needed = new Set<number>();
   for (const number of (await checkpointsOf(files)).numbers) {
     const manifest = await readableManifest(files, number);
     if (manifest === undefined) return [];
     for (const pack of manifest.packs) needed.add(pack);
   }
-  const unneeded = (await packsOf(files)).filter((pack) => !needed.has(pack));
-  for (const pack of unneeded) await files.remove(packFileName(pack), 'pruning-remove-pack');
-  if (unneeded.length > 0) await files.syncDirectory('packs', 'pruning-sync-directory');
-  return unneeded;
+  return (await packsOf(files)).filter((pack) => !needed.has(pack));
 }
 
 async function readableManifest(files: StoreFiles, number: number): Promise<Manifest | undefined> {

@@ -21,6 +21,7 @@ import { PackReader } from './pack-reader.ts';
 import { PackWriter } from './pack-writer.ts';
 import { type Pruning, prune } from './pruning.ts';
 import { checkpointsOf, cleanUp, packsOf, removeUnneededPacks } from './recovery.ts';
+import { type StoreSurvey, surveyStore } from './survey.ts';
 
 /** How a store is opened. */
 export interface StoreOptions {
@@ -93,6 +94,16 @@ export class Store {
     return (await checkpointsOf(this.#files)).numbers;
   }
 
+  /** Numbers of all packs, ascending. */
+  async packs(): Promise<number[]> {
+    return packsOf(this.#files);
+  }
+
+  /** Length of a pack file, 0 if it does not exist. */
+  async packBytes(pack: number): Promise<number> {
+    return (await this.#files.status(packFileName(pack)))?.size ?? 0;
+  }
+
   /**
    * All manifests, ascending.
    * @throws IntegrityError, StoreVersionError if one of them cannot be read.
@@ -141,8 +152,7 @@ export class Store {
    * @throws as `manifest`: without the manifest nothing can be found.
    */
   async openDamagedCheckpoint(number: number): Promise<CheckpointReader> {
-    this.#damagedSource ??= this.#openSource(PackReader.openDamaged);
-    return new CheckpointReader(await this.manifest(number), this.#damagedSource);
+    return new CheckpointReader(await this.manifest(number), this.damagedBlocks);
   }
 
   /**
@@ -189,9 +199,15 @@ export class Store {
     return this.#source;
   }
 
-  /** The files, for those who look below checkpoints. */
-  get files(): StoreFiles {
-    return this.#files;
+  /** The same, making the best of packs whose table is damaged. */
+  get damagedBlocks(): BlockSource {
+    this.#damagedSource ??= this.#openSource(PackReader.openDamaged);
+    return this.#damagedSource;
+  }
+
+  /** What lies in the directory beyond what belongs there. */
+  async survey(): Promise<StoreSurvey> {
+    return surveyStore(this.#files);
   }
 
   /** Closes files and gives the lock back. */
