@@ -6,32 +6,27 @@ import type { ProcessView, Vma } from './view.ts';
 /** One process of a simulated target through the simulated /proc. */
 export class SimulatedProcessView implements ProcessView {
   readonly zeroFrame = ZERO_FRAME;
-  readonly #process: Process;
+  readonly process: Process;
   readonly #kernel: Kernel;
   readonly scanPagemap?: (request: PagemapScanRequest) => PagemapScanResult;
 
   constructor(kernel: Kernel, process: Process) {
-    this.#process = process;
+    this.process = process;
     this.#kernel = kernel;
     // PAGEMAP_SCAN came with Linux 6.7.
     if (kernel.version !== '6.1') this.scanPagemap = (request) => this.#scan(request);
   }
 
   get pid(): number {
-    return this.#process.pid;
+    return this.process.pid;
   }
 
   get parentPid(): number {
-    return this.#process.parentPid;
+    return this.process.parentPid;
   }
 
   get name(): string {
-    return this.#process.name;
-  }
-
-  /** Whether this is the view of that process, not of an earlier one with its number. */
-  shows(process: Process): boolean {
-    return this.#process === process;
+    return this.process.name;
   }
 
   vmas(): Vma[] {
@@ -59,8 +54,8 @@ export class SimulatedProcessView implements ProcessView {
   }
 
   #existing(): Process {
-    if (this.#kernel.process(this.pid) === this.#process && this.#process.state === 'running') {
-      return this.#process;
+    if (this.#kernel.process(this.pid) === this.process && this.process.state === 'running') {
+      return this.process;
     }
     throw new TargetError(`process ${this.pid} (${this.name}) has exited`, { data: { pid: this.pid } });
   }

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { basename } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { ByteReader, ByteWriter, machineClock, TargetError } from '../core/index.ts';
+import type { Process } from '../kernel/index.ts';
 import { parseWorkload, Simulation, type SimulationOptions } from '../workload/index.ts';
 import { SimulatedProcessView } from './simulated-process.ts';
 import { summarizeSimulation } from './simulated-summary.ts';
@@ -52,7 +53,7 @@ export class SimulatedTarget implements Target {
   readonly simulation: Simulation;
   #frozen = false;
   #closed = false;
-  readonly #views = new Map<number, SimulatedProcessView>();
+  #views = new Map<Process, SimulatedProcessView>();
   readonly #text: string;
   readonly #path: string;
 
@@ -84,14 +85,12 @@ export class SimulatedTarget implements Target {
   }
 
   processes(): ProcessView[] {
-    return this.simulation.programs.map((program) => {
-      const { pid } = program.process;
-      const known = this.#views.get(pid);
-      if (known?.shows(program.process) === true) return known;
-      const view = new SimulatedProcessView(this.simulation.kernel, program.process);
-      this.#views.set(pid, view);
-      return view;
+    const views = this.simulation.programs.map(({ process }) => {
+      const known = this.#views.get(process);
+      return known ?? new SimulatedProcessView(this.simulation.kernel, process);
     });
+    this.#views = new Map(views.map((view) => [view.process, view]));
+    return views;
   }
 
   freeze(): Promise<void> {

@@ -103,8 +103,8 @@ export class WorkloadContent implements ContentProvider {
     const offset = slot * style.bytes;
     if (style.bytes > 64) bytes.set(scratchPage.subarray(0, style.bytes), offset);
     else for (let index = 0; index < style.bytes; index++) bytes[offset + index] = scratchPage[index]!;
-    // Two generators may agree by chance, above all in short writes: a number that is never the same twice in a row
-    // keeps every store a change.
+    // Short writes may agree by chance; a number that is never the same twice in a row makes each store to a slot
+    // differ from the one before.
     bytes[offset] = changeMark(content, Math.floor(turn / style.slots) + 1, scratchPage[0]!);
   }
 }

@@ -1,13 +1,17 @@
 import { mix32, PAGE_SIZE, Random } from '../core/index.ts';
 import type { ContentDefinition } from './model.ts';
 
+/** Words of the made-up language are stored in so many bytes, and copied whole. */
+const LONGEST_WORD_BYTES = 12;
+
 /**
  * The hot loops that make up memory contents. They write into one shared scratch page, whole words at a time, and
  * depend on a 32-bit seed alone. What they imitate is how well such memory compresses: prose about 3 to 1, tables of
  * records about 3 to 1, encrypted or already compressed data not at all.
  */
-export const scratchPage = new Uint8Array(PAGE_SIZE);
-const scratchWords = new Uint32Array(scratchPage.buffer);
+export const scratchPage = new Uint8Array(new ArrayBuffer(PAGE_SIZE + LONGEST_WORD_BYTES), 0, PAGE_SIZE);
+const scratchWords = new Uint32Array(scratchPage.buffer, 0, PAGE_SIZE / 4);
+const scratchView = new DataView(scratchPage.buffer);
 
 const RECORD_WORDS = 16;
 /** Size of the pieces of a `mix` page that are either compressible or not. */
@@ -102,31 +106,34 @@ function fillText(seed: number, length: number): void {
     state ^= state << 5;
     const draw = (state >>> 8) & 0x3ff;
     const word = (draw * draw) >>> 10;
-    let from = wordStarts[word]!;
-    const end = Math.min(wordStarts[word + 1]! - from, length - at) + from;
-    while (from < end) scratchPage[at++] = vocabulary[from++]!;
+    // What is too much of a short word is overwritten by the next one; the buffer has room behind the page.
+    scratchView.setUint32(at, vocabulary[word * 3]!, true);
+    scratchView.setUint32(at + 4, vocabulary[word * 3 + 1]!, true);
+    scratchView.setUint32(at + 8, vocabulary[word * 3 + 2]!, true);
+    at += wordLengths[word]!;
   }
 }
 
 const WORD_COUNT = 1024;
-const [vocabulary, wordStarts] = buildVocabulary();
+const wordLengths = new Uint8Array(WORD_COUNT);
+const vocabulary = buildVocabulary();
 
-/** A made-up language: the same 1024 words in every workload. */
-function buildVocabulary(): [Uint8Array, Uint16Array] {
+/** A made-up language: the same 1024 words in every workload, each in three 32-bit words. */
+function buildVocabulary(): Uint32Array {
   const random = new Random(20130416);
   const onsets = ['b', 'd', 'f', 'g', 'k', 'l', 'm', 'n', 'p', 'r', 's', 't', 'v', 'st', 'tr', 'ch'];
   const vowels = ['a', 'e', 'i', 'o', 'u', 'ea', 'ou'];
   const codas = ['', '', '', 'n', 'r', 's', 't', 'l'];
   const pick = (from: readonly string[]) => from[random.nextBelow(from.length)]!;
-  const starts = new Uint16Array(WORD_COUNT + 1);
-  let text = '';
+  const bytes = new Uint8Array(WORD_COUNT * LONGEST_WORD_BYTES);
   for (let word = 0; word < WORD_COUNT; word++) {
-    starts[word] = text.length;
-    const syllables = 1 + random.nextBelow(3);
+    const syllables = 1 + random.nextBelow(2);
+    let text = '';
     for (let syllable = 0; syllable < syllables; syllable++)
       text += pick(onsets) + pick(vowels) + pick(codas);
     text += word % 61 === 60 ? '.\n' : word % 13 === 12 ? ', ' : ' ';
+    bytes.set(new TextEncoder().encode(text), word * LONGEST_WORD_BYTES);
+    wordLengths[word] = text.length;
   }
-  starts[WORD_COUNT] = text.length;
-  return [new TextEncoder().encode(text), starts];
+  return new Uint32Array(bytes.buffer);
 }

@@ -1,9 +1,10 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type MonotonicClock, machineClock } from '../core/index.ts';
-import type { KernelCounters, WriteListener } from '../kernel/index.ts';
+import type { KernelCounters } from '../kernel/index.ts';
 import type { Workload } from './model.ts';
 import type { ExitedPrograms, Program, ProgramCounts } from './program.ts';
 import { Simulation, type SimulationOptions } from './simulation.ts';
+import { WrittenPages } from './written-pages.ts';
 
 /** Virtual time between two turns of the event loop, in microseconds. */
 const SLICE_MICROSECONDS = 10_000;
@@ -78,21 +79,6 @@ export async function runInSlices(
     done += slice;
     options.onProgress?.(simulations[0]!.nowNanoseconds / 1000);
     await nextTurn();
-  }
-}
-
-/** Remembers which pages each process has written to. */
-class WrittenPages implements WriteListener {
-  readonly #pages = new Map<number, Set<number>>();
-
-  store(pid: number, page: number): void {
-    const pages = this.#pages.get(pid);
-    if (pages === undefined) this.#pages.set(pid, new Set([page]));
-    else pages.add(page);
-  }
-
-  countOf(pid: number): number {
-    return this.#pages.get(pid)?.size ?? 0;
   }
 }
 

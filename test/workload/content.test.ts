@@ -68,7 +68,7 @@ describe('WorkloadContent', () => {
           const number = start === 2 ? count : 1;
           const expected = render(source, page, number - 1);
           provider.apply(stream, page, number, expected);
-          expect(render(after, page, number)).toEqual(expected);
+          expect(Buffer.compare(render(after, page, number), expected)).toBe(0);
         },
       ),
       { numRuns: 500 },
@@ -86,7 +86,7 @@ describe('WorkloadContent', () => {
           source = provider.sourceAfterStore(source, stream);
           provider.apply(stream, page, store, bytes);
         }
-        expect(render(source, page, count)).toEqual(bytes);
+        expect(Buffer.compare(render(source, page, count), bytes)).toBe(0);
       }),
       { numRuns: 200 },
     );
@@ -106,7 +106,8 @@ describe('WorkloadContent', () => {
     fc.assert(
       fc.property(region, style, key, fc.integer({ min: 1, max: 1000 }), (home, kind, page, count) => {
         const { bytes, changedShare } = STYLES[kind]!;
-        fc.pre(changedShare === 1 && !(CONTENTS[home]!.kind === 'random' && bytes < 8));
+        // One byte may by chance be what was there.
+        fc.pre(changedShare === 1 && bytes >= 8);
         const stream = streamOf(home, kind, 0);
         const source = provider.sourceAfterStore(initialSource(home), stream);
         const before = render(source, page, 1000 + count);
