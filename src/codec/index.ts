@@ -14,12 +14,10 @@ export {
   Sha256,
   ZERO_PAGE_DIGEST,
 } from './digest.ts';
-export { checkZstdLevel } from './frame.ts';
 export type { PageDigests } from './jobs.ts';
 export {
   DEFAULT_ZSTD_LEVEL,
   MAX_BLOCK_BYTES,
-  MAX_BLOCK_PAGES,
   MAX_ZSTD_LEVEL,
   MIN_ZSTD_LEVEL,
 } from './limits.ts';

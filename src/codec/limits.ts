@@ -1,14 +1,9 @@
-import { PAGE_SIZE } from '../core/index.ts';
-
 /**
  * The largest block that any codec takes. zstd-codec has a heap of 16 MiB fixed when it was compiled; beyond this
  * size some levels exhaust it, and it then prints on standard output before it fails. Blocks of 64 to 512 KiB also
  * compress about as well as larger ones.
  */
 export const MAX_BLOCK_BYTES = 512 * 1024;
-
-/** The largest number of pages in one block. */
-export const MAX_BLOCK_PAGES = MAX_BLOCK_BYTES / PAGE_SIZE;
 
 /** zstd levels that ckpt offers: -7 is the fastest, 19 the densest. Level 0 is refused, since zstd reads it as 3. */
 export const MIN_ZSTD_LEVEL = -7;
