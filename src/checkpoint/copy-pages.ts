@@ -1,0 +1,50 @@
+import { PAGE_SIZE, type PageRangeList } from '../core/index.ts';
+import type { ProcessView } from '../target/index.ts';
+import { type PageChunk, SPOOL_CHUNK_PAGES } from './page-spool.ts';
+
+/** What one process's pages are copied with. */
+export interface CopySource {
+  readonly view: ProcessView;
+  readonly processIndex: number;
+  /** Gives an empty chunk to fill. */
+  readonly takeChunk: () => PageChunk;
+  /** Told about every page that could not be read. */
+  readonly onUnreadable: (startPage: number, endPage: number) => void;
+}
+
+/**
+ * Reads the pages of `ranges` out of a process, in address order, into chunks. Small ranges share a chunk, large ones
+ * are read a chunk at a time; a page that cannot be read is reported and left out.
+ * @throws TargetError if the process is gone.
+ */
+export function* copyPages(source: CopySource, ranges: PageRangeList): Generator<PageChunk> {
+  let chunk = source.takeChunk();
+  chunk.processIndex = source.processIndex;
+  for (let index = 0; index < ranges.rangeCount; index++) {
+    const endPage = ranges.endPage(index);
+    for (let page = ranges.startPage(index); page < endPage; ) {
+      const wanted = Math.min(endPage - page, SPOOL_CHUNK_PAGES - chunk.pageCount);
+      const read = readInto(source, chunk, page, wanted);
+      page += read;
+      if (read < wanted) {
+        source.onUnreadable(page, page + 1);
+        page++;
+      }
+      if (chunk.pageCount === SPOOL_CHUNK_PAGES) {
+        yield chunk;
+        chunk = source.takeChunk();
+        chunk.processIndex = source.processIndex;
+      }
+    }
+  }
+  yield chunk;
+}
+
+function readInto(source: CopySource, chunk: PageChunk, startPage: number, pageCount: number): number {
+  const at = chunk.pageCount;
+  const into = chunk.bytes.subarray(at * PAGE_SIZE, (at + pageCount) * PAGE_SIZE);
+  const read = source.view.readMemory(startPage, pageCount, into);
+  for (let page = 0; page < read; page++) chunk.pages[at + page] = startPage + page;
+  chunk.pageCount += read;
+  return read;
+}

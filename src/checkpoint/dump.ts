@@ -1,0 +1,365 @@
+import { type CodecPool, DEFAULT_ZSTD_LEVEL } from '../codec/index.ts';
+import { machineClock, PAGE_SIZE, PageRangeList } from '../core/index.ts';
+import type { DumpWarning } from '../image/index.ts';
+import { type CheckpointWriter, type Compression, KnownPages, type Store } from '../store/index.ts';
+import type { ProcessView, Target, TargetState, Vma } from '../target/index.ts';
+import { type Changes, type ChosenTracker, chooseTracker, type ParentPages } from '../tracker/index.ts';
+import { copyPages } from './copy-pages.ts';
+import { digested } from './digested.ts';
+import type { CheckpointOptions, DumpResult } from './dump-types.ts';
+import { EntryLog } from './entry-log.ts';
+import { IndexFeeder } from './index-feeder.ts';
+import { PageEncoder } from './page-encoder.ts';
+import { ChunkSupply, type PageChunk, PageSpool } from './page-spool.ts';
+import { openParent, type Parent } from './parent.ts';
+import { PreviousPages } from './previous-pages.ts';
+import { ScratchFile } from './scratch-file.ts';
+import { Stopwatch } from './stopwatch.ts';
+
+/** Pages copied during the freeze that stay in memory, unless told otherwise. */
+const DEFAULT_SPOOL_BYTES = 48 * 1024 * 1024;
+
+/** One process of the target during a dump. */
+interface ProcessDump {
+  readonly view: ProcessView;
+  readonly vmas: readonly Vma[];
+  readonly changes: Changes;
+  /** Pages that are as they were: proved by the tracker, or found equal while the target stood still. */
+  unchanged: PageRangeList;
+  armed: Uint8Array | undefined;
+}
+
+/** What a copy of the running target left for the final one. */
+interface RunningCopy {
+  readonly log: EntryLog;
+  readonly pages: ParentPages;
+}
+
+/**
+ * Takes one checkpoint of a target. The target is stopped for as little as possible:
+ *
+ *     freeze  scan  arm  thaw | copy and encode while it runs | freeze  scan  copy  arm  thaw | encode  commit
+ *     '------- only where much is to be copied: a base -------'
+ *
+ * A write at any moment is in what is copied afterwards, or is seen by the next scan, because bits are cleared and
+ * pages are copied for good only while nothing runs. Whatever fails, the target goes on and the store is as before.
+ * @throws UsageError, TargetError, UnsupportedError, StoreFullError, StoreUnusableError, InterruptedError.
+ */
+export async function takeCheckpoint(
+  target: Target,
+  store: Store,
+  pool: CodecPool,
+  options: CheckpointOptions,
+): Promise<DumpResult> {
+  const run = new DumpRun(target, store, pool, options);
+  try {
+    return await run.execute();
+  } finally {
+    run.release();
+  }
+}
+
+class DumpRun {
+  readonly #target: Target;
+  readonly #store: Store;
+  readonly #pool: CodecPool;
+  readonly #options: CheckpointOptions;
+  readonly #compression: Compression;
+  readonly #chosen: ChosenTracker;
+  readonly #known = new KnownPages();
+  readonly #watch = new Stopwatch(machineClock);
+  readonly #warnings: DumpWarning[] = [];
+  readonly #scratch: ScratchFile;
+  readonly #supply = new ChunkSupply();
+  readonly #spool: PageSpool;
+  readonly #spoolPages: number;
+  readonly #running = new Map<number, RunningCopy>();
+  #parent: Parent | undefined;
+  #donePages = 0;
+  #scannedPages = 0;
+  #dirtyPages = 0;
+
+  constructor(target: Target, store: Store, pool: CodecPool, options: CheckpointOptions) {
+    this.#target = target;
+    this.#store = store;
+    this.#pool = pool;
+    this.#options = options;
+    this.#compression = { name: options.codec ?? 'zstd', level: options.level ?? DEFAULT_ZSTD_LEVEL };
+    this.#chosen = chooseTracker(target, options.tracker ?? 'auto');
+    this.#scratch = new ScratchFile(store.scratchDirectory);
+    const spoolBytes = options.spoolBytes ?? DEFAULT_SPOOL_BYTES;
+    this.#spoolPages = Math.floor(spoolBytes / PAGE_SIZE);
+    this.#spool = new PageSpool(this.#scratch, this.#supply, spoolBytes);
+  }
+
+  async execute(): Promise<DumpResult> {
+    const { incremental } = this.#options;
+    if (incremental) {
+      const { kind } = this.#chosen.tracker;
+      this.#parent = await openParent(this.#store, this.#target.identity, kind, this.#known);
+    }
+    const parent = this.#parent?.manifest.number ?? null;
+    const writer = await this.#store.beginCheckpoint({ parent, compression: this.#compression });
+    try {
+      return await this.#write(writer);
+    } catch (error) {
+      this.#target.thaw();
+      await writer.abort();
+      throw error;
+    }
+  }
+
+  /** Lets go of the scratch file, and of the target unless it is to stay stopped. */
+  release(): void {
+    this.#scratch.close();
+  }
+
+  async #write(writer: CheckpointWriter): Promise<DumpResult> {
+    const encoder = new PageEncoder(writer, this.#pool, this.#compression, this.#known, this.#parent?.reader);
+    await this.#freeze();
+    let processes = this.#scan();
+    if (this.#isWorthCopyingRunning(processes)) {
+      this.#arm(processes);
+      this.#thaw();
+      for (const process of processes) await this.#copyRunning(process, encoder);
+      await this.#freeze();
+      processes = this.#scan();
+    }
+    await this.#copyStopped(processes);
+    this.#arm(processes);
+    const state = this.#target.captureState();
+    this.#target.verifyStoodStill?.();
+    this.#options.signal?.throwIfAborted();
+    if (this.#options.leaveStopped === true) this.#watch.stop('freeze');
+    else this.#thaw();
+    return this.#encodeAndCommit(writer, encoder, processes, state);
+  }
+
+  async #freeze(): Promise<void> {
+    this.#options.signal?.throwIfAborted();
+    this.#report('stopping', 0, 0);
+    this.#watch.start('freeze');
+    await this.#target.freeze();
+  }
+
+  #thaw(): void {
+    this.#target.thaw();
+    this.#watch.stop('freeze');
+  }
+
+  /** Asks the tracker what may have changed since the running copy, the parent, or ever. */
+  #scan(): ProcessDump[] {
+    this.#watch.start('scan');
+    this.#scannedPages = 0;
+    this.#dirtyPages = 0;
+    const processes = this.#target.processes().map((view) => {
+      const vmas = view.vmas();
+      const before = this.#running.get(view.pid)?.pages ?? this.#parent?.processes.get(view.pid)?.pages;
+      const changes = this.#chosen.tracker.collect(view, vmas, before);
+      this.#scannedPages += changes.scannedPages;
+      this.#dirtyPages += changes.suspects.pageCount;
+      return { view, vmas, changes, unchanged: changes.unchanged, armed: undefined };
+    });
+    this.#watch.stop('scan');
+    return processes;
+  }
+
+  /**
+   * Whether to copy once while the target runs, so that the freeze has less to copy. Where the tracker names every page
+   * each time, that pays only when there is nothing yet to compare with.
+   */
+  #isWorthCopyingRunning(processes: readonly ProcessDump[]): boolean {
+    const suspects = processes.reduce((sum, { changes }) => sum + changes.suspects.pageCount, 0);
+    if (suspects <= this.#spoolPages) return false;
+    return this.#chosen.tracker.kind !== 'compare' || this.#parent === undefined;
+  }
+
+  #arm(processes: readonly ProcessDump[]): void {
+    for (const process of processes) process.armed = this.#chosen.tracker.arm(process.view, process.vmas);
+  }
+
+  /** Copies what the tracker named while the process runs. What changes meanwhile is copied again by the final copy. */
+  async #copyRunning({ view, changes, armed }: ProcessDump, encoder: PageEncoder): Promise<void> {
+    const log = new EntryLog(this.#scratch);
+    const previous = new PreviousPages(undefined, this.#parent?.processes.get(view.pid)?.index);
+    const copied = new PageRangeList();
+    this.#donePages = 0;
+    // A page that cannot be read now may be gone; the final copy finds out, and reports it if not.
+    const chunks = copyPages(
+      this.#source(view, 0, () => undefined),
+      changes.suspects,
+    );
+    for await (const { chunk, found } of digested(this.#timed(chunks), this.#pool)) {
+      this.#options.signal?.throwIfAborted();
+      const entries = await encoder.encode(chunk, found, previous, view.pid);
+      for (let index = 0; index < chunk.pageCount; index++) {
+        const page = chunk.pages[index]!;
+        log.add(page, entries, index);
+        copied.append(page, page + 1);
+      }
+      this.#supply.give(chunk);
+      this.#report('copying', copied.pageCount, changes.suspects.pageCount);
+    }
+    log.seal();
+    const present = changes.unchanged.union(copied);
+    this.#running.set(view.pid, { log, pages: { present, trackerState: armed } });
+  }
+
+  /** Copies everything that may have changed, while nothing runs. */
+  async #copyStopped(processes: readonly ProcessDump[]): Promise<void> {
+    const suspects = processes.reduce((sum, { changes }) => sum + changes.suspects.pageCount, 0);
+    const compareNow = suspects > this.#spoolPages;
+    this.#donePages = 0;
+    for (const [processIndex, process] of processes.entries()) {
+      const { view, changes } = process;
+      const onUnreadable = (startPage: number, endPage: number) =>
+        this.#warn(view.pid, startPage, endPage, 'could not be read');
+      const chunks = this.#timed(copyPages(this.#source(view, processIndex, onUnreadable), changes.suspects));
+      if (compareNow) await this.#keepChanged(process, chunks);
+      else for (const chunk of chunks) this.#spool.append(chunk);
+    }
+  }
+
+  /** Too much to keep: compares while the target stands still, and keeps only what differs from the version before. */
+  async #keepChanged(process: ProcessDump, chunks: Iterable<PageChunk>): Promise<void> {
+    const previous = this.#previousOf(process.view.pid);
+    const same = new PageRangeList();
+    for await (const { chunk, found } of digested(chunks, this.#pool)) {
+      this.#options.signal?.throwIfAborted();
+      await dropUnchanged(chunk, found.digests, previous, same);
+      this.#spool.append(chunk);
+    }
+    process.unchanged = process.unchanged.union(same);
+  }
+
+  /** Encodes what was copied, builds the indexes, and makes the checkpoint exist. */
+  async #encodeAndCommit(
+    writer: CheckpointWriter,
+    encoder: PageEncoder,
+    processes: readonly ProcessDump[],
+    state: TargetState,
+  ): Promise<DumpResult> {
+    const totalPages = this.#spool.pageCount;
+    this.#donePages = 0;
+    const chunks = digested(this.#spool.drain(), this.#pool);
+    let pending = await chunks.next();
+    for (const [processIndex, process] of processes.entries()) {
+      const { view, vmas, changes, armed } = process;
+      const parentIndex = this.#parent?.processes.get(view.pid)?.index;
+      const builder = writer.buildIndex(parentIndex);
+      const previous = this.#previousOf(view.pid);
+      const elsewhere = this.#running.has(view.pid) ? this.#previousOf(view.pid) : undefined;
+      const feeder = new IndexFeeder(builder, process.unchanged, elsewhere);
+      while (pending.done !== true && pending.value.chunk.processIndex === processIndex) {
+        this.#options.signal?.throwIfAborted();
+        const { chunk, found } = pending.value;
+        const entries = await encoder.encode(chunk, found, previous, view.pid);
+        for (let index = 0; index < chunk.pageCount; index++) {
+          await feeder.add(chunk.pages[index]!, entries, index);
+        }
+        this.#donePages += chunk.pageCount;
+        this.#supply.give(chunk);
+        this.#report('encoding', this.#donePages, totalPages);
+        pending = await chunks.next();
+      }
+      await feeder.finish();
+      for (const doubt of changes.doubts) this.#warn(view.pid, 0, 0, doubt);
+      await encoder.finish();
+      const { pid, parentPid, name } = view;
+      await writer.finishProcess({ pid, parentPid, name, vmas }, builder, armed);
+    }
+    await writer.setState(state);
+    this.#options.signal?.throwIfAborted();
+    this.#report('committing', totalPages, totalPages);
+    return this.#commit(writer, encoder);
+  }
+
+  async #commit(writer: CheckpointWriter, encoder: PageEncoder): Promise<DumpResult> {
+    const { kind } = this.#chosen.tracker;
+    const manifest = await writer.commit({
+      preDump: false,
+      target: this.#target.identity,
+      tracker: kind,
+      pages: {
+        scanned: this.#scannedPages,
+        dirty: this.#dirtyPages,
+        shared: encoder.sharedPages,
+        written: encoder.writtenPages,
+      },
+      warnings: this.#warnings,
+      times: () => ({
+        freeze: this.#watch.microseconds('freeze'),
+        scan: this.#watch.microseconds('scan'),
+        read: this.#watch.microseconds('read'),
+        total: this.#watch.totalMicroseconds(),
+      }),
+    });
+    return {
+      checkpoint: manifest.number,
+      kind: manifest.kind,
+      parent: manifest.parent,
+      tracker: manifest.tracker,
+      trackerReason: this.#chosen.reason,
+      pages: manifest.pages,
+      bytes: manifest.bytes,
+      microseconds: manifest.microseconds,
+      memoryDigest: manifest.memoryDigest,
+      warnings: manifest.warnings,
+    };
+  }
+
+  #previousOf(pid: number): PreviousPages {
+    return new PreviousPages(this.#running.get(pid)?.log, this.#parent?.processes.get(pid)?.index);
+  }
+
+  #source(
+    view: ProcessView,
+    processIndex: number,
+    onUnreadable: (startPage: number, endPage: number) => void,
+  ) {
+    return { view, processIndex, takeChunk: () => this.#supply.take(), onUnreadable };
+  }
+
+  /** The same chunks; the time it takes to read them is counted. */
+  *#timed(chunks: Iterator<PageChunk>): Generator<PageChunk> {
+    for (;;) {
+      this.#watch.start('read');
+      const { done, value } = chunks.next();
+      this.#watch.stop('read');
+      if (done === true) return;
+      yield value;
+    }
+  }
+
+  #warn(pid: number, startPage: number, endPage: number, reason: string): void {
+    this.#warnings.push({ pid, startPage, endPage, reason });
+  }
+
+  #report(phase: string, donePages: number, totalPages: number): void {
+    this.#options.onProgress?.({ phase, donePages, totalPages, doneBytes: donePages * PAGE_SIZE });
+  }
+}
+
+/** Removes from a chunk the pages that are as `previous` has them, and adds these to `same`. */
+async function dropUnchanged(
+  chunk: PageChunk,
+  digests: Uint8Array,
+  previous: PreviousPages,
+  same: PageRangeList,
+): Promise<void> {
+  let kept = 0;
+  for (let index = 0; index < chunk.pageCount; index++) {
+    const page = chunk.pages[index]!;
+    if (!previous.covers(page)) await previous.enter(page);
+    if (previous.find(page) && previous.hasDigest(digests, index)) {
+      same.append(page, page + 1);
+      continue;
+    }
+    if (kept !== index) {
+      chunk.bytes.copyWithin(kept * PAGE_SIZE, index * PAGE_SIZE, (index + 1) * PAGE_SIZE);
+      chunk.pages[kept] = page;
+    }
+    kept++;
+  }
+  chunk.pageCount = kept;
+}

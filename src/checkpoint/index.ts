@@ -1,0 +1,44 @@
+export type { ByteRange } from './byte-difference.ts';
+export {
+  type CheckpointDescription,
+  describeCheckpoint,
+  listCheckpoints,
+  type MappingDescription,
+  type ProcessDescription,
+} from './describe.ts';
+export {
+  type CheckpointDifference,
+  type DiffRequest,
+  diffCheckpoints,
+  isMappingDifferent,
+  type MappingDifference,
+  type ProcessDifference,
+} from './diff.ts';
+export { takeCheckpoint } from './dump.ts';
+export { type DumpRequest, dumpTarget } from './dump-target.ts';
+export type { CheckpointOptions, DumpResult, WorkProgress } from './dump-types.ts';
+export type { Finding } from './finding.ts';
+export { inspectSimulated, type SimulatedProcess, type SimulatedSource } from './inspect-simulated.ts';
+export {
+  type MaintenanceRequest,
+  type Pruned,
+  pruneDirectory,
+  type Squashed,
+  squashDirectory,
+  type Verification,
+  verifyDirectory,
+} from './maintain.ts';
+export { digestTargetMemory, proveMemoryDigest } from './memory-proof.ts';
+export { openTarget, parseTarget, readWorkloadFile, type TargetSpecification } from './open-target.ts';
+export { executePrune, type PackChange, type PruneOptions, type PrunePlan, planPrune } from './prune.ts';
+export type { CheckpointName } from './read-store.ts';
+export { memoryFileName, type RestoreRequest, type RestoreResult, restoreToDirectory } from './restore.ts';
+export { type RunRequest, type RunResult, runFromCheckpoint } from './run-from.ts';
+export {
+  executeSquash,
+  planSquash,
+  type SquashOptions,
+  type SquashPlan,
+  type SquashResult,
+} from './squash.ts';
+export { type VerifyOptions, verifyStore } from './verify.ts';

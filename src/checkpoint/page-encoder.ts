@@ -1,0 +1,248 @@
+import {
+  type CodecPool,
+  encodePageDelta,
+  MAX_PAGE_DELTA_BYTES,
+  PAGE_DIGEST_BYTES,
+  type PageDigests,
+  SharedBuffers,
+} from '../codec/index.ts';
+import { PAGE_SIZE, PageRangeList } from '../core/index.ts';
+import { BLOCK_PAGES, encodeDeltaBlock, MAX_BLOCK_SLOTS, positionOf } from '../image/index.ts';
+import type { CheckpointReader, CheckpointWriter, Compression, KnownPages } from '../store/index.ts';
+import {
+  copyFromSegment,
+  createPageEntries,
+  ENTRY_KIND,
+  type PageEntries,
+  setWhole,
+} from './page-entries.ts';
+import { type PageChunk, SPOOL_CHUNK_PAGES } from './page-spool.ts';
+import type { PreviousPages } from './previous-pages.ts';
+
+/** Blocks that may be filled, compressed or waiting to be written at once: 64 KiB each. */
+const BLOCKS_UNDER_WAY = 48;
+
+/** A difference longer than this would often not be smaller than the page's share of a compressed block. */
+const DELTA_LIMIT_BYTES = MAX_PAGE_DELTA_BYTES / 2;
+
+/** Differences put together in one block. */
+const DELTA_BLOCK_BYTES = BLOCK_PAGES * PAGE_SIZE;
+
+interface FillingBlock {
+  readonly block: number;
+  readonly buffer: Uint8Array;
+  pageCount: number;
+}
+
+interface FillingDeltas {
+  readonly block: number;
+  readonly records: Uint8Array[];
+  bytes: number;
+}
+
+/**
+ * Decides for every copied page how it is kept (zeros, as before, equal to a known page, as a difference, whole) and
+ * sends what is new through the codec pool into the pack. What it decides depends on the pages alone, not on timing.
+ */
+export class PageEncoder {
+  readonly #writer: CheckpointWriter;
+  readonly #pool: CodecPool;
+  readonly #compression: Compression;
+  readonly #known: KnownPages;
+  readonly #parent: CheckpointReader | undefined;
+  readonly #buffers = new SharedBuffers(BLOCKS_UNDER_WAY, BLOCK_PAGES * PAGE_SIZE);
+  readonly #entries = createPageEntries(SPOOL_CHUNK_PAGES);
+  readonly #deltaBuffer = new Uint8Array(MAX_PAGE_DELTA_BYTES);
+  #filling: FillingBlock | undefined;
+  #deltas: FillingDeltas | undefined;
+  readonly #worth = new DeltaWorth();
+  /** Pages found equal to one that the store has. */
+  sharedPages = 0;
+  /** Pages put into the pack, whole or as a difference. */
+  writtenPages = 0;
+
+  constructor(
+    writer: CheckpointWriter,
+    pool: CodecPool,
+    compression: Compression,
+    known: KnownPages,
+    parent: CheckpointReader | undefined,
+  ) {
+    this.#writer = writer;
+    this.#pool = pool;
+    this.#compression = compression;
+    this.#known = known;
+    this.#parent = parent;
+  }
+
+  /**
+   * Encodes the pages of a chunk, all of process `pid`.
+   * @returns where each page is now; valid until the next call. The chunk may be reused then.
+   */
+  async encode(
+    chunk: PageChunk,
+    found: PageDigests,
+    previous: PreviousPages,
+    pid: number,
+  ): Promise<PageEntries> {
+    const entries = this.#entries;
+    entries.digests.set(found.digests.subarray(0, chunk.pageCount * PAGE_DIGEST_BYTES));
+    const candidates: number[] = [];
+    for (let index = 0; index < chunk.pageCount; index++) {
+      const page = chunk.pages[index]!;
+      if (!previous.covers(page)) await previous.enter(page);
+      if (!this.#keepKnown(entries, index, found, previous, page)) {
+        if (this.#isDeltaCandidate(previous)) {
+          // Until the difference is taken, the entry says where the version lies that it will refer to.
+          copyFromSegment(entries, index, previous.segment!, previous.index);
+          candidates.push(index);
+        } else await this.#storeWhole(chunk, entries, index);
+      }
+    }
+    if (candidates.length > 0) await this.#storeDifferences(chunk, entries, candidates, pid);
+    await this.#writer.ready();
+    return entries;
+  }
+
+  /** Writes the blocks that are not full. */
+  async finish(): Promise<void> {
+    this.#flushBlock();
+    this.#flushDeltas();
+    await this.#writer.ready();
+  }
+
+  /** Tries everything that stores no bytes. */
+  #keepKnown(
+    entries: PageEntries,
+    index: number,
+    found: PageDigests,
+    previous: PreviousPages,
+    page: number,
+  ): boolean {
+    entries.kinds[index] = ENTRY_KIND.own;
+    const hasPrevious = previous.find(page);
+    if (hasPrevious && previous.hasDigest(entries.digests, index)) {
+      if (previous.fromParent) entries.kinds[index] = ENTRY_KIND.inherited;
+      copyFromSegment(entries, index, previous.segment!, previous.index);
+      return true;
+    }
+    if (found.zeroFlags[index] === 1) {
+      setWhole(entries, index, 0, 0);
+      return true;
+    }
+    if (!this.#known.find(entries.digests, index * PAGE_DIGEST_BYTES)) return false;
+    setWhole(entries, index, this.#known.foundPack, this.#known.foundPosition);
+    this.sharedPages++;
+    return true;
+  }
+
+  /** Whether the page that `previous` stands on has an older version that a difference could refer to. */
+  #isDeltaCandidate(previous: PreviousPages): boolean {
+    if (this.#parent === undefined || !previous.fromParent || previous.index < 0) return false;
+    if (previous.segment!.packs[previous.index] === 0) return false;
+    return this.#worth.shouldTry();
+  }
+
+  async #storeWhole(chunk: PageChunk, entries: PageEntries, index: number): Promise<void> {
+    this.#filling ??= {
+      block: this.#writer.reserveBlock(),
+      buffer: await this.#buffers.take(),
+      pageCount: 0,
+    };
+    const { block, buffer, pageCount } = this.#filling;
+    buffer.set(pageBytes(chunk, index), pageCount * PAGE_SIZE);
+    const position = positionOf(block, pageCount);
+    setWhole(entries, index, this.#writer.pack, position);
+    this.#known.add(entries.digests, index * PAGE_DIGEST_BYTES, this.#writer.pack, position);
+    this.writtenPages++;
+    this.#filling.pageCount++;
+    if (this.#filling.pageCount === BLOCK_PAGES) this.#flushBlock();
+  }
+
+  /** Fetches the previous versions of the candidates and keeps the differences where they are small. */
+  async #storeDifferences(
+    chunk: PageChunk,
+    entries: PageEntries,
+    candidates: readonly number[],
+    pid: number,
+  ): Promise<void> {
+    const ranges = new PageRangeList();
+    for (const index of candidates) ranges.append(chunk.pages[index]!, chunk.pages[index]! + 1);
+    let next = 0;
+    for await (const run of this.#parent!.pages(pid, ranges, 'whole')) {
+      for (let page = 0; page < run.pageCount; page++) {
+        const index = candidates[next++]!;
+        const older = run.bytes!.subarray(page * PAGE_SIZE, (page + 1) * PAGE_SIZE);
+        const length = encodePageDelta(older, pageBytes(chunk, index), this.#deltaBuffer);
+        const worthwhile = length >= 0 && length <= DELTA_LIMIT_BYTES;
+        this.#worth.learn(worthwhile);
+        if (worthwhile) this.#storeDelta(entries, index, this.#deltaBuffer.slice(0, length));
+        else await this.#storeWhole(chunk, entries, index);
+      }
+    }
+  }
+
+  #storeDelta(entries: PageEntries, index: number, record: Uint8Array): void {
+    this.#deltas ??= { block: this.#writer.reserveBlock(), records: [], bytes: 0 };
+    const { block, records } = this.#deltas;
+    entries.deltaPacks[index] = this.#writer.pack;
+    entries.deltaPositions[index] = positionOf(block, records.length);
+    records.push(record);
+    this.writtenPages++;
+    this.#deltas.bytes += record.length + 2;
+    if (this.#deltas.bytes >= DELTA_BLOCK_BYTES || records.length === MAX_BLOCK_SLOTS) this.#flushDeltas();
+  }
+
+  #flushBlock(): void {
+    const filling = this.#filling;
+    if (filling === undefined) return;
+    this.#filling = undefined;
+    const raw = filling.buffer.subarray(0, filling.pageCount * PAGE_SIZE);
+    const encoded = this.#pool
+      .compress(raw, this.#compression.name, this.#compression.level)
+      .then((block) => ({ ...block, rawBytes: raw.length }))
+      .finally(() => this.#buffers.give(filling.buffer));
+    this.#writer.writeBlock(filling.block, 'pages', filling.pageCount, encoded);
+  }
+
+  #flushDeltas(): void {
+    const deltas = this.#deltas;
+    if (deltas === undefined) return;
+    this.#deltas = undefined;
+    this.#writer.encodeBlock(
+      deltas.block,
+      'page-deltas',
+      deltas.records.length,
+      encodeDeltaBlock(deltas.records),
+    );
+  }
+}
+
+function pageBytes(chunk: PageChunk, index: number): Uint8Array {
+  return chunk.bytes.subarray(index * PAGE_SIZE, (index + 1) * PAGE_SIZE);
+}
+
+/** Tries before the share of small differences is believed. */
+const TRIES_TO_LEARN = 64;
+/** Below this share of small differences, fetching the previous versions is not worth its time. */
+const WORTHWHILE_SHARE = 0.25;
+/** How often it is tried nevertheless, since programs change. */
+const RETRY_INTERVAL = 16;
+
+/** Learns whether this dump's pages change little, so that programs that rewrite whole pages pay little for asking. */
+class DeltaWorth {
+  #tries = 0;
+  #small = 0;
+  #skipped = 0;
+
+  shouldTry(): boolean {
+    if (this.#tries < TRIES_TO_LEARN || this.#small >= this.#tries * WORTHWHILE_SHARE) return true;
+    this.#skipped++;
+    return this.#skipped % RETRY_INTERVAL === 0;
+  }
+
+  learn(small: boolean): void {
+    this.#tries++;
+    if (small) this.#small++;
+  }
+}

@@ -1,0 +1,48 @@
+import { CodecPool } from '../codec/index.ts';
+import { TargetError } from '../core/index.ts';
+import { type CheckpointReader, Store } from '../store/index.ts';
+
+/** A checkpoint by its number, or the newest. */
+export type CheckpointName = number | 'latest';
+
+/**
+ * Opens a store for reading, lends it to `use`, and closes it.
+ * @param workers threads for decoding; 0 decodes on the calling thread, which is enough for manifests.
+ * @throws StoreNotFoundError, StoreUnusableError, StoreVersionError.
+ */
+export async function readStore<Result>(
+  directory: string,
+  use: (store: Store, pool: CodecPool) => Promise<Result>,
+  workers?: number,
+): Promise<Result> {
+  const pool = new CodecPool(workers === undefined ? {} : { workers });
+  try {
+    const store = await Store.open(directory, { access: 'read', command: 'ckpt', codec: pool });
+    try {
+      return await use(store, pool);
+    } finally {
+      await store.close();
+    }
+  } finally {
+    await pool.close();
+  }
+}
+
+/**
+ * Opens a checkpoint by name.
+ * @throws CheckpointNotFoundError, IntegrityError.
+ */
+export async function openNamed(store: Store, name: CheckpointName): Promise<CheckpointReader> {
+  const number = name === 'latest' ? ((await store.numbers()).at(-1) ?? 1) : name;
+  return store.openCheckpoint(number);
+}
+
+/** @throws TargetError if the checkpoint ends in a pre-dump, whose pages may be torn between each other. */
+export function requireRestorable(reader: CheckpointReader): void {
+  const { number, preDump } = reader.manifest;
+  if (!preDump) return;
+  throw new TargetError(`checkpoint ${number} is a pre-dump: its pages are not of one instant`, {
+    hint: 'restore the next checkpoint of its chain, which makes them good',
+    data: { checkpoint: number },
+  });
+}

@@ -1,0 +1,199 @@
+import type { CheckpointDescription, MappingDescription, ProcessDescription } from '../checkpoint/index.ts';
+import {
+  formatBytes,
+  formatCount,
+  formatDuration,
+  formatPageAddress,
+  PAGE_SIZE,
+  pageCountOf,
+} from '../core/index.ts';
+import type { Manifest, StoredVma } from '../image/index.ts';
+import { formatWarning, warningJson } from './dump-report.ts';
+import { formatFields, formatTable } from './table.ts';
+
+/** The JSON of `ckpt ls`. */
+export function checkpointsJson(
+  manifests: readonly Manifest[],
+): readonly Readonly<Record<string, unknown>>[] {
+  return manifests.map(manifestJson);
+}
+
+/** The checkpoints of a store, a line each. */
+export function formatCheckpoints(manifests: readonly Manifest[]): string {
+  if (manifests.length === 0) return 'no checkpoints\n';
+  return formatTable(
+    [
+      { heading: 'checkpoint', align: 'right' },
+      { heading: 'kind' },
+      { heading: 'parent', align: 'right' },
+      { heading: 'taken' },
+      { heading: 'target' },
+      { heading: 'tracker' },
+      { heading: 'memory', align: 'right' },
+      { heading: 'written', align: 'right' },
+      { heading: 'stored', align: 'right' },
+      { heading: 'stopped', align: 'right' },
+    ],
+    manifests.map((manifest) => [
+      String(manifest.number),
+      manifest.preDump ? 'pre-dump' : manifest.kind,
+      manifest.parent === null ? '-' : String(manifest.parent),
+      manifest.createdAt.slice(0, 19).replace('T', ' '),
+      manifest.target.name,
+      manifest.tracker,
+      formatBytes(manifest.bytes.memory),
+      formatCount(manifest.pages.written),
+      formatBytes(manifest.bytes.stored),
+      formatDuration(manifest.microseconds.freeze),
+    ]),
+  );
+}
+
+/** The JSON of `ckpt show`. */
+export function checkpointJson({
+  manifest,
+  processes,
+}: CheckpointDescription): Readonly<Record<string, unknown>> {
+  return { ...manifestJson(manifest), processes: processes.map(processJson) };
+}
+
+function manifestJson(manifest: Manifest): Readonly<Record<string, unknown>> {
+  const { number, kind, parent, preDump, createdAt, target, tracker, codec, pages, bytes, microseconds } =
+    manifest;
+  return {
+    checkpoint: number,
+    kind,
+    parent,
+    preDump,
+    createdAt,
+    target,
+    tracker,
+    codec,
+    pages,
+    bytes,
+    microseconds,
+    packs: manifest.packs,
+    memoryDigest: manifest.memoryDigest,
+    state: manifest.state === null ? null : { format: manifest.state.format, ...manifest.state.summary },
+    warnings: manifest.warnings.map(warningJson),
+  };
+}
+
+function processJson({ process, mappings }: ProcessDescription): Readonly<Record<string, unknown>> {
+  return {
+    pid: process.pid,
+    parentPid: process.parentPid,
+    name: process.name,
+    mappings: mappings.map((mapping) => ({
+      ...vmaJson(mapping.vma),
+      kept: mapping.rule,
+      reason: mapping.reason,
+      pages: {
+        mapped: pageCountOf(mapping.vma),
+        present: mapping.presentPages,
+        zero: mapping.zeroPages,
+        own: mapping.ownPages,
+      },
+    })),
+  };
+}
+
+/** A mapping with its addresses as `0x` strings. */
+export function vmaJson(vma: StoredVma): Readonly<Record<string, unknown>> {
+  return {
+    start: formatPageAddress(vma.startPage),
+    end: formatPageAddress(vma.endPage),
+    permissions: permissionsOf(vma),
+    offsetBytes: vma.offsetPages * PAGE_SIZE,
+    pathname: vma.pathname,
+    flags: vma.flags,
+  };
+}
+
+/** `rw-p`, as in maps. */
+export function permissionsOf(vma: StoredVma): string {
+  return (
+    (vma.read ? 'r' : '-') + (vma.write ? 'w' : '-') + (vma.execute ? 'x' : '-') + (vma.shared ? 's' : 'p')
+  );
+}
+
+/** `7f35a4a00000-7f35a4a21000`, as in maps. */
+export function addressesOf(vma: { readonly startPage: number; readonly endPage: number }): string {
+  return `${formatPageAddress(vma.startPage).slice(2)}-${formatPageAddress(vma.endPage).slice(2)}`;
+}
+
+/** Everything about a checkpoint but its pages. */
+export function formatCheckpoint({ manifest, processes }: CheckpointDescription): string {
+  const parts = [formatHead(manifest), ...processes.map(formatProcess)];
+  if (manifest.state !== null) parts.push(formatState(manifest.state.summary));
+  if (manifest.warnings.length > 0) {
+    parts.push(manifest.warnings.map((warning) => `warning: ${formatWarning(warning)}\n`).join(''));
+  }
+  return parts.join('\n');
+}
+
+function formatHead(manifest: Manifest): string {
+  const { pages, bytes, microseconds, codec } = manifest;
+  const on = manifest.parent === null ? '' : ` on ${manifest.parent}`;
+  return formatFields([
+    ['checkpoint', `${manifest.number} (${manifest.preDump ? 'pre-dump' : manifest.kind}${on})`],
+    ['taken', manifest.createdAt],
+    ['target', `${manifest.target.name} (${manifest.target.kind})`],
+    ['tracker', manifest.tracker],
+    ['codec', codec.name === 'zstd' ? `zstd, level ${codec.level}` : codec.name],
+    [
+      'pages',
+      `${formatCount(pages.mapped)} mapped, ${formatCount(pages.present)} present, ${formatCount(pages.zero)} zero, ` +
+        `${formatCount(pages.dirty)} dirty, ${formatCount(pages.written)} written, ${formatCount(pages.shared)} shared`,
+    ],
+    ['size', `${formatBytes(bytes.memory)} of memory, ${formatBytes(bytes.stored)} stored`],
+    [
+      'time',
+      `stopped ${formatDuration(microseconds.freeze)}, scan ${formatDuration(microseconds.scan)}, ` +
+        `read ${formatDuration(microseconds.read)}, total ${formatDuration(microseconds.total)}`,
+    ],
+    ['packs', manifest.packs.join(', ')],
+    ['digest', manifest.memoryDigest],
+  ]);
+}
+
+function formatProcess({ process, mappings }: ProcessDescription): string {
+  const heading = `process ${process.pid} (${process.name}), parent ${process.parentPid}\n`;
+  const table = formatTable(
+    [
+      { heading: 'mapping' },
+      { heading: 'perm' },
+      { heading: 'pages', align: 'right' },
+      { heading: 'present', align: 'right' },
+      { heading: 'zero', align: 'right' },
+      { heading: 'own', align: 'right' },
+      { heading: 'what' },
+    ],
+    mappings.map((mapping) => [
+      addressesOf(mapping.vma),
+      permissionsOf(mapping.vma),
+      formatCount(pageCountOf(mapping.vma)),
+      formatCount(mapping.presentPages),
+      formatCount(mapping.zeroPages),
+      formatCount(mapping.ownPages),
+      describeMapping(mapping),
+    ]),
+  );
+  return heading + table;
+}
+
+function describeMapping({ vma, rule, reason }: MappingDescription): string {
+  const name = vma.pathname === '' ? 'anonymous' : vma.pathname;
+  return rule === 'none' ? `${name} (not kept: ${reason})` : name;
+}
+
+function formatState(summary: Readonly<Record<string, unknown>>): string {
+  const fields = Object.entries(summary).map(([name, value]) => [name, stateText(value)] as const);
+  return `state\n${formatFields(fields)}`;
+}
+
+function stateText(value: unknown): string {
+  return typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean'
+    ? String(value)
+    : JSON.stringify(value);
+}

@@ -1,0 +1,29 @@
+export {
+  checkpointJson,
+  checkpointsJson,
+  formatCheckpoint,
+  formatCheckpoints,
+} from './checkpoint-report.ts';
+export { diffJson, formatDiff } from './diff-report.ts';
+export {
+  dumpJson,
+  formatDumpResult,
+  formatRestoreResult,
+  formatRunResult,
+  formatWarning,
+} from './dump-report.ts';
+export {
+  formatSimulatedMaps,
+  formatSimulatedPagemap,
+  formatTrackerComparison,
+  formatWorkloadReport,
+  simulatedPagemapJson,
+} from './simulation-report.ts';
+export {
+  formatFinding,
+  formatPruned,
+  formatSquashed,
+  formatVerification,
+  prunedJson,
+} from './store-report.ts';
+export { type Column, formatFields, formatTable } from './table.ts';
