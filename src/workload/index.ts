@@ -9,6 +9,7 @@ export {
   type WorkloadReport,
   type WorkloadRunOptions,
 } from './run-report.ts';
+export { runScenario, type ScenarioOptions } from './scenario/index.ts';
 export { Simulation, type SimulationOptions } from './simulation.ts';
 export {
   compareTrackers,

@@ -1,0 +1,1 @@
+export { runScenario, type ScenarioOptions } from './run.ts';
