@@ -1,0 +1,25 @@
+import type { Command } from 'commander';
+import { describeCheckpoint } from '../../checkpoint/index.ts';
+import { checkpointJson, formatCheckpoint } from '../../report/index.ts';
+import { runsAs, type Shell, withCommonOptions } from '../command.ts';
+import type { CommonOptions } from '../context.ts';
+import { argument, checkpointNumber, storeOption } from '../parse.ts';
+
+interface ShowOptions extends CommonOptions {
+  readonly store: string;
+}
+
+/** `ckpt show N`: everything about one checkpoint but its pages. */
+export function declareShow(program: Command, shell: Shell): void {
+  const command = program
+    .command('show')
+    .description('show one checkpoint: mappings, pages, sizes, tracker, state')
+    .argument('<checkpoint>', "a number of 'ckpt ls', or latest", argument(checkpointNumber))
+    .addOption(storeOption());
+  withCommonOptions(command).action(
+    runsAs<ShowOptions>(shell, async (context, options, [checkpoint]) => {
+      const description = await describeCheckpoint(options.store, checkpointNumber(checkpoint!));
+      context.result(checkpointJson(description), formatCheckpoint(description));
+    }),
+  );
+}
