@@ -34,8 +34,11 @@ export function errnoName(error: number): string {
   return ERRNO_NAMES.get(number) ?? `E${number}`;
 }
 
-/** What a load or a store returns instead of a count when it raises a signal. */
-export const ACCESS_SIGNAL = { segmentation: -10001, bus: -10002 } as const;
+/**
+ * What a load or a store returns instead of a count when it cannot complete: the signal that it raises, or `blocked`
+ * when it would wait for somebody to serve a userfaultfd.
+ */
+export const ACCESS_SIGNAL = { segmentation: -10001, bus: -10002, blocked: -10003 } as const;
 
 /** Protection bits of mmap and mprotect. */
 export const PROT = { none: 0, read: 1, write: 2, execute: 4 } as const;
@@ -96,7 +99,9 @@ export const UFFD_FEATURE = {
   eventRemap: 1 << 2,
   writeProtectHugeShared: 1 << 12,
   writeProtectUnpopulated: 1 << 13,
+  poison: 1 << 14,
   writeProtectAsync: 1 << 15,
+  move: 1 << 16,
 } as const;
 
 /** Modes of UFFDIO_REGISTER. */

@@ -1,0 +1,28 @@
+import type { AddressSpace } from '../address-space.ts';
+import { handleFault } from '../fault/handle.ts';
+import { FAULT } from '../fault/mode.ts';
+import { FRAME } from '../memory/frames.ts';
+import { PTE, TABLE_ENTRIES } from '../pagetable/entry.ts';
+import type { Vma } from '../vma/vma.ts';
+
+/**
+ * unmerge_ksm_pages: gives every KSM page of the range back to its mapping as a private copy. Up to 6.1 by pretending
+ * a store, which makes it soft-dirty; later by unsharing, which does not.
+ */
+export function unmergeRange(space: AddressSpace, vma: Vma, start: number, end: number): void {
+  if (vma.anonVma === null) return;
+  const { frames, features } = space.machine;
+  const mode = features.ksmUnshares ? FAULT.unshare : FAULT.write;
+  space.tables.forEachBlock(
+    Math.floor(start / TABLE_ENTRIES),
+    Math.ceil(end / TABLE_ENTRIES),
+    (block, found) => {
+      if (found.huge) return;
+      for (let index = 0; index < TABLE_ENTRIES; index++) {
+        const page = block * TABLE_ENTRIES + index;
+        if (page < start || page >= end || !(found.flags[index]! & PTE.present)) continue;
+        if (frames.flags[found.values[index]!]! & FRAME.ksm) handleFault(space, vma, page, mode);
+      }
+    },
+  );
+}

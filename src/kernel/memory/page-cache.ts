@@ -1,0 +1,139 @@
+import type { Machine } from '../machine.ts';
+import type { FileNode } from './files.ts';
+import { FRAME, HUGE_FRAMES } from './frames.ts';
+
+/** Pages that a fault on a disk file reads around the missing one (read-ahead of 128 KiB). */
+const READ_AROUND_PAGES = 32;
+
+/** The frame of a file page, brought into the page cache if it is not there (filemap_fault, shmem_get_folio). */
+export function cachePage(machine: Machine, node: FileNode, index: number, hugeWanted = false): number {
+  const cached = node.pages.get(index);
+  if (cached !== undefined) return cached;
+  if (node.swappable) {
+    const slot = node.swapped.get(index);
+    if (slot !== undefined) return swapInShared(machine, node, index, slot);
+    if (hugeWanted && hugePageFits(node, index)) return addHugePage(machine, node, index);
+    return addPage(machine, node, index);
+  }
+  const first = Math.max(0, index - READ_AROUND_PAGES / 2);
+  for (let near = first; near < first + READ_AROUND_PAGES && near < node.sizePages; near++) {
+    if (!node.pages.has(near)) readBlock(machine, node, near);
+  }
+  return node.pages.get(index) ?? readBlock(machine, node, index);
+}
+
+/** A new page of zeros in the cache. */
+function addPage(machine: Machine, node: FileNode, index: number): number {
+  const swapBacked = node.swappable ? FRAME.swapBacked | FRAME.dirty : 0;
+  const frame = machine.frames.allocate(FRAME.cached | swapBacked);
+  node.pages.set(index, frame);
+  return frame;
+}
+
+function readBlock(machine: Machine, node: FileNode, index: number): number {
+  const stored = node.disk.get(index);
+  if (stored === undefined) return addPage(machine, node, index);
+  node.disk.delete(index);
+  machine.frames.flags[stored] = FRAME.cached;
+  node.pages.set(index, stored);
+  return stored;
+}
+
+function swapInShared(machine: Machine, node: FileNode, index: number, slot: number): number {
+  const frame = machine.swap.frames[slot]!;
+  machine.swap.users[slot]!--;
+  machine.swap.releaseSlot(slot);
+  machine.swap.slotOfFrame.delete(frame);
+  node.swapped.delete(index);
+  machine.frames.flags[frame] = FRAME.cached | FRAME.swapBacked | FRAME.dirty;
+  node.pages.set(index, frame);
+  return frame;
+}
+
+function hugePageFits(node: FileNode, index: number): boolean {
+  const first = index - (index % HUGE_FRAMES);
+  for (let near = first; near < first + HUGE_FRAMES; near++) {
+    if (node.pages.has(near) || node.swapped.has(near)) return false;
+  }
+  return true;
+}
+
+function addHugePage(machine: Machine, node: FileNode, index: number): number {
+  const first = index - (index % HUGE_FRAMES);
+  const head = machine.frames.allocateHuge(FRAME.cached | FRAME.swapBacked | FRAME.dirty);
+  for (let offset = 0; offset < HUGE_FRAMES; offset++) node.pages.set(first + offset, head + offset);
+  return head + (index - first);
+}
+
+/** The frame that holds the contents of a file page wherever it is, without changing anything; 0 for a hole. */
+export function peekFilePage(machine: Machine, node: FileNode, index: number): number {
+  const slot = node.swapped.get(index);
+  return (
+    node.pages.get(index) ??
+    (slot === undefined ? undefined : machine.swap.frames[slot]) ??
+    node.disk.get(index) ??
+    0
+  );
+}
+
+/** Takes an unmapped page out of the cache for good (truncation, hole punching). */
+export function dropFilePage(machine: Machine, node: FileNode, index: number): void {
+  const frame = node.pages.get(index);
+  if (frame !== undefined) {
+    if (machine.frames.flags[frame]! & FRAME.compound) splitCachedHuge(machine, node, frame);
+    node.pages.delete(index);
+    machine.frames.flags[frame]! &= ~FRAME.cached;
+    machine.releaseIfUnused(frame);
+  }
+  const slot = node.swapped.get(index);
+  if (slot !== undefined) {
+    node.swapped.delete(index);
+    machine.freeSwapUser(slot);
+  }
+  const stored = node.disk.get(index);
+  if (stored !== undefined) {
+    node.disk.delete(index);
+    machine.frames.release(stored);
+  }
+}
+
+/** Splits a huge page of the cache into 512 small ones. */
+export function splitCachedHuge(machine: Machine, node: FileNode, frame: number): void {
+  const head = frame - (frame % HUGE_FRAMES);
+  for (let offset = 0; offset < HUGE_FRAMES; offset++) {
+    machine.frames.flags[head + offset]! |= FRAME.cached;
+  }
+  machine.frames.dissolveHuge(head);
+  for (const [index, cached] of node.pages) {
+    if (cached >= head && cached < head + HUGE_FRAMES && index >= node.sizePages)
+      dropFilePage(machine, node, index);
+  }
+}
+
+/** Writes a clean, unmapped page of a disk file out of memory; whether it could go. */
+export function evictFilePage(machine: Machine, node: FileNode, index: number): boolean {
+  const frame = node.pages.get(index);
+  const { frames } = machine;
+  if (frame === undefined || !node.writtenBack) return false;
+  if (frames.mapCount[frame] !== 0 || frames.references[frame] !== 0) return false;
+  if (frames.flags[frame]! & FRAME.dirty) return false;
+  node.pages.delete(index);
+  frames.flags[frame] = FRAME.storage;
+  node.disk.set(index, frame);
+  return true;
+}
+
+/** Moves an unmapped page of a memory file to swap; whether there was room. */
+export function swapOutFilePage(machine: Machine, node: FileNode, index: number): boolean {
+  const frame = node.pages.get(index);
+  const { frames, swap } = machine;
+  if (frame === undefined || !node.swappable || !swap.enabled) return false;
+  if (frames.mapCount[frame] !== 0 || frames.references[frame] !== 0) return false;
+  node.pages.delete(index);
+  const slot = swap.allocate(frame);
+  swap.slotOfFrame.delete(frame);
+  swap.users[slot] = 1;
+  frames.flags[frame] = FRAME.storage;
+  node.swapped.set(index, slot);
+  return true;
+}
