@@ -1,32 +1,33 @@
 import { PAGE_SIZE, TargetError, UnsupportedError } from '../core/index.ts';
 import { errnoName, type Kernel, type Process, ZERO_FRAME } from '../kernel/index.ts';
 import type { PagemapScanRequest, PagemapScanResult } from '../procfs/index.ts';
+import type { Program } from '../workload/index.ts';
 import type { ProcessView, Vma } from './view.ts';
 
 /** One process of a simulated target through the simulated /proc. */
 export class SimulatedProcessView implements ProcessView {
   readonly zeroFrame = ZERO_FRAME;
-  readonly process: Process;
+  readonly program: Program;
   readonly #kernel: Kernel;
   readonly scanPagemap?: (request: PagemapScanRequest) => PagemapScanResult;
 
-  constructor(kernel: Kernel, process: Process) {
-    this.process = process;
+  constructor(kernel: Kernel, program: Program) {
+    this.program = program;
     this.#kernel = kernel;
     // PAGEMAP_SCAN came with Linux 6.7.
     if (kernel.version !== '6.1') this.scanPagemap = (request) => this.#scan(request);
   }
 
   get pid(): number {
-    return this.process.pid;
+    return this.program.process.pid;
   }
 
   get parentPid(): number {
-    return this.process.parentPid;
+    return this.program.parentPid;
   }
 
   get name(): string {
-    return this.process.name;
+    return this.program.process.name;
   }
 
   vmas(): Vma[] {
@@ -54,9 +55,8 @@ export class SimulatedProcessView implements ProcessView {
   }
 
   #existing(): Process {
-    if (this.#kernel.process(this.pid) === this.process && this.process.state === 'running') {
-      return this.process;
-    }
+    const { process } = this.program;
+    if (this.#kernel.process(this.pid) === process && process.state === 'running') return process;
     throw new TargetError(`process ${this.pid} (${this.name}) has exited`, { data: { pid: this.pid } });
   }
 

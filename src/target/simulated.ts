@@ -2,8 +2,7 @@ import { createHash } from 'node:crypto';
 import { basename } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { ByteReader, ByteWriter, machineClock, TargetError } from '../core/index.ts';
-import type { Process } from '../kernel/index.ts';
-import { parseWorkload, Simulation, type SimulationOptions } from '../workload/index.ts';
+import { type Program, parseWorkload, Simulation, type SimulationOptions } from '../workload/index.ts';
 import { SimulatedProcessView } from './simulated-process.ts';
 import { summarizeSimulation } from './simulated-summary.ts';
 import type { ProcessView, Target, TargetIdentity, TargetState, TrackingAbilities } from './view.ts';
@@ -53,7 +52,7 @@ export class SimulatedTarget implements Target {
   readonly simulation: Simulation;
   #frozen = false;
   #closed = false;
-  #views = new Map<Process, SimulatedProcessView>();
+  #views = new Map<Program, SimulatedProcessView>();
   readonly #text: string;
   readonly #path: string;
 
@@ -85,11 +84,10 @@ export class SimulatedTarget implements Target {
   }
 
   processes(): ProcessView[] {
-    const views = this.simulation.programs.map(({ process }) => {
-      const known = this.#views.get(process);
-      return known ?? new SimulatedProcessView(this.simulation.kernel, process);
+    const views = this.simulation.programs.map((program) => {
+      return this.#views.get(program) ?? new SimulatedProcessView(this.simulation.kernel, program);
     });
-    this.#views = new Map(views.map((view) => [view.process, view]));
+    this.#views = new Map(views.map((view) => [view.program, view]));
     return views;
   }
 

@@ -11,6 +11,9 @@ export interface Region {
   sizePages: number;
 }
 
+/** What has no parent belongs to init. */
+const INIT_PID = 1;
+
 /** What a program has done so far. */
 export interface ProgramCounts {
   /** Page writes that took place. */
@@ -37,7 +40,7 @@ export class Stream {
   readonly periodNanoseconds: number;
   /** Draws so far in the life of the process. */
   drawn = 0;
-  /** Draws so far in this phase, and those that fell into a time when the region was not mapped. */
+  /** Draws so far, and those that fell into a time when the region was not mapped. */
   turn = 0;
   /** Pages that the pattern covers now; 0 while there are none. */
   spanPages = 0;
@@ -62,16 +65,19 @@ export class Stream {
     return this.#pattern;
   }
 
-  /** Time of access number `turn` of the phase: in the middle of its period, so that a phase holds rate x duration. */
-  dueOf(turn: number, phaseStart: number): number {
-    return phaseStart + Math.floor((turn + 0.5) * this.periodNanoseconds);
+  /**
+   * Time of access number `turn`: in the middle of its period, so that a phase holds rate x duration. `origin` is when
+   * the stream would have begun had its phase never been interrupted by others.
+   */
+  dueOf(turn: number, origin: number): number {
+    return origin + Math.floor((turn + 0.5) * this.periodNanoseconds);
   }
 
   /** How many accesses from the current turn on are due before `limit`. */
-  countBefore(limit: number, phaseStart: number): number {
-    let turn = Math.max(this.turn, Math.floor((limit - phaseStart) / this.periodNanoseconds - 0.5));
-    while (turn > this.turn && this.dueOf(turn - 1, phaseStart) >= limit) turn--;
-    while (this.dueOf(turn, phaseStart) < limit) turn++;
+  countBefore(limit: number, origin: number): number {
+    let turn = Math.max(this.turn, Math.floor((limit - origin) / this.periodNanoseconds - 0.5));
+    while (turn > this.turn && this.dueOf(turn - 1, origin) >= limit) turn--;
+    while (this.dueOf(turn, origin) < limit) turn++;
     return turn - this.turn;
   }
 }
@@ -127,6 +133,17 @@ export class Program {
     return this.phaseStartNanoseconds + offset;
   }
 
+  /** Where the clock of the phase's streams begins: all earlier passes through the phase count. */
+  get streamOrigin(): number {
+    const duration = this.phase?.durationNanoseconds ?? 0;
+    return this.phaseStartNanoseconds - this.repetitions * duration;
+  }
+
+  /** PID of the parent, 0 if that is not part of the workload. */
+  get parentPid(): number {
+    return this.process.parentPid === INIT_PID ? 0 : this.process.parentPid;
+  }
+
   /** The content stream of a write stream of this process. */
   contentStream(stream: Stream, region: Region): number {
     return streamOf(region.definition.index, stream.definition.style ?? 0, this.ordinal);
@@ -138,7 +155,6 @@ export class Program {
     this.phaseStartNanoseconds = nanoseconds;
     this.nextEvent = 0;
     for (const stream of this.activeStreams) {
-      stream.turn = 0;
       stream.spanPages = this.#availablePages(stream);
       this.scheduleStream(stream);
     }
@@ -154,7 +170,7 @@ export class Program {
       const available = this.#availablePages(stream);
       const paused = stream.spanPages === 0;
       stream.spanPages = paused ? available : Math.min(stream.spanPages, available);
-      if (paused) stream.turn += stream.countBefore(nanoseconds, this.phaseStartNanoseconds);
+      if (paused) stream.turn += stream.countBefore(nanoseconds, this.streamOrigin);
       this.scheduleStream(stream);
     }
   }
@@ -162,9 +178,7 @@ export class Program {
   /** Sets when the next access of a stream is due. */
   scheduleStream(stream: Stream): void {
     stream.dueNanoseconds =
-      stream.spanPages === 0
-        ? Number.POSITIVE_INFINITY
-        : stream.dueOf(stream.turn, this.phaseStartNanoseconds);
+      stream.spanPages === 0 ? Number.POSITIVE_INFINITY : stream.dueOf(stream.turn, this.streamOrigin);
   }
 
   #availablePages(stream: Stream): number {

@@ -35,7 +35,7 @@ export function mapRegion(kernel: Kernel, program: Program, region: Region, resi
   region.startPage = start;
   region.sizePages = definition.sizePages;
   if (isFile(definition)) {
-    for (let key = 0; key < residentPages; key++) program.process.load(start + key);
+    for (let key = 0; key < residentPages; key++) program.process.touch(start + key);
   } else populate(program.process, start, definition, residentPages);
   if (definition.access !== 'read-write') {
     program.process.mprotect(start, definition.sizePages, protectionOf(definition.access));

@@ -108,7 +108,7 @@ function processReport(program: Program, written: WrittenPages): ProcessReport {
   const { process } = program;
   return {
     pid: process.pid,
-    parentPid: process.parentPid,
+    parentPid: program.parentPid,
     name: program.definition.name,
     status: program.status,
     phase: program.phaseIndex,

@@ -150,7 +150,7 @@ export class Simulation {
       const due = this.#streams[other]!.dueNanoseconds + (other > index ? 1 : 0);
       if (due < limit) limit = due;
     }
-    const count = Math.min(BATCH, stream.countBefore(limit, program.phaseStartNanoseconds));
+    const count = Math.min(BATCH, stream.countBefore(limit, program.streamOrigin));
     const region = program.regions.get(stream.definition.region)!;
     const offset = region.startPage + stream.definition.pattern.fromPage;
     const pattern = stream.pattern(placeSeed(this.workload, region));
@@ -182,7 +182,7 @@ export class Simulation {
     const { process } = program;
     const pages = this.#pages;
     let refused = 0;
-    for (let index = 0; index < count; index++) if (process.load(pages[index]!) < 0) refused++;
+    for (let index = 0; index < count; index++) if (process.touch(pages[index]!) < 0) refused++;
     return refused;
   }
 
