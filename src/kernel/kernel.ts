@@ -9,12 +9,15 @@ import { Machine, type MachineSettings, type WriteListener } from './machine.ts'
 import { dropCaches, dropFile, punchFile, syncFile, truncateFile, writeFile } from './memory/file-ops.ts';
 import type { FileNode, OpenFile } from './memory/files.ts';
 import { cachePage } from './memory/page-cache.ts';
+import type { PinnedBuffer } from './memory/pins.ts';
 import { zapRange } from './pagetable/unmap.ts';
 import type { PagemapLayout } from './proc/pagemap.ts';
 import { Process } from './process.ts';
 import { swapOff, swapOn } from './reclaim/swapoff.ts';
+import { decodeKernel, encodeKernel, type SavedProcess } from './save/kernel-state.ts';
+import { Userfaultfd } from './uffd/userfaultfd.ts';
 import { FEATURES, type ForceOverride, type KernelFeatures, type KernelVersion } from './version.ts';
-import { unlinkChain } from './vma/anon-vma.ts';
+import { releaseMapping } from './vma/remove.ts';
 
 export interface KernelOptions {
   /** Default 6.1. */
@@ -62,17 +65,19 @@ export class Kernel {
   readonly #processes = new Map<number, Process>();
   #nextPid = FIRST_PID;
 
-  constructor(options: KernelOptions = {}) {
+  constructor(options: KernelOptions & { readonly machine?: Machine } = {}) {
     this.version = options.version ?? '6.1';
     this.features = FEATURES[this.version];
     this.pagemapLayout = options.pagemapLayout ?? 'modern';
     this.forcesMemoryWrites = (options.forceOverride ?? this.features.forceOverride) === 'always';
-    this.machine = new Machine(this.features, {
-      softDirty: options.softDirty ?? true,
-      uffdWriteProtect: options.uffdWriteProtect ?? true,
-      content: options.content ?? BYTES_ONLY,
-      costs: { ...DEFAULT_COSTS, ...options.costs },
-    });
+    this.machine =
+      options.machine ??
+      new Machine(this.features, {
+        softDirty: options.softDirty ?? true,
+        uffdWriteProtect: options.uffdWriteProtect ?? true,
+        content: options.content ?? BYTES_ONLY,
+        costs: { ...DEFAULT_COSTS, ...options.costs },
+      });
   }
 
   get listener(): WriteListener | undefined {
@@ -84,6 +89,16 @@ export class Kernel {
   }
 
   // Processes.
+
+  /** The open userfaultfds of living address spaces, in the order of opening (to find them after a restore). */
+  userfaultfds(): Userfaultfd[] {
+    return [...this.machine.uffds.values()].map((context) => new Userfaultfd(context));
+  }
+
+  /** The buffers that are pinned now, in the order of pinning (to find them after a restore). */
+  pinnedBuffers(): PinnedBuffer[] {
+    return [...this.machine.pinned];
+  }
 
   /** Starts a program, as after exec: text, data, heap, stack, vvar, vdso. */
   spawn(options: { readonly name?: string; readonly parent?: Process } = {}): Process {
@@ -127,13 +142,13 @@ export class Kernel {
 
   /** exit_mmap. */
   tearDown(space: AddressSpace): void {
-    for (const vma of space.vmas.items) {
-      zapRange(space, vma, vma.start, vma.end);
-      unlinkChain(vma);
-    }
+    for (const vma of space.vmas.items) zapRange(space, vma, vma.start, vma.end);
+    for (const vma of space.vmas.items) releaseMapping(this.machine, vma);
     space.vmas.items.length = 0;
     space.tables.freeRange(0, 2 ** 35, 0, Number.MAX_SAFE_INTEGER);
     space.dead = true;
+    for (const [id, context] of this.machine.uffds)
+      if (context.space === space) this.machine.uffds.delete(id);
     this.machine.spaces.splice(this.machine.spaces.indexOf(space), 1);
   }
 
@@ -247,6 +262,49 @@ export class Kernel {
     const end = Math.min(startFrame + frameCount, frames.next);
     for (let frame = startFrame; frame < end; frame++) counts[frame - startFrame] = frames.mappings(frame);
     return Math.max(0, end - startFrame);
+  }
+
+  /** The whole state of the machine. A listener is not part of it. */
+  save(): Uint8Array {
+    const processes = this.processes().map(
+      ({ pid, parentPid, name, state }): SavedProcess => ({
+        pid,
+        parentPid,
+        name,
+        running: state === 'running',
+      }),
+    );
+    return encodeKernel(this.machine, {
+      version: this.version,
+      pagemapLayout: this.pagemapLayout,
+      forceOverride: this.forcesMemoryWrites ? 'always' : 'never',
+      nextPid: this.#nextPid,
+      processes,
+    });
+  }
+
+  /**
+   * A kernel that goes on where `save` was called, to the same frame numbers and counters. The content provider must be
+   * an equal one; version and configuration come from the saved state.
+   * @throws IntegrityError for bytes that `save` did not write.
+   */
+  static restore(bytes: Uint8Array, options: Pick<KernelOptions, 'content' | 'costs'> = {}): Kernel {
+    const { machine, identity } = decodeKernel(bytes, {
+      content: options.content ?? BYTES_ONLY,
+      costs: { ...DEFAULT_COSTS, ...options.costs },
+    });
+    const kernel = new Kernel({
+      version: identity.version,
+      pagemapLayout: identity.pagemapLayout,
+      forceOverride: identity.forceOverride,
+      machine,
+    });
+    kernel.#nextPid = identity.nextPid;
+    for (const { pid, parentPid, name, running } of identity.processes) {
+      const space = running ? machine.spaces.find((candidate) => candidate.pid === pid) : undefined;
+      kernel.#add(new Process(kernel, pid, parentPid, name, space));
+    }
+    return kernel;
   }
 
   #add(process: Process): Process {

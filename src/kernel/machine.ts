@@ -3,7 +3,9 @@ import type { ContentProvider } from './content.ts';
 import { type KernelCosts, Ledger } from './costs.ts';
 import { type FileKind, FileNode, OpenFile } from './memory/files.ts';
 import { FRAME, FrameTable } from './memory/frames.ts';
+import type { PinnedBuffer } from './memory/pins.ts';
 import { SwapArea } from './memory/swap.ts';
+import type { UffdContext } from './uffd/context.ts';
 import type { KernelFeatures } from './version.ts';
 
 /** Knobs of /sys and /proc/sys. */
@@ -48,6 +50,10 @@ export class Machine {
   /** Huge pages in the hugetlb pool, and how many of them are promised or in use. */
   hugePool = 0;
   hugePoolTaken = 0;
+  /** Open userfaultfds by id. */
+  readonly uffds = new Map<number, UffdContext>();
+  /** Buffers that are pinned for DMA. */
+  readonly pinned = new Set<PinnedBuffer>();
   /** Contents of KSM pages to their frame. */
   readonly ksmStable = new Map<string, number>();
   /** The 3.11 to 4.1 switch of the pagemap layout: turned on by the first clear. */

@@ -1,3 +1,4 @@
+import type { PageRange } from '../core/index.ts';
 import type { PagemapScanRequest, PagemapScanResult } from '../procfs/index.ts';
 import { ACCESS_SIGNAL, ERRNO } from './abi.ts';
 import type { AddressSpace } from './address-space.ts';
@@ -11,6 +12,7 @@ import { type PinnedBuffer, pinRange } from './memory/pins.ts';
 import { PTE, TABLE_ENTRIES } from './pagetable/entry.ts';
 import { writeClearRefs } from './proc/clear-refs.ts';
 import { PagemapFile } from './proc/pagemap.ts';
+import { populatedPages } from './proc/populated.ts';
 import { readMem, readVm, writeMem, writeVm } from './proc/remote-memory.ts';
 import { residentPages } from './proc/resident.ts';
 import { scanPages } from './proc/scan.ts';
@@ -142,7 +144,9 @@ export class Process {
   userfaultfd(features: number): Userfaultfd | number {
     const { machine } = this.#living();
     if (features & ~machine.features.uffdFeatures) return -ERRNO.EINVAL;
-    return new Userfaultfd(new UffdContext(machine.nextId(), this.#living(), features));
+    const context = new UffdContext(machine.nextId(), this.#living(), features);
+    machine.uffds.set(context.id, context);
+    return new Userfaultfd(context);
   }
 
   /** Registers an io_uring buffer: pins the pages for writing, long term. */
@@ -172,6 +176,13 @@ export class Process {
     const space = this.#living();
     const frame = accessPage(space, page, false);
     return frame < 0 ? frame : space.machine.frames.readByte(frame, byteOffset);
+  }
+
+  /** A load whose value nobody looks at, which spares making up the page's contents; 0. */
+  touch(page: number): number {
+    const space = this.#living();
+    const frame = accessPage(space, page, false);
+    return Math.min(frame, 0);
   }
 
   /** Stores to every byte of a page; 0. */
@@ -335,6 +346,11 @@ export class Process {
   /** Text of /proc/PID/smaps. */
   smapsText(): string {
     return this.#space === undefined ? '' : smapsText(this.#space);
+  }
+
+  /** Pages of the shared memory mapped at `page` that hold data, whoever put it there; undefined for other mappings. */
+  populatedPages(page: number): PageRange[] | undefined {
+    return populatedPages(this.#living(), page);
   }
 
   /** Pages in memory (VmRSS). */

@@ -1,5 +1,6 @@
 import { ACCESS_SIGNAL, ERRNO } from '../abi.ts';
 import type { AddressSpace } from '../address-space.ts';
+import type { Machine } from '../machine.ts';
 import { FRAME } from '../memory/frames.ts';
 import { PTE, TABLE_ENTRIES } from '../pagetable/entry.ts';
 import { VM, VM_ACCESS } from '../vma/flags.ts';
@@ -86,8 +87,7 @@ function pinFrame(space: AddressSpace, frame: number): void {
 }
 
 /** unpin_user_page. */
-export function unpinFrame(space: AddressSpace, frame: number): void {
-  const { machine } = space;
+export function unpinFrame(machine: Machine, frame: number): void {
   const { frames } = machine;
   frames.references[frame]!--;
   frames.pins[frame]!--;

@@ -16,8 +16,8 @@ export class FileNode {
   readonly swapped = new Map<number, number>();
   /** Blocks of a disk file that are not in the page cache: file page to the frame that stores the contents. */
   readonly disk = new Map<number, number>();
-  /** The file system no longer knows it by name. */
-  deleted = false;
+  /** Mappings of it, in all address spaces. Memory without a name goes with the last one. */
+  mappings = 0;
 
   constructor(id: number, path: string, kind: FileKind, sizePages: number) {
     this.id = id;
@@ -34,6 +34,11 @@ export class FileNode {
   /** The file system has a page_mkwrite method. */
   get wantsWriteNotice(): boolean {
     return this.kind === 'ext4';
+  }
+
+  /** Belongs to a mapping rather than to a directory: shared anonymous memory and anonymous huge pages. */
+  get unnamed(): boolean {
+    return this.kind === 'shared-anonymous' || this.kind === 'hugetlb';
   }
 
   /** Written back to a disk (mapping_can_writeback). */

@@ -97,6 +97,20 @@ export function dropFilePage(machine: Machine, node: FileNode, index: number): v
   }
 }
 
+/** Forgets an inode that has no name and no mapping any more, with all its pages. */
+export function forgetNode(machine: Machine, node: FileNode): void {
+  machine.nodes.delete(node.id);
+  if (node.kind !== 'hugetlb') {
+    for (const index of [...node.pages.keys(), ...node.swapped.keys()]) dropFilePage(machine, node, index);
+    return;
+  }
+  for (const [index, head] of node.pages) {
+    if (index % HUGE_FRAMES !== 0) continue;
+    for (let frame = head; frame < head + HUGE_FRAMES; frame++) machine.frames.flags[frame]! &= ~FRAME.cached;
+    machine.releaseHugeIfUnused(head);
+  }
+}
+
 /** Splits a huge page of the cache into 512 small ones. */
 export function splitCachedHuge(machine: Machine, node: FileNode, frame: number): void {
   const head = frame - (frame % HUGE_FRAMES);

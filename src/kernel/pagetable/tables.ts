@@ -277,6 +277,16 @@ export class PageTables {
     }
   }
 
+  /** Calls `visit` with the first block of every lowest directory, in order. */
+  forEachDirectory(visit: (firstBlock: number) => void): void {
+    this.root.children.forEach((middle, high) => {
+      if (!(middle instanceof Directory)) return;
+      middle.children.forEach((lowest, low) => {
+        if (lowest !== undefined) visit((high * 512 + low) * 512);
+      });
+    });
+  }
+
   /** Calls `visit` for every block in [firstBlock, endBlock) that exists, in order; `visit` may detach the block. */
   forEachBlock(firstBlock: number, endBlock: number, visit: (block: number, found: Block) => void): void {
     this.forEachSummary(firstBlock, endBlock, 0, visit);

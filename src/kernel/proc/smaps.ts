@@ -61,8 +61,7 @@ function pathnameOf(space: AddressSpace, vma: Vma): string {
   if (vma.special !== '') return vma.special;
   const node = vma.file?.node;
   if (node !== undefined) {
-    const unlinked = node.deleted || node.kind === 'shared-anonymous' || node.kind === 'hugetlb';
-    return unlinked ? `${node.path} (deleted)` : node.path;
+    return node.unnamed ? `${node.path} (deleted)` : node.path;
   }
   if (vma.start < space.breakPage && vma.end > space.startBreak) return '[heap]';
   if (vma.start <= space.stackPage && vma.end > space.stackPage) return '[stack]';

@@ -4,9 +4,9 @@ import { populate } from '../fault/gup.ts';
 import type { OpenFile } from '../memory/files.ts';
 import { HUGE_FRAMES } from '../memory/frames.ts';
 import { zapRange } from '../pagetable/unmap.ts';
-import { unlinkChain } from '../vma/anon-vma.ts';
 import { VM, VM_LOCKED_ANY } from '../vma/flags.ts';
 import { mergeNew, mergeNewUpperFirst, splitMapping } from '../vma/merge.ts';
+import { releaseMapping } from '../vma/remove.ts';
 import { Vma } from '../vma/vma.ts';
 
 /** Lowest page that a program may map (mmap_min_addr of 64 KiB). */
@@ -163,7 +163,7 @@ export function unmapRange(space: AddressSpace, start: number, end: number): voi
   const ceiling = vmas.items[first]?.start ?? Number.MAX_SAFE_INTEGER;
   for (const gone of removed) zapRange(space, gone, gone.start, gone.end);
   for (const gone of removed) {
-    unlinkChain(gone);
+    releaseMapping(space.machine, gone);
     space.tables.freeRange(gone.start, gone.end, floor, ceiling);
   }
 }

@@ -135,6 +135,7 @@ export class Userfaultfd {
       if (vma.uffd === this.context) this.#release(vma, vma.start, vma.end);
     }
     this.context.open = false;
+    space.machine.uffds.delete(this.context.id);
     return 0;
   }
 

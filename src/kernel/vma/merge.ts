@@ -2,8 +2,9 @@ import type { AddressSpace } from '../address-space.ts';
 import type { OpenFile } from '../memory/files.ts';
 import { splitHugeAt } from '../pagetable/unmap.ts';
 import type { UffdContext } from '../uffd/context.ts';
-import { type AnonVma, cloneChain, importIdentity, unlinkChain } from './anon-vma.ts';
+import { type AnonVma, cloneChain, importIdentity } from './anon-vma.ts';
 import { VM, VM_SPECIAL } from './flags.ts';
+import { releaseMapping } from './remove.ts';
 import type { Vma } from './vma.ts';
 
 /** A range that wants to become part of a neighbour: what the neighbour must agree with. */
@@ -71,8 +72,8 @@ function fitsBefore(space: AddressSpace, upper: Vma | undefined, range: MergeCan
 
 /** Removes a mapping that has been absorbed. */
 function absorb(space: AddressSpace, gone: Vma): void {
-  unlinkChain(gone);
   space.vmas.remove(gone);
+  releaseMapping(space.machine, gone);
 }
 
 /** Where VM_SOFTDIRTY is sticky, the mapping that grows keeps it if any part had it. */

@@ -25,6 +25,7 @@ export class Vma {
     this.flags = flags;
     this.offset = offset;
     this.file = file;
+    if (file !== null) file.node.mappings++;
   }
 
   /** vm_area_dup: everything equal, but the chain is still that of the original. */
