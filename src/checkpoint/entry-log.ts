@@ -1,3 +1,4 @@
+import { PAGE_DIGEST_BYTES } from '../codec/index.ts';
 import { IntegrityError } from '../core/index.ts';
 import {
   appendZeroPage,
@@ -18,6 +19,8 @@ interface LoggedWindow {
   readonly bytes: Uint8Array | undefined;
   readonly offsetBytes: number;
   readonly lengthBytes: number;
+  /** Digests come first; the encoded segment behind them has none. */
+  readonly digestBytes: number;
 }
 
 /**
@@ -59,13 +62,20 @@ export class EntryLog {
     const segment = this.#current;
     if (segment === undefined) return;
     this.#current = undefined;
-    const bytes = encodeSegment(segment);
+    const digests = segment.digests.subarray(0, segment.count * PAGE_DIGEST_BYTES);
+    const bytes = Buffer.concat([digests, encodeSegment(segment)]);
+    const digestBytes = digests.length;
     if (this.#memoryBytes + bytes.length <= MEMORY_LIMIT_BYTES) {
       this.#memoryBytes += bytes.length;
-      this.#windows.set(segment.startPage, { bytes, offsetBytes: 0, lengthBytes: bytes.length });
+      this.#windows.set(segment.startPage, { bytes, offsetBytes: 0, lengthBytes: bytes.length, digestBytes });
     } else {
       const offsetBytes = this.#scratch.append(bytes);
-      this.#windows.set(segment.startPage, { bytes: undefined, offsetBytes, lengthBytes: bytes.length });
+      this.#windows.set(segment.startPage, {
+        bytes: undefined,
+        offsetBytes,
+        lengthBytes: bytes.length,
+        digestBytes,
+      });
     }
   }
 
@@ -79,7 +89,8 @@ export class EntryLog {
     const logged = this.#windows.get(startPage);
     if (logged === undefined) return undefined;
     const bytes = logged.bytes ?? this.#scratch.read(logged.offsetBytes, logged.lengthBytes);
-    const segment = decodeSegment(bytes, 'the log of copied pages', undefined);
+    const segment = decodeSegment(bytes.subarray(logged.digestBytes), 'the log of copied pages');
+    segment.digests.set(bytes.subarray(0, logged.digestBytes));
     if (segment.startPage !== startPage) {
       throw new IntegrityError('the log of copied pages is damaged: it holds another window');
     }

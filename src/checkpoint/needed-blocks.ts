@@ -3,6 +3,7 @@ import {
   blockOfPosition,
   MAX_PACK_BLOCKS,
   type Manifest,
+  NO_BLOCK,
   type Segment,
 } from '../image/index.ts';
 import { BlockSet, type Store } from '../store/index.ts';
@@ -17,6 +18,17 @@ export class NeededBlocks {
     return this.#packs.get(pack);
   }
 
+  /** Adds the blocks of digests that belong to needed blocks; call it when all checkpoints are added. */
+  addDigests(store: Store): void {
+    for (const [pack, blocks] of this.#packs) {
+      const { table } = store.blocks.pack(pack);
+      for (let index = 0; index < table.blocks.length; index++) {
+        const digestBlock = table.digestBlocks[index]!;
+        if (digestBlock !== NO_BLOCK && blocks.has(table.blocks[index]!)) blocks.add(digestBlock);
+      }
+    }
+  }
+
   /** Adds everything that a checkpoint needs. Segments shared with checkpoints added before are not read again. */
   async addCheckpoint(store: Store, manifest: Manifest): Promise<void> {
     const reader = await store.openCheckpoint(manifest.number);
@@ -29,9 +41,8 @@ export class NeededBlocks {
         const { pack, block } = reference.location;
         if (this.#seenSegments.has(pack * MAX_PACK_BLOCKS + block)) continue;
         this.#seenSegments.add(pack * MAX_PACK_BLOCKS + block);
-        const { segment, base } = await index.load(reference);
+        const { segment } = await index.load(reference);
         this.#add(pack, block);
-        this.#add(base.location.pack, base.location.block);
         this.#addPages(segment);
       }
     }

@@ -31,12 +31,16 @@ const DELTA_BLOCK_BYTES = BLOCK_PAGES * PAGE_SIZE;
 interface FillingBlock {
   readonly block: number;
   readonly buffer: Uint8Array;
+  /** 16 bytes a page. */
+  readonly digests: Uint8Array;
   pageCount: number;
 }
 
 interface FillingDeltas {
   readonly block: number;
   readonly records: Uint8Array[];
+  /** Of the pages that the differences give. */
+  readonly digests: Uint8Array[];
   bytes: number;
 }
 
@@ -147,10 +151,12 @@ export class PageEncoder {
     this.#filling ??= {
       block: this.#writer.reserveBlock(),
       buffer: await this.#buffers.take(),
+      digests: new Uint8Array(BLOCK_PAGES * PAGE_DIGEST_BYTES),
       pageCount: 0,
     };
-    const { block, buffer, pageCount } = this.#filling;
+    const { block, buffer, digests, pageCount } = this.#filling;
     buffer.set(pageBytes(chunk, index), pageCount * PAGE_SIZE);
+    digests.set(digestBytes(entries, index), pageCount * PAGE_DIGEST_BYTES);
     const position = positionOf(block, pageCount);
     setWhole(entries, index, this.#writer.pack, position);
     this.#known.add(entries.digests, index * PAGE_DIGEST_BYTES, this.#writer.pack, position);
@@ -183,8 +189,9 @@ export class PageEncoder {
   }
 
   #storeDelta(entries: PageEntries, index: number, record: Uint8Array): void {
-    this.#deltas ??= { block: this.#writer.reserveBlock(), records: [], bytes: 0 };
-    const { block, records } = this.#deltas;
+    this.#deltas ??= { block: this.#writer.reserveBlock(), records: [], digests: [], bytes: 0 };
+    const { block, records, digests } = this.#deltas;
+    digests.push(digestBytes(entries, index).slice());
     entries.deltaPacks[index] = this.#writer.pack;
     entries.deltaPositions[index] = positionOf(block, records.length);
     records.push(record);
@@ -202,7 +209,8 @@ export class PageEncoder {
       .compress(raw, this.#compression.name, this.#compression.level)
       .then((block) => ({ ...block, rawBytes: raw.length }))
       .finally(() => this.#buffers.give(filling.buffer));
-    this.#writer.writeBlock(filling.block, 'pages', filling.pageCount, encoded);
+    const digests = filling.digests.subarray(0, filling.pageCount * PAGE_DIGEST_BYTES);
+    this.#writer.writeBlock(filling.block, 'pages', digests, encoded);
   }
 
   #flushDeltas(): void {
@@ -212,10 +220,14 @@ export class PageEncoder {
     this.#writer.encodeBlock(
       deltas.block,
       'page-deltas',
-      deltas.records.length,
+      Buffer.concat(deltas.digests),
       encodeDeltaBlock(deltas.records),
     );
   }
+}
+
+function digestBytes(entries: PageEntries, index: number): Uint8Array {
+  return entries.digests.subarray(index * PAGE_DIGEST_BYTES, (index + 1) * PAGE_DIGEST_BYTES);
 }
 
 function pageBytes(chunk: PageChunk, index: number): Uint8Array {

@@ -46,6 +46,7 @@ export async function planPrune(store: Store, { keep }: PruneOptions): Promise<P
   const kept = manifests.slice(-keep);
   const needed = new NeededBlocks();
   for (const manifest of kept) await needed.addCheckpoint(store, manifest);
+  needed.addDigests(store);
   const packs: PackChange[] = [];
   const rewrites: { pack: number; keep: BlockSet }[] = [];
   for (const pack of await store.packs()) {

@@ -125,13 +125,21 @@ export async function executeSquash(
   return { checkpoint: number, pack, storedBytes: bytes.stored, memoryDigest, removedPacks };
 }
 
+/** A block of pages that is being filled. */
+interface FillingBlock {
+  readonly number: number;
+  readonly bytes: Uint8Array;
+  readonly digests: Uint8Array;
+  pageCount: number;
+}
+
 class Squash {
   readonly #reader: CheckpointReader;
   readonly #writer: CheckpointWriter;
   readonly #plan: SquashPlan;
   readonly #running: SquashOptionsWhileRunning;
   readonly #known = new KnownPages();
-  #block: { readonly number: number; readonly bytes: Uint8Array; pageCount: number } | undefined;
+  #block: FillingBlock | undefined;
   #donePages = 0;
   #sharedPages = 0;
   #writtenPages = 0;
@@ -204,11 +212,13 @@ class Squash {
     this.#block ??= {
       number: this.#writer.reserveBlock(),
       bytes: new Uint8Array(BLOCK_PAGES * PAGE_SIZE),
+      digests: new Uint8Array(BLOCK_PAGES * PAGE_DIGEST_BYTES),
       pageCount: 0,
     };
-    const { number, bytes } = this.#block;
+    const { number, bytes, digests } = this.#block;
     const slot = this.#block.pageCount++;
     bytes.set(content, slot * PAGE_SIZE);
+    digests.set(digest, slot * PAGE_DIGEST_BYTES);
     this.#writtenPages++;
     this.#known.add(digest, 0, this.#writer.pack, positionOf(number, slot));
     builder.addWhole(page, digest, 0, this.#writer.pack, positionOf(number, slot));
@@ -217,9 +227,10 @@ class Squash {
 
   #flush(): void {
     if (this.#block === undefined) return;
-    const { number, bytes, pageCount } = this.#block;
+    const { number, bytes, digests, pageCount } = this.#block;
     this.#block = undefined;
-    this.#writer.encodeBlock(number, 'pages', pageCount, bytes.subarray(0, pageCount * PAGE_SIZE));
+    const ofPages = digests.subarray(0, pageCount * PAGE_DIGEST_BYTES);
+    this.#writer.encodeBlock(number, 'pages', ofPages, bytes.subarray(0, pageCount * PAGE_SIZE));
   }
 }
 

@@ -1,16 +1,16 @@
-import type { CodecPool } from '../codec/index.ts';
+import { type CodecPool, PAGE_DIGEST_BYTES } from '../codec/index.ts';
 import { IntegrityError, PAGE_SIZE } from '../core/index.ts';
 import {
   BLOCK_HEADER_BYTES,
   decodeDeltaBlock,
-  formatNumber,
+  decodeDigestBlock,
   MAX_PACK_BLOCKS,
   type Manifest,
+  NO_BLOCK,
   PACK_HEADER_BYTES,
 } from '../image/index.ts';
 import { type PackReader, packFileName, type Store } from '../store/index.ts';
 import { errorFinding, type Finding, findingOf } from './finding.ts';
-import type { StoredDigests } from './stored-digests.ts';
 
 /** Blocks that are decoded at the same time. */
 const BLOCKS_UNDER_WAY = 8;
@@ -28,9 +28,8 @@ export class DamagedBlocks {
   }
 }
 
-/** What a pass over the packs fills in. */
+/** What a pass over the packs fills in, and whom it tells. */
 export interface PackPass {
-  readonly digests: StoredDigests;
   readonly damaged: DamagedBlocks;
   /** Called after each block with its bytes. */
   readonly onBytes: (bytes: number) => void;
@@ -52,35 +51,35 @@ export async function* verifyPackNames(
 }
 
 /**
- * Reads a pack from its beginning to its end: every byte belongs to a record with a checksum, every block decodes.
- * Digests of pages go to `pass.digests`; the generator yields undefined when these should be compared and cleared.
+ * Reads a pack from its beginning to its end: every byte belongs to a record with a checksum, every block decodes, every
+ * page has the digest that lies beside it.
  */
 export async function* verifyPack(
   store: Store,
   pool: CodecPool,
   pack: number,
   pass: PackPass,
-): AsyncGenerator<Finding | undefined> {
-  const place = packFileName(pack);
+): AsyncGenerator<Finding> {
   const opened = openPack(store, pack);
   if (opened.finding !== undefined) yield opened.finding;
   const { reader } = opened;
   if (reader === undefined) return;
-  yield* verifyExtent(reader, place);
-  const order = [...reader.table.blocks.keys()].sort(
-    (a, b) => reader.table.offsetsBytes[a]! - reader.table.offsetsBytes[b]!,
-  );
+  yield* verifyExtent(reader);
   const underWay: Promise<Finding | undefined>[] = [];
-  for (const index of order) {
-    const checked = verifyBlock(reader, index, pool, pass, place);
+  for (const index of inOrderOfOffsets(reader)) {
+    const checked = verifyBlock(store, reader, index, pool, pass);
+    // Observed here so that a rejection which is met later is not reported as unhandled in the meantime.
     checked.catch(() => undefined);
     underWay.push(checked);
     if (underWay.length < BLOCKS_UNDER_WAY) continue;
     const finding = await underWay.shift();
     if (finding !== undefined) yield finding;
-    if (pass.digests.isFull) yield undefined;
   }
   for (const finding of await Promise.all(underWay)) if (finding !== undefined) yield finding;
+}
+
+function inOrderOfOffsets({ table }: PackReader): number[] {
+  return [...table.blocks.keys()].sort((a, b) => table.offsetsBytes[a]! - table.offsetsBytes[b]!);
 }
 
 interface OpenedPack {
@@ -101,31 +100,29 @@ function openPack(store: Store, pack: number): OpenedPack {
 }
 
 /** Every byte between header and table must belong to exactly one block. */
-function* verifyExtent(reader: PackReader, place: string): Generator<Finding> {
-  const { blocks, offsetsBytes, storedBytes } = reader.table;
-  const order = [...blocks.keys()].sort((a, b) => offsetsBytes[a]! - offsetsBytes[b]!);
+function* verifyExtent(reader: PackReader): Generator<Finding> {
+  if (!reader.hasTable) return;
+  const { offsetsBytes, storedBytes } = reader.table;
   let end = PACK_HEADER_BYTES;
-  for (const index of order) {
+  for (const index of inOrderOfOffsets(reader)) {
     const offset = offsetsBytes[index]!;
-    if (offset !== end && reader.hasTable) yield strayBytes(place, end, offset);
+    if (offset !== end) yield strayBytes(reader, end, offset);
     end = offset + BLOCK_HEADER_BYTES + storedBytes[index]!;
   }
-  if (end !== reader.tableOffsetBytes && reader.hasTable)
-    yield strayBytes(place, end, reader.tableOffsetBytes);
+  if (end !== reader.tableOffsetBytes) yield strayBytes(reader, end, reader.tableOffsetBytes);
 }
 
-function strayBytes(place: string, from: number, to: number): Finding {
-  return errorFinding(place, `the bytes from offset ${from} to ${to} do not form one block after the other`, {
-    offsetBytes: from,
-  });
+function strayBytes({ pack }: PackReader, from: number, to: number): Finding {
+  const problem = `the bytes from offset ${from} to ${to} do not form one block after the other`;
+  return errorFinding(packFileName(pack), problem, { pack, offsetBytes: from });
 }
 
 async function verifyBlock(
+  store: Store,
   reader: PackReader,
   index: number,
   pool: CodecPool,
-  { digests, damaged, onBytes }: PackPass,
-  place: string,
+  { damaged, onBytes }: PackPass,
 ): Promise<Finding | undefined> {
   const { pack, table } = reader;
   const block = table.blocks[index]!;
@@ -134,25 +131,46 @@ async function verifyBlock(
     const { header, stored, where } = reader.readIndex(index);
     const { codec, checksum, rawBytes, kind, itemCount } = header;
     const bytes = await pool.decompress({ codec, checksum, rawLengthBytes: rawBytes, stored }, where);
-    if (kind === 'pages') {
-      if (bytes.length !== itemCount * PAGE_SIZE) {
-        throw new IntegrityError(`${where} has ${bytes.length} bytes for ${itemCount} pages`);
-      }
-      digests.addBlock(pack, block, (await pool.digestPages(bytes, itemCount)).digests);
-      return undefined;
-    }
-    // No page lies in any other block, whatever an index says.
-    digests.addBlock(pack, block, new Uint8Array(0));
+    if (kind === 'digests') decodeDigestBlock(bytes, where);
+    if (kind !== 'pages' && kind !== 'page-deltas') return undefined;
+    const digests = await digestsOf(store, reader, index, itemCount, where);
     if (kind === 'page-deltas') {
+      // What differences give can be told only with the pages that they refer to; the indexes name these.
       const records = decodeDeltaBlock(bytes, where).length;
       if (records !== itemCount)
         throw new IntegrityError(`${where} has ${records} differences, not ${itemCount}`);
+      return undefined;
+    }
+    if (bytes.length !== itemCount * PAGE_SIZE) {
+      throw new IntegrityError(`${where} has ${bytes.length} bytes for ${itemCount} pages`);
+    }
+    const found = (await pool.digestPages(bytes, itemCount)).digests;
+    if (Buffer.compare(found, digests) !== 0) {
+      throw new IntegrityError(`${where} has other pages than their digests say`);
     }
     return undefined;
   } catch (cause) {
     damaged.add(pack, block);
-    const finding = findingOf(place, cause);
-    const data = { ...finding.data, pack, block, offsetBytes: table.offsetsBytes[index]! };
-    return { ...finding, data, problem: `${finding.problem} [block ${block} of ${formatNumber(pack)}]` };
+    const finding = findingOf(packFileName(pack), cause);
+    return { ...finding, data: { ...finding.data, pack, block, offsetBytes: table.offsetsBytes[index]! } };
   }
+}
+
+/** The digests that lie beside the pages of a block. */
+async function digestsOf(
+  store: Store,
+  { pack, table }: PackReader,
+  index: number,
+  itemCount: number,
+  where: string,
+): Promise<Uint8Array> {
+  const digestBlock = table.digestBlocks[index]!;
+  const firstDigest = table.firstDigests[index]!;
+  if (digestBlock === NO_BLOCK) throw new IntegrityError(`${where} has no digests`);
+  const { extents, digests } = await store.damagedBlocks.digests(pack, digestBlock);
+  const extent = extents.get(table.blocks[index]!);
+  if (extent === undefined || extent.firstDigest !== firstDigest || extent.digestCount !== itemCount) {
+    throw new IntegrityError(`${where} does not find its digests in block ${digestBlock}`);
+  }
+  return digests.subarray(firstDigest * PAGE_DIGEST_BYTES, (firstDigest + itemCount) * PAGE_DIGEST_BYTES);
 }

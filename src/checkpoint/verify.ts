@@ -2,7 +2,6 @@ import type { CodecPool } from '../codec/index.ts';
 import type { Manifest } from '../image/index.ts';
 import type { Store } from '../store/index.ts';
 import { type Finding, findingOf } from './finding.ts';
-import { StoredDigests } from './stored-digests.ts';
 import { CheckpointVerifier } from './verify-checkpoints.ts';
 import { verifyFiles } from './verify-files.ts';
 import { DamagedBlocks, verifyPack, verifyPackNames } from './verify-packs.ts';
@@ -19,8 +18,8 @@ export interface VerifyOptions {
  * Looks at every byte of a store: every file, every block of every pack in the order in which it lies there, every
  * index, every page's digest, every memory digest. All that is found is reported, each finding with its place.
  *
- * Memory stays bounded: digests of stored pages are kept in batches, and the indexes are gone through once a batch,
- * which is once for stores of up to 8 GiB of distinct pages. No lock is needed; a prune meanwhile may cause findings.
+ * Packs are read once, from end to end; pages that are stored as differences are read again to be put together. No lock
+ * is needed; a prune meanwhile may cause findings.
  */
 export async function* verifyStore(
   store: Store,
@@ -37,9 +36,7 @@ export async function* verifyStore(
     }
   }
   yield* verifyPackNames(store, manifests);
-  const digests = new StoredDigests();
   const damaged = new DamagedBlocks();
-  const verifier = new CheckpointVerifier(store, manifests, damaged);
   const packs = await store.packs();
   let totalBytes = 0;
   for (const pack of packs) totalBytes += await store.packBytes(pack);
@@ -49,15 +46,6 @@ export async function* verifyStore(
     doneBytes += bytes;
     options.onProgress?.(doneBytes, totalBytes);
   };
-  for (const pack of packs) {
-    for await (const finding of verifyPack(store, pool, pack, { digests, damaged, onBytes })) {
-      if (finding !== undefined) yield finding;
-      else {
-        await verifier.compare(digests, false);
-        digests.clear();
-      }
-    }
-  }
-  await verifier.compare(digests, true);
-  yield* verifier.report();
+  for (const pack of packs) yield* verifyPack(store, pool, pack, { damaged, onBytes });
+  yield* new CheckpointVerifier(store, manifests, damaged, options.signal).verify();
 }

@@ -1,5 +1,12 @@
 export { decodeDeltaBlock, encodeDeltaBlock } from './delta-block.ts';
 export { type DigestedProcess, memoryDigest, segmentDigest } from './digest.ts';
+export {
+  type BlockDigests,
+  type DigestBlock,
+  type DigestExtent,
+  decodeDigestBlock,
+  encodeDigestBlock,
+} from './digest-block.ts';
 export * from './limits.ts';
 export {
   blockOfPosition,
@@ -24,7 +31,13 @@ export type {
 } from './manifest.ts';
 export { decodeManifest, encodeManifest } from './manifest-codec.ts';
 export * from './pack.ts';
-export { decodeRoot, encodeRoot, SEGMENT_DIGEST_BYTES, type SegmentReference } from './root.ts';
+export {
+  decodeRoot,
+  encodeRoot,
+  SEGMENT_DIGEST_BYTES,
+  type SegmentLocation,
+  type SegmentReference,
+} from './root.ts';
 export {
   appendEntry,
   appendZeroPage,
@@ -37,13 +50,5 @@ export {
   sameEntry,
   windowStartOf,
 } from './segment.ts';
-export {
-  countOverlayEntries,
-  decodeSegment,
-  encodeSegment,
-  readSegmentHead,
-  type SegmentBase,
-  type SegmentHead,
-  type SegmentLocation,
-} from './segment-codec.ts';
+export { decodeSegment, encodeSegment } from './segment-codec.ts';
 export { decodePruning, decodeStoreFile, encodePruning, encodeStoreFile } from './store-file.ts';

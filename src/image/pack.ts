@@ -4,7 +4,14 @@ import { MAX_BLOCK_SLOTS, MAX_PACK_BLOCKS, STORE_FORMAT_VERSION } from './limits
 import { formatNumber } from './location.ts';
 
 /** What a block holds. The numbers are part of the format. */
-export const BLOCK_KINDS = ['pages', 'page-deltas', 'index-segment', 'index-root', 'blob'] as const;
+export const BLOCK_KINDS = [
+  'pages',
+  'page-deltas',
+  'digests',
+  'index-segment',
+  'index-root',
+  'blob',
+] as const;
 export type BlockKind = (typeof BLOCK_KINDS)[number];
 
 /** How the stored bytes of a block were made from the raw ones. The numbers are part of the format. */
@@ -12,7 +19,10 @@ export const BLOCK_CODECS: readonly CodecName[] = ['none', 'zstd'];
 
 export const PACK_HEADER_BYTES = 24;
 export const BLOCK_HEADER_BYTES = 28;
-export const TABLE_ENTRY_BYTES = 16;
+export const TABLE_ENTRY_BYTES = 24;
+
+/** In place of a block number: the block holds no pages, so that no digests belong to it. */
+export const NO_BLOCK = 0xffffffff;
 export const PACK_TRAILER_BYTES = 32;
 
 const PACK_MAGIC = 'CKPTPACK';
@@ -39,6 +49,10 @@ export interface TableEntry {
   readonly offsetBytes: number;
   /** Length behind the header. */
   readonly storedBytes: number;
+  /** The block that holds the digests of its pages, or NO_BLOCK. */
+  readonly digestBlock: number;
+  /** Number of its first digest in that block. */
+  readonly firstDigest: number;
 }
 
 /** The record at the very end of a pack. */
@@ -140,6 +154,8 @@ export function encodeTable(entries: readonly TableEntry[]): Uint8Array {
     writer.u32(entry.block);
     writer.u64(entry.offsetBytes);
     writer.u32(entry.storedBytes);
+    writer.u32(entry.digestBlock);
+    writer.u32(entry.firstDigest);
   }
   return writer.toBytes();
 }
@@ -149,6 +165,19 @@ export interface BlockTable {
   readonly blocks: Uint32Array;
   readonly offsetsBytes: Float64Array;
   readonly storedBytes: Uint32Array;
+  readonly digestBlocks: Uint32Array;
+  readonly firstDigests: Uint32Array;
+}
+
+/** A table of `entryCount` blocks, to be filled. */
+export function createTable(entryCount: number): BlockTable {
+  return {
+    blocks: new Uint32Array(entryCount),
+    offsetsBytes: new Float64Array(entryCount),
+    storedBytes: new Uint32Array(entryCount),
+    digestBlocks: new Uint32Array(entryCount).fill(NO_BLOCK),
+    firstDigests: new Uint32Array(entryCount),
+  };
 }
 
 /**
@@ -158,11 +187,7 @@ export interface BlockTable {
 export function decodeTable(bytes: Uint8Array, trailer: PackTrailer, pack: number): BlockTable {
   const reader = new ByteReader(bytes, `the block table of pack ${formatNumber(pack)}`);
   if (crc32(bytes) !== trailer.tableChecksum) throw reader.damaged('a wrong checksum');
-  const table = {
-    blocks: new Uint32Array(trailer.entryCount),
-    offsetsBytes: new Float64Array(trailer.entryCount),
-    storedBytes: new Uint32Array(trailer.entryCount),
-  };
+  const table = createTable(trailer.entryCount);
   let previous = -1;
   for (let index = 0; index < trailer.entryCount; index++) {
     const block = reader.u32();
@@ -176,6 +201,8 @@ export function decodeTable(bytes: Uint8Array, trailer: PackTrailer, pack: numbe
     table.blocks[index] = block;
     table.offsetsBytes[index] = offset;
     table.storedBytes[index] = stored;
+    table.digestBlocks[index] = reader.u32();
+    table.firstDigests[index] = reader.u32();
   }
   reader.expectEnd();
   return table;

@@ -1,9 +1,14 @@
 import { ByteReader, ByteWriter } from '../core/index.ts';
 import { ADDRESS_SPACE_PAGES, SEGMENT_PAGES } from './limits.ts';
-import type { SegmentLocation } from './segment-codec.ts';
 
 /** Bytes of a segment digest. */
 export const SEGMENT_DIGEST_BYTES = 16;
+
+/** Where the block of a segment lies. */
+export interface SegmentLocation {
+  readonly pack: number;
+  readonly block: number;
+}
 
 /** One segment of a process, as the root of its index lists it. */
 export interface SegmentReference {

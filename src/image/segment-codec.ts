@@ -1,62 +1,23 @@
 import { PAGE_DIGEST_BYTES } from '../codec/index.ts';
 import { ByteReader, ByteWriter } from '../core/index.ts';
 import { ADDRESS_SPACE_PAGES, MAX_BLOCK_SLOTS, MAX_PACK_BLOCKS, SEGMENT_PAGES } from './limits.ts';
-import {
-  appendEntry,
-  appendZeroPage,
-  createSegment,
-  type GrowingSegment,
-  type Segment,
-  sameEntry,
-} from './segment.ts';
-
-const FULL = 0;
-const OVERLAY = 1;
+import { appendZeroPage, createSegment, type GrowingSegment, type Segment } from './segment.ts';
 
 const ZERO_PAGES = 0;
 const STORED_PAGES = 1;
-const INHERITED_PAGES = 2;
 
 const HIGHEST_POSITION = MAX_PACK_BLOCKS * MAX_BLOCK_SLOTS - 1;
 
-/** Where the block of a segment lies. */
-export interface SegmentLocation {
-  readonly pack: number;
-  readonly block: number;
-}
-
-/** The full segment that an overlay is written against. */
-export interface SegmentBase {
-  readonly location: SegmentLocation;
-  readonly segment: Segment;
-}
-
-/** What the outside of an encoded segment tells. */
-export interface SegmentHead {
-  readonly startPage: number;
-  /** Where the full segment lies that this one overlays, or undefined if it is full itself. */
-  readonly base: SegmentLocation | undefined;
-}
-
 /**
- * Encodes a segment: full, or as an overlay that lists only what differs from `base`. The columns are laid out so
- * that pages dumped in address order cost next to nothing after compression, except for their digests.
+ * Encodes a segment without its digests: these lie in the packs, beside the pages. The columns are laid out so that
+ * pages dumped in address order cost next to nothing after compression.
  */
-export function encodeSegment(segment: Segment, base?: SegmentBase): Uint8Array {
-  const writer = new ByteWriter(4096);
-  writer.u8(base === undefined ? FULL : OVERLAY);
+export function encodeSegment(segment: Segment): Uint8Array {
+  const writer = new ByteWriter(1024);
   writer.varint(segment.startPage / SEGMENT_PAGES);
-  if (base !== undefined) {
-    writer.varint(base.location.pack);
-    writer.varint(base.location.block);
-  }
-  const classes = classify(segment, base?.segment);
-  writeRuns(writer, segment, classes);
+  writeRuns(writer, segment);
   const stored: number[] = [];
-  for (let index = 0; index < segment.count; index++) if (classes[index] === STORED_PAGES) stored.push(index);
-  for (const index of stored) {
-    writer.raw(segment.digests.subarray(index * PAGE_DIGEST_BYTES, (index + 1) * PAGE_DIGEST_BYTES));
-  }
+  for (let index = 0; index < segment.count; index++) if (segment.packs[index] !== 0) stored.push(index);
   writeLocations(writer, segment.packs, segment.positions, stored);
   const differences = stored.filter((index) => segment.deltaPacks[index] !== 0);
   writer.varint(differences.length);
@@ -65,30 +26,8 @@ export function encodeSegment(segment: Segment, base?: SegmentBase): Uint8Array 
   return writer.toBytes();
 }
 
-/** How many entries of `segment` an overlay on `base` would have to list. */
-export function countOverlayEntries(segment: Segment, base: Segment): number {
-  let count = 0;
-  for (const kind of classify(segment, base)) if (kind === STORED_PAGES) count++;
-  return count;
-}
-
-function classify(segment: Segment, base: Segment | undefined): Uint8Array {
-  const classes = new Uint8Array(segment.count);
-  let inBase = 0;
-  for (let index = 0; index < segment.count; index++) {
-    if (segment.packs[index] === 0) {
-      classes[index] = ZERO_PAGES;
-      continue;
-    }
-    classes[index] = STORED_PAGES;
-    if (base === undefined) continue;
-    while (inBase < base.count && base.offsets[inBase]! < segment.offsets[index]!) inBase++;
-    if (inBase < base.count && sameEntry(segment, index, base, inBase)) classes[index] = INHERITED_PAGES;
-  }
-  return classes;
-}
-
-function writeRuns(writer: ByteWriter, segment: Segment, classes: Uint8Array): void {
+function writeRuns(writer: ByteWriter, segment: Segment): void {
+  const classOf = (index: number) => (segment.packs[index] === 0 ? ZERO_PAGES : STORED_PAGES);
   const runs: number[] = [];
   let previousEnd = 0;
   for (let index = 0; index < segment.count; ) {
@@ -96,11 +35,11 @@ function writeRuns(writer: ByteWriter, segment: Segment, classes: Uint8Array): v
     while (
       index < segment.count &&
       segment.offsets[index] === segment.offsets[index - 1]! + 1 &&
-      classes[index] === classes[start]
+      classOf(index) === classOf(start)
     ) {
       index++;
     }
-    runs.push(segment.offsets[start]! - previousEnd, (index - start) * 4 + classes[start]!);
+    runs.push(segment.offsets[start]! - previousEnd, (index - start) * 2 + classOf(start));
     previousEnd = segment.offsets[index - 1]! + 1;
   }
   writer.varint(runs.length / 2);
@@ -116,7 +55,7 @@ function writeDifferenceMarks(writer: ByteWriter, segment: Segment, stored: read
   }
 }
 
-/** Packs as runs, positions as differences from "one behind the previous", zigzag. */
+/** Packs as runs; positions as zigzag differences from the one behind the previous position in the same pack. */
 function writeLocations(
   writer: ByteWriter,
   packs: Uint32Array,
@@ -130,46 +69,25 @@ function writeLocations(
     writer.varint(at - start);
     writer.varint(pack);
   }
-  let expected = 0;
+  const expected = new Map<number, number>();
   for (const index of indexes) {
-    const step = positions[index]! - expected;
+    const step = positions[index]! - (expected.get(packs[index]!) ?? 0);
     writer.varint(step >= 0 ? step * 2 : -step * 2 - 1);
-    expected = positions[index]! + 1;
+    expected.set(packs[index]!, positions[index]! + 1);
   }
 }
 
 /**
- * Reads the outside of an encoded segment: which window, and which full segment it needs.
- * @throws IntegrityError
- */
-export function readSegmentHead(bytes: Uint8Array, what: string): SegmentHead {
-  return readHead(new ByteReader(bytes, what));
-}
-
-function readHead(reader: ByteReader): SegmentHead {
-  const form = reader.u8();
-  if (form !== FULL && form !== OVERLAY) throw reader.damaged(`an unknown form ${form}`);
-  const startPage = reader.varint() * SEGMENT_PAGES;
-  if (startPage >= ADDRESS_SPACE_PAGES) throw reader.damaged('a window beyond the address space');
-  const base = form === OVERLAY ? { pack: reader.varint(), block: reader.varint() } : undefined;
-  return { startPage, base };
-}
-
-/**
- * Decodes a segment. An overlay needs the full segment that its head names.
+ * Decodes a segment. Its digests are those of zero pages, and to be filled in for the others.
  * @param what names the record in errors.
  * @throws IntegrityError for anything that `encodeSegment` does not write.
  */
-export function decodeSegment(bytes: Uint8Array, what: string, base?: Segment): Segment {
+export function decodeSegment(bytes: Uint8Array, what: string): Segment {
   const reader = new ByteReader(bytes, what);
-  const head = readHead(reader);
-  if ((head.base === undefined) !== (base === undefined))
-    throw reader.damaged('a full segment where none fits');
-  if (base !== undefined && base.startPage !== head.startPage)
-    throw reader.damaged('a base of another window');
-  const segment = createSegment(head.startPage, SEGMENT_PAGES);
-  const stored = readRuns(reader, segment, base);
-  for (const index of stored) segment.digests.set(reader.raw(PAGE_DIGEST_BYTES), index * PAGE_DIGEST_BYTES);
+  const startPage = reader.varint() * SEGMENT_PAGES;
+  if (startPage >= ADDRESS_SPACE_PAGES) throw reader.damaged('a window beyond the address space');
+  const segment = createSegment(startPage, SEGMENT_PAGES);
+  const stored = readRuns(reader, segment);
   readLocations(reader, segment.packs, segment.positions, stored);
   const differences = readDifferenceMarks(reader, stored);
   readLocations(reader, segment.deltaPacks, segment.deltaPositions, differences);
@@ -177,29 +95,21 @@ export function decodeSegment(bytes: Uint8Array, what: string, base?: Segment): 
   return trimmed(segment);
 }
 
-/** Fills in zero and inherited pages; returns the indexes of the entries that follow in columns. */
-function readRuns(reader: ByteReader, segment: GrowingSegment, base: Segment | undefined): number[] {
+/** Fills in offsets and zero pages; returns the indexes of the entries that follow in columns. */
+function readRuns(reader: ByteReader, segment: GrowingSegment): number[] {
   const stored: number[] = [];
   let offset = 0;
-  let inBase = 0;
   for (let runs = reader.varint(); runs > 0; runs--) {
     offset += reader.varint();
     const lengthAndClass = reader.varint();
-    const kind = lengthAndClass % 4;
-    const end = offset + Math.floor(lengthAndClass / 4);
+    const end = offset + Math.floor(lengthAndClass / 2);
     if (end > SEGMENT_PAGES || end === offset) throw reader.damaged('a run of pages outside its window');
     for (; offset < end; offset++) {
-      if (kind === ZERO_PAGES) appendZeroPage(segment, segment.startPage + offset);
-      else if (kind === STORED_PAGES) {
+      if (lengthAndClass % 2 === ZERO_PAGES) appendZeroPage(segment, segment.startPage + offset);
+      else {
         stored.push(segment.count);
         segment.offsets[segment.count++] = offset;
-      } else if (kind === INHERITED_PAGES && base !== undefined) {
-        while (inBase < base.count && base.offsets[inBase]! < offset) inBase++;
-        if (inBase >= base.count || base.offsets[inBase] !== offset) {
-          throw reader.damaged('an inherited page that the full segment lacks');
-        }
-        appendEntry(segment, base, inBase);
-      } else throw reader.damaged(`a run of unknown class ${kind}`);
+      }
     }
   }
   return stored;
@@ -232,13 +142,14 @@ function readLocations(
     }
     while (at < end) packs[indexes[at++]!] = pack;
   }
-  let expected = 0;
+  const expected = new Map<number, number>();
   for (const index of indexes) {
     const zigzag = reader.varint();
-    const position = expected + (zigzag % 2 === 0 ? zigzag / 2 : -(zigzag + 1) / 2);
+    const step = zigzag % 2 === 0 ? zigzag / 2 : -(zigzag + 1) / 2;
+    const position = (expected.get(packs[index]!) ?? 0) + step;
     if (position < 0 || position > HIGHEST_POSITION) throw reader.damaged('an impossible position');
     positions[index] = position;
-    expected = position + 1;
+    expected.set(packs[index]!, position + 1);
   }
 }
 

@@ -1,6 +1,6 @@
-import type { CodecPool } from '../codec/index.ts';
+import { type CodecPool, crc32 } from '../codec/index.ts';
 import { IntegrityError } from '../core/index.ts';
-import { type BlockKind, MAX_PACK_BLOCKS } from '../image/index.ts';
+import { type BlockKind, type DigestExtent, decodeDigestBlock, MAX_PACK_BLOCKS } from '../image/index.ts';
 import { PackReader, type RawBlock } from './pack-reader.ts';
 
 /** A decoded block. */
@@ -21,12 +21,22 @@ export interface ReadStatistics {
   bytesRead: number;
 }
 
+/** The digests of the pages of some blocks of a pack. */
+export interface DecodedDigests {
+  readonly extents: ReadonlyMap<number, DigestExtent>;
+  /** 16 bytes each. */
+  readonly digests: Uint8Array;
+}
+
 interface CacheEntry {
   readonly block: Promise<DecodedBlock>;
   readonly bytes: number;
 }
 
 const OPEN_PACKS = 64;
+
+/** Blocks of digests that are kept: 64 KiB each. */
+const CACHED_DIGEST_BLOCKS = 256;
 
 /** Decoded blocks that are kept for the next page; adjacent pages mostly share a block. */
 const CACHE_BYTES = 48 * 1024 * 1024;
@@ -39,6 +49,7 @@ export class BlockSource {
   readonly #openPack: (path: string, pack: number) => PackReader;
   readonly #packs = new Map<number, PackReader>();
   readonly #cache = new Map<number, CacheEntry>();
+  readonly #digestCache = new Map<number, Promise<DecodedDigests>>();
   #cachedBytes = 0;
 
   /** @param openPack how packs are opened: strictly, or making the best of a damaged one. */
@@ -77,6 +88,23 @@ export class BlockSource {
     return checkedKind(await decoded, kind);
   }
 
+  /**
+   * A block of digests.
+   * @throws IntegrityError naming pack, block and offset.
+   */
+  async digests(pack: number, block: number): Promise<DecodedDigests> {
+    const key = pack * MAX_PACK_BLOCKS + block;
+    const found = this.#digestCache.get(key) ?? this.#readDigests(pack, block);
+    this.#digestCache.delete(key);
+    this.#digestCache.set(key, found);
+    found.catch(() => this.#digestCache.delete(key));
+    for (const oldest of this.#digestCache.keys()) {
+      if (this.#digestCache.size <= CACHED_DIGEST_BLOCKS) break;
+      this.#digestCache.delete(oldest);
+    }
+    return found;
+  }
+
   /** Reads a block without looking into it. */
   readRaw(pack: number, block: number): RawBlock {
     const raw = this.pack(pack).read(block);
@@ -103,6 +131,7 @@ export class BlockSource {
   close(): void {
     for (const reader of this.#packs.values()) reader.close();
     this.#packs.clear();
+    this.#digestCache.clear();
     this.#cache.clear();
     this.#cachedBytes = 0;
   }
@@ -114,9 +143,20 @@ export class BlockSource {
    */
   async decode({ header, stored, where }: RawBlock, digests?: Uint8Array): Promise<DecodedBlock> {
     const { codec, checksum, rawBytes, kind, itemCount } = header;
+    if (codec === 'none' && digests === undefined) {
+      // Nothing to decode: looking at the checksum costs less here than the way to a worker and back.
+      if (crc32(stored) !== checksum || stored.length !== rawBytes) throw wrongChecksum(where);
+      return { kind, itemCount, bytes: stored, where, provenDigests: undefined };
+    }
     const block = { codec, checksum, rawLengthBytes: rawBytes, stored };
     const bytes = await this.#codec.decompress(block, where, digests);
     return { kind, itemCount, bytes, where, provenDigests: digests };
+  }
+
+  async #readDigests(pack: number, block: number): Promise<DecodedDigests> {
+    const decoded = checkedKind(await this.decode(this.readRaw(pack, block)), 'digests');
+    const { extents, digests } = decodeDigestBlock(decoded.bytes, decoded.where);
+    return { extents: new Map(extents.map((extent) => [extent.block, extent])), digests };
   }
 
   #remember(key: number, entry: CacheEntry): void {
@@ -139,6 +179,12 @@ export class BlockSource {
 function checkedKind(block: DecodedBlock, kind: BlockKind): DecodedBlock {
   if (block.kind === kind) return block;
   throw new IntegrityError(`${block.where} holds ${block.kind}, the index says ${kind}`, {
+    hint: "run 'ckpt verify' to list everything that is damaged",
+  });
+}
+
+function wrongChecksum(where: string): IntegrityError {
+  return new IntegrityError(`${where} is damaged: its checksum is not the one that was written`, {
     hint: "run 'ckpt verify' to list everything that is damaged",
   });
 }

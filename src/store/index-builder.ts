@@ -3,7 +3,6 @@ import { formatPageAddress, PageRangeList } from '../core/index.ts';
 import {
   appendEntry,
   appendZeroPage,
-  countOverlayEntries,
   createSegment,
   encodeSegment,
   type GrowingSegment,
@@ -17,10 +16,7 @@ import {
 } from '../image/index.ts';
 import { type Compression, encodeInPool } from './blobs.ts';
 import type { BlockToWrite, PackWriter } from './pack-writer.ts';
-import type { LoadedSegment, ProcessIndex } from './process-index.ts';
-
-/** An overlay is written as long as it lists at most this share of its pages; then the segment is written anew. */
-const OVERLAY_SHARE = 1 / 8;
+import type { ProcessIndex } from './process-index.ts';
 
 /** What is known of one window until it is complete. */
 interface Window {
@@ -187,13 +183,10 @@ export class IndexBuilder {
     if (segment.count === 0) return { finished: undefined, content: undefined };
     const packs = packsOf(segment);
     if (parent !== undefined && sameSegment(segment, parent.segment)) {
-      packs.add(parent.reference.location.pack).add(parent.base.location.pack);
+      packs.add(parent.reference.location.pack);
       return { finished: { reference: parent.reference, packs }, content: undefined };
     }
-    const base = parent !== undefined && isOverlayWorthwhile(segment, parent) ? parent.base : undefined;
-    if (base !== undefined) packs.add(base.location.pack);
-    const raw = encodeSegment(segment, base);
-    const content = await encodeInPool(this.#codec, raw, this.#compression);
+    const content = await encodeInPool(this.#codec, encodeSegment(segment), this.#compression);
     let zeroPages = 0;
     for (let index = 0; index < segment.count; index++) if (segment.packs[index] === 0) zeroPages++;
     const location = { pack: this.#writer.pack, block };
@@ -249,10 +242,6 @@ function sameSegment(segment: Segment, parent: Segment): boolean {
     if (!sameEntry(segment, index, parent, index)) return false;
   }
   return true;
-}
-
-function isOverlayWorthwhile(segment: Segment, parent: LoadedSegment): boolean {
-  return countOverlayEntries(segment, parent.base.segment) <= segment.count * OVERLAY_SHARE;
 }
 
 function packsOf(segment: Segment): Set<number> {

@@ -1,20 +1,24 @@
 import type { FileHandle } from 'node:fs/promises';
-import { crc32, type EncodedBlock } from '../codec/index.ts';
+import { crc32, type EncodedBlock, PAGE_DIGEST_BYTES } from '../codec/index.ts';
 import { StoreFullError } from '../core/index.ts';
 import {
   BLOCK_HEADER_BYTES,
+  type BlockDigests,
   type BlockKind,
+  encodeDigestBlock,
   encodePackHeader,
   encodeTable,
   encodeTrailer,
   formatNumber,
   MAX_PACK_BLOCKS,
+  NO_BLOCK,
   PACK_TRAILER_BYTES,
   type TableEntry,
   writeBlockHeader,
 } from '../image/index.ts';
 import type { StoreFiles } from './files.ts';
 import { packFileName } from './layout.ts';
+import type { RawBlock } from './pack-reader.ts';
 
 /** A block on its way into a pack. */
 export interface BlockToWrite extends EncodedBlock {
@@ -23,8 +27,23 @@ export interface BlockToWrite extends EncodedBlock {
 
 const BUFFER_BYTES = 1024 * 1024;
 
+/** Digests put together in one block: 64 KiB of them, which is 16 MiB of pages. */
+const DIGESTS_A_BLOCK = 4096;
+
 /** Blocks that may wait to be written before `ready` makes the producer wait. */
 const MAX_PENDING_BLOCKS = 64;
+
+/** A block of digests that is being filled. */
+interface GatheredDigests {
+  readonly block: number;
+  readonly blocks: BlockDigests[];
+  count: number;
+}
+
+/** Where the digests of a block lie. */
+type DigestPlace = Pick<TableEntry, 'digestBlock' | 'firstDigest'>;
+
+const NO_DIGESTS: DigestPlace = { digestBlock: NO_BLOCK, firstDigest: 0 };
 
 /**
  * Writes one pack in tmp/. Blocks are numbered when they are reserved and written in the order of `write`, however
@@ -41,6 +60,7 @@ export class PackWriter {
   readonly #entries: TableEntry[] = [];
   readonly #unwritten = new Set<number>();
   #nextBlock = 0;
+  #digests: GatheredDigests | undefined;
   #pending = 0;
   #tail: Promise<void> = Promise.resolve();
   #failure: { readonly cause: unknown } | undefined;
@@ -85,30 +105,39 @@ export class PackWriter {
   }
 
   /**
-   * Queues a reserved block. `content` may still be encoding; undefined leaves a gap in the numbers.
+   * Queues a reserved block without pages. `content` may still be encoding; undefined leaves a gap in the numbers.
    * Failures are thrown by the next `ready` or `finish`.
    */
   write(block: number, kind: BlockKind, itemCount: number, content: Promise<BlockToWrite | undefined>): void {
-    if (!this.#unwritten.delete(block)) throw new RangeError(`block ${block} is not reserved`);
-    this.#pending++;
-    // Observed here so that a rejection which is met later is not reported as unhandled in the meantime.
-    content.catch(() => undefined);
-    this.#tail = this.#tail.then(async () => {
-      try {
-        if (this.#failure === undefined) await this.#writeBlock(block, kind, itemCount, await content);
-      } catch (cause) {
-        this.#failure ??= { cause };
-      }
-      this.#pending--;
-      this.#wake?.();
-    });
+    this.#queue(block, kind, itemCount, content, NO_DIGESTS);
   }
 
-  /** Queues a block exactly as another pack has it. */
-  copy(block: number, kind: BlockKind, itemCount: number, content: BlockToWrite): void {
+  /**
+   * Queues a reserved block of pages or differences.
+   * @param digests 16 bytes for each page in the block, or for the page that each difference gives.
+   */
+  writePages(
+    block: number,
+    kind: 'pages' | 'page-deltas',
+    digests: Uint8Array,
+    content: Promise<BlockToWrite>,
+  ): void {
+    this.#digests ??= { block: this.reserve(), blocks: [], count: 0 };
+    const gathered = this.#digests;
+    const place = { digestBlock: gathered.block, firstDigest: gathered.count };
+    const itemCount = digests.length / PAGE_DIGEST_BYTES;
+    gathered.blocks.push({ block, digests });
+    gathered.count += itemCount;
+    this.#queue(block, kind, itemCount, content, place);
+    if (gathered.count >= DIGESTS_A_BLOCK) this.#flushDigests();
+  }
+
+  /** Queues a block exactly as another pack has it; its digests have to be copied too. */
+  copy({ header, stored }: RawBlock, digests: DigestPlace): void {
+    const { block, kind, itemCount, codec, checksum, rawBytes } = header;
     this.#nextBlock = Math.max(this.#nextBlock, block + 1);
     this.#unwritten.add(block);
-    this.write(block, kind, itemCount, Promise.resolve(content));
+    this.#queue(block, kind, itemCount, Promise.resolve({ codec, stored, checksum, rawBytes }), digests);
   }
 
   /**
@@ -129,6 +158,7 @@ export class PackWriter {
    * @returns its length in bytes.
    */
   async finish(): Promise<number> {
+    this.#flushDigests();
     await this.#tail;
     if (this.#failure !== undefined) throw this.#failure.cause;
     if (this.#unwritten.size > 0) {
@@ -160,20 +190,53 @@ export class PackWriter {
     await this.#files.remove(this.#name, 'clean-up');
   }
 
+  #queue(
+    block: number,
+    kind: BlockKind,
+    itemCount: number,
+    content: Promise<BlockToWrite | undefined>,
+    digests: DigestPlace,
+  ): void {
+    if (!this.#unwritten.delete(block)) throw new RangeError(`block ${block} is not reserved`);
+    this.#pending++;
+    // Observed here so that a rejection which is met later is not reported as unhandled in the meantime.
+    content.catch(() => undefined);
+    this.#tail = this.#tail.then(async () => {
+      try {
+        if (this.#failure === undefined) {
+          const encoded = await content;
+          if (encoded !== undefined) await this.#writeBlock(block, kind, itemCount, encoded, digests);
+        }
+      } catch (cause) {
+        this.#failure ??= { cause };
+      }
+      this.#pending--;
+      this.#wake?.();
+    });
+  }
+
+  #flushDigests(): void {
+    const gathered = this.#digests;
+    if (gathered === undefined) return;
+    this.#digests = undefined;
+    const stored = encodeDigestBlock(gathered.blocks);
+    const content = { codec: 'none', stored, checksum: crc32(stored), rawBytes: stored.length } as const;
+    this.#queue(gathered.block, 'digests', 1, Promise.resolve(content), NO_DIGESTS);
+  }
+
   async #writeBlock(
     block: number,
     kind: BlockKind,
     itemCount: number,
-    content: BlockToWrite | undefined,
+    { codec, stored, checksum, rawBytes }: BlockToWrite,
+    digests: DigestPlace,
   ): Promise<void> {
-    if (content === undefined) return;
-    const { codec, stored, checksum, rawBytes } = content;
     const header = new Uint8Array(BLOCK_HEADER_BYTES);
     writeBlockHeader(
       { block, kind, codec, itemCount, rawBytes, storedBytes: stored.length, checksum },
       header,
     );
-    this.#entries.push({ block, offsetBytes: this.#offset, storedBytes: stored.length });
+    this.#entries.push({ block, offsetBytes: this.#offset, storedBytes: stored.length, ...digests });
     await this.#append(header);
     await this.#append(stored);
   }

@@ -4,23 +4,20 @@ import {
   decodeRoot,
   decodeSegment,
   MAX_PACK_BLOCKS,
-  readSegmentHead,
   type Segment,
-  type SegmentBase,
-  type SegmentLocation,
   type SegmentReference,
   type StoredProcess,
+  segmentDigest,
 } from '../image/index.ts';
 import { readBlob } from './blobs.ts';
 import type { BlockSource } from './block-source.ts';
+import { fillDigests } from './fill-digests.ts';
 import type { KnownPages } from './known-pages.ts';
 
-/** A decoded segment and how it is stored. */
+/** A decoded segment and its entry in the root. */
 export interface LoadedSegment {
   readonly segment: Segment;
   readonly reference: SegmentReference;
-  /** The full segment that new overlays may be written against: its own, or the one it overlays. */
-  readonly base: SegmentBase;
 }
 
 /** Decoded segments that are kept: a few hundred kilobytes each. */
@@ -97,32 +94,20 @@ export class ProcessIndex {
   }
 
   /**
-   * Decodes a segment of this index.
-   * @throws IntegrityError if it is damaged or does not have the pages that the root counts.
+   * Decodes a segment of this index and proves it: its pages and their digests are those that the root stands for.
+   * @throws IntegrityError
    */
   async load(reference: SegmentReference): Promise<LoadedSegment> {
-    const { bytes, where } = await this.#source.block(
-      reference.location.pack,
-      reference.location.block,
-      'index-segment',
-    );
-    const head = readSegmentHead(bytes, where);
-    const baseLocation = head.base ?? reference.location;
-    const base = await this.#decoded(baseLocation, undefined);
-    const segment = head.base === undefined ? base : await this.#decoded(reference.location, base);
-    let zeroPages = 0;
-    for (let index = 0; index < segment.count; index++) if (segment.packs[index] === 0) zeroPages++;
-    if (
-      segment.startPage !== reference.startPage ||
-      zeroPages !== reference.zeroPages ||
-      segment.count - zeroPages !== reference.dataPages
-    ) {
-      throw new IntegrityError(
-        `${where} is not the index segment of ${formatPageAddress(reference.startPage)} in ${this.#what}`,
-        { hint: "run 'ckpt verify' to list everything that is damaged" },
-      );
+    const key = reference.location.pack * MAX_PACK_BLOCKS + reference.location.block;
+    const loaded = this.#cache.get(key) ?? this.#read(reference);
+    this.#cache.delete(key);
+    this.#cache.set(key, loaded);
+    loaded.catch(() => this.#cache.delete(key));
+    for (const oldest of this.#cache.keys()) {
+      if (this.#cache.size <= CACHED_SEGMENTS) break;
+      this.#cache.delete(oldest);
     }
-    return { segment, reference, base: { location: baseLocation, segment: base } };
+    return { segment: await loaded, reference };
   }
 
   /** All pages that exist, zero pages included. */
@@ -152,22 +137,24 @@ export class ProcessIndex {
     }
   }
 
-  async #decoded(location: SegmentLocation, base: Segment | undefined): Promise<Segment> {
-    const key = location.pack * MAX_PACK_BLOCKS + location.block;
-    const cached = this.#cache.get(key);
-    this.#cache.delete(key);
-    const decoded = cached ?? this.#decode(location, base);
-    this.#cache.set(key, decoded);
-    decoded.catch(() => this.#cache.delete(key));
-    for (const oldest of this.#cache.keys()) {
-      if (this.#cache.size <= CACHED_SEGMENTS) break;
-      this.#cache.delete(oldest);
+  async #read(reference: SegmentReference): Promise<Segment> {
+    const { pack, block } = reference.location;
+    const { bytes, where } = await this.#source.block(pack, block, 'index-segment');
+    const segment = decodeSegment(bytes, where);
+    await fillDigests(this.#source, segment);
+    let zeroPages = 0;
+    for (let index = 0; index < segment.count; index++) if (segment.packs[index] === 0) zeroPages++;
+    if (
+      segment.startPage !== reference.startPage ||
+      zeroPages !== reference.zeroPages ||
+      segment.count - zeroPages !== reference.dataPages ||
+      Buffer.compare(segmentDigest(segment), reference.digest) !== 0
+    ) {
+      throw new IntegrityError(
+        `${where} is not the index segment of ${formatPageAddress(reference.startPage)} in ${this.#what}`,
+        { hint: "run 'ckpt verify' to list everything that is damaged" },
+      );
     }
-    return decoded;
-  }
-
-  async #decode(location: SegmentLocation, base: Segment | undefined): Promise<Segment> {
-    const { bytes, where } = await this.#source.block(location.pack, location.block, 'index-segment');
-    return decodeSegment(bytes, where, base);
+    return segment;
   }
 }

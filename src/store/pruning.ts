@@ -65,9 +65,9 @@ async function rewritePack(
   try {
     for (let index = 0; index < reader.table.blocks.length; index++) {
       if (!keep.has(reader.table.blocks[index]!)) continue;
-      const { header, stored } = reader.readIndex(index);
-      const { block, kind, itemCount, codec, checksum, rawBytes } = header;
-      writer.copy(block, kind, itemCount, { codec, stored, checksum, rawBytes });
+      const digestBlock = reader.table.digestBlocks[index]!;
+      const firstDigest = reader.table.firstDigests[index]!;
+      writer.copy(reader.readIndex(index), { digestBlock, firstDigest });
       await writer.ready();
     }
     await writer.finish();

@@ -1,11 +1,17 @@
+import { crc32 } from '../codec/index.ts';
 import { IntegrityError } from '../core/index.ts';
 import {
   BLOCK_HEADER_BYTES,
   type BlockHeader,
   type BlockTable,
+  createTable,
+  type DigestExtent,
+  decodeDigestBlock,
+  NO_BLOCK,
   PACK_HEADER_BYTES,
   readBlockHeader,
   startsBlock,
+  type TableEntry,
 } from '../image/index.ts';
 
 /** Bytes looked through at once for the next block after a damaged one. */
@@ -16,7 +22,8 @@ type ReadAt = (offsetBytes: number, length: number) => Uint8Array;
 
 /** Rebuilds the table of a pack whose own is lost, from every block header that is whole and whose block is. */
 export function rebuildTable(readAt: ReadAt, sizeBytes: number): BlockTable {
-  const found = new Map<number, { readonly offset: number; readonly storedBytes: number }>();
+  const found = new Map<number, TableEntry>();
+  const digests = new Map<number, Pick<TableEntry, 'digestBlock' | 'firstDigest'>>();
   for (let offset = PACK_HEADER_BYTES; offset < sizeBytes; ) {
     const header = headerAt(readAt, offset);
     const end = offset + BLOCK_HEADER_BYTES + (header?.storedBytes ?? 0);
@@ -24,15 +31,41 @@ export function rebuildTable(readAt: ReadAt, sizeBytes: number): BlockTable {
       offset = nextCandidate(readAt, offset + 1, sizeBytes);
       continue;
     }
-    if (!found.has(header.block)) found.set(header.block, { offset, storedBytes: header.storedBytes });
+    const { block, storedBytes, kind } = header;
+    found.set(block, { block, offsetBytes: offset, storedBytes, digestBlock: NO_BLOCK, firstDigest: 0 });
+    if (kind === 'digests') {
+      const stored = readAt(offset + BLOCK_HEADER_BYTES, storedBytes);
+      for (const extent of extentsIn(stored, header)) {
+        digests.set(extent.block, { digestBlock: block, firstDigest: extent.firstDigest });
+      }
+    }
     offset = end;
   }
-  const blocks = Uint32Array.from(found.keys()).sort();
-  return {
-    blocks,
-    offsetsBytes: Float64Array.from(blocks, (block) => found.get(block)!.offset),
-    storedBytes: Uint32Array.from(blocks, (block) => found.get(block)!.storedBytes),
-  };
+  const entries = [...found.values()].sort((a, b) => a.block - b.block);
+  return tableOf(entries.map((entry) => ({ ...entry, ...digests.get(entry.block) })));
+}
+
+function tableOf(entries: readonly TableEntry[]): BlockTable {
+  const table = createTable(entries.length);
+  for (const [index, entry] of entries.entries()) {
+    table.blocks[index] = entry.block;
+    table.offsetsBytes[index] = entry.offsetBytes;
+    table.storedBytes[index] = entry.storedBytes;
+    table.digestBlocks[index] = entry.digestBlock;
+    table.firstDigests[index] = entry.firstDigest;
+  }
+  return table;
+}
+
+/** Which blocks a block of digests is for; none if it is damaged. */
+function extentsIn(stored: Uint8Array, { checksum }: BlockHeader): readonly DigestExtent[] {
+  if (crc32(stored) !== checksum) return [];
+  try {
+    return decodeDigestBlock(stored, 'a block of digests').extents;
+  } catch (cause) {
+    if (cause instanceof IntegrityError) return [];
+    throw cause;
+  }
 }
 
 function headerAt(readAt: ReadAt, offset: number): BlockHeader | undefined {

@@ -126,8 +126,8 @@ class ProcessDump {
   readonly #known: KnownPages;
   readonly #reader: CheckpointReader | undefined;
   readonly #index: ProcessIndex | undefined;
-  #pages: { block: number; contents: Uint8Array[] } | undefined;
-  #deltas: { block: number; records: Uint8Array[] } | undefined;
+  #pages: { block: number; contents: Uint8Array[]; digests: Uint8Array[] } | undefined;
+  #deltas: { block: number; records: Uint8Array[]; digests: Uint8Array[] } | undefined;
 
   constructor(
     writer: CheckpointWriter,
@@ -174,7 +174,7 @@ class ProcessDump {
       const out = new Uint8Array(MAX_PAGE_DELTA_BYTES);
       const length = encodePageDelta(whole, content, out);
       if (length >= 0 && length < 400) {
-        const position = this.#addDelta(out.slice(0, length));
+        const position = this.#addDelta(out.slice(0, length), digest);
         const at = segment.positions[entry]!;
         return builder.addDelta(page, digest, 0, segment.packs[entry]!, at, this.#writer.pack, position);
       }
@@ -182,7 +182,7 @@ class ProcessDump {
     if (this.#known.find(digest, 0)) {
       return builder.addWhole(page, digest, 0, this.#known.foundPack, this.#known.foundPosition);
     }
-    const position = this.#addPage(content);
+    const position = this.#addPage(content, digest);
     this.#known.add(digest, 0, this.#writer.pack, position);
     builder.addWhole(page, digest, 0, this.#writer.pack, position);
   }
@@ -195,19 +195,21 @@ class ProcessDump {
     throw new Error(`no whole version of page ${page}`);
   }
 
-  #addPage(content: Uint8Array): number {
-    this.#pages ??= { block: this.#writer.reserveBlock(), contents: [] };
-    const { block, contents } = this.#pages;
+  #addPage(content: Uint8Array, digest: Uint8Array): number {
+    this.#pages ??= { block: this.#writer.reserveBlock(), contents: [], digests: [] };
+    const { block, contents, digests } = this.#pages;
     contents.push(content);
+    digests.push(digest);
     const position = positionOf(block, contents.length - 1);
     if (contents.length === BLOCK_PAGES) this.#flushPages();
     return position;
   }
 
-  #addDelta(record: Uint8Array): number {
-    this.#deltas ??= { block: this.#writer.reserveBlock(), records: [] };
-    const { block, records } = this.#deltas;
+  #addDelta(record: Uint8Array, digest: Uint8Array): number {
+    this.#deltas ??= { block: this.#writer.reserveBlock(), records: [], digests: [] };
+    const { block, records, digests } = this.#deltas;
     records.push(record);
+    digests.push(digest);
     const position = positionOf(block, records.length - 1);
     if (records.length === 64) this.#flushDeltas();
     return position;
@@ -215,16 +217,16 @@ class ProcessDump {
 
   #flushPages(): void {
     if (this.#pages === undefined) return;
-    const { block, contents } = this.#pages;
+    const { block, contents, digests } = this.#pages;
     this.#pages = undefined;
-    this.#writer.encodeBlock(block, 'pages', contents.length, Buffer.concat(contents));
+    this.#writer.encodeBlock(block, 'pages', Buffer.concat(digests), Buffer.concat(contents));
   }
 
   #flushDeltas(): void {
     if (this.#deltas === undefined) return;
-    const { block, records } = this.#deltas;
+    const { block, records, digests } = this.#deltas;
     this.#deltas = undefined;
-    this.#writer.encodeBlock(block, 'page-deltas', records.length, encodeDeltaBlock(records));
+    this.#writer.encodeBlock(block, 'page-deltas', Buffer.concat(digests), encodeDeltaBlock(records));
   }
 }
 

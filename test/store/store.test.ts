@@ -1,6 +1,7 @@
 import { mkdirSync, readdirSync, readFileSync, rmdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { digestPage } from '../../src/codec/index.ts';
 import {
   CheckpointNotFoundError,
   StoreNotFoundError,
@@ -122,7 +123,7 @@ describe('an open store', () => {
     await dump(store, SMALL);
     const writer = await store.beginCheckpoint({ parent: null, compression: { name: 'none', level: 0 } });
     expect(writer.number).toBe(2);
-    writer.encodeBlock(writer.reserveBlock(), 'pages', 1, pageOf(9));
+    writer.encodeBlock(writer.reserveBlock(), 'pages', digestPage(pageOf(9)), pageOf(9));
     await writer.abort();
     expect(readdirSync(join(directory.path, 'tmp'))).toEqual([]);
     expect(await store.packs()).toEqual([1]);
@@ -158,7 +159,8 @@ describe('an open store', () => {
     using directory = temporaryDirectory();
     const store = await openStore(directory.path);
     const writer = await store.beginCheckpoint({ parent: null, compression: { name: 'zstd', level: 1 } });
-    writer.writeBlock(writer.reserveBlock(), 'pages', 1, Promise.reject(new Error('a codec worker failed')));
+    const failing = Promise.reject(new Error('a codec worker failed'));
+    writer.writeBlock(writer.reserveBlock(), 'pages', digestPage(pageOf(9)), failing);
     await expect(writer.commit(FACTS)).rejects.toThrow('a codec worker failed');
     await writer.abort();
     expect(await store.numbers()).toEqual([]);
