@@ -32,6 +32,8 @@ export interface CodecPoolOptions {
 /** A job that waits for its worker or for its answer. */
 interface Task {
   readonly job: Job;
+  /** Buffers that were made for this job and move to the worker with it. */
+  readonly transfer: readonly ArrayBuffer[];
   readonly resolve: (result: JobResults[JobKind]) => void;
   readonly reject: (error: Error) => void;
 }
@@ -82,12 +84,15 @@ export class CodecPool {
   /** Starts all threads and opens their codecs, so that the first job finds them ready. */
   async start(): Promise<void> {
     while (this.#workers.length < this.workerCount && this.#failure === undefined) this.#startWorker();
-    await Promise.all(Array.from({ length: Math.max(1, this.workerCount) }, () => this.#submit('open', {})));
+    await Promise.all(
+      Array.from({ length: Math.max(1, this.workerCount) }, () => this.#submit('open', {}, [])),
+    );
   }
 
   /** Digests and zero flags of the first `pageCount` pages of `bytes`. */
   digestPages(bytes: Uint8Array, pageCount: number): Promise<PageDigests> {
-    return this.#submit('digest', { bytes: portable(bytes), pageCount });
+    const input = portable(bytes);
+    return this.#submit('digest', { bytes: input.bytes, pageCount }, input.transfer);
   }
 
   /**
@@ -104,7 +109,8 @@ export class CodecPool {
   ): Promise<EncodedBlock> {
     if (codec === 'zstd') checkZstdLevel(level);
     requireShared(into);
-    return this.#submit('encode', { raw: portable(block), codec, level, into });
+    const input = portable(block);
+    return this.#submit('encode', { raw: input.bytes, codec, level, into }, input.transfer);
   }
 
   /**
@@ -121,12 +127,18 @@ export class CodecPool {
   ): Promise<Uint8Array> {
     requireShared(into);
     const { codec, checksum, rawLengthBytes } = block;
-    return this.#submit('decode', {
-      block: { codec, checksum, rawLengthBytes, stored: portable(block.stored) },
-      record,
-      digests: digests === undefined ? undefined : portable(digests),
-      into,
-    });
+    const stored = portable(block.stored);
+    const expected = digests === undefined ? undefined : portable(digests);
+    return this.#submit(
+      'decode',
+      {
+        block: { codec, checksum, rawLengthBytes, stored: stored.bytes },
+        record,
+        digests: expected?.bytes,
+        into,
+      },
+      [...stored.transfer, ...(expected?.transfer ?? [])],
+    );
   }
 
   /** Ends all threads. Jobs under way are rejected, and so is every later one. */
@@ -136,11 +148,15 @@ export class CodecPool {
     this.#inlineCodec = undefined;
   }
 
-  async #submit<Kind extends JobKind>(kind: Kind, request: JobRequests[Kind]): Promise<JobResults[Kind]> {
+  async #submit<Kind extends JobKind>(
+    kind: Kind,
+    request: JobRequests[Kind],
+    transfer: readonly ArrayBuffer[],
+  ): Promise<JobResults[Kind]> {
     if (this.#failure !== undefined) throw this.#failure;
     if (this.workerCount === 0) return this.#runInline({ kind, request });
     const result = await new Promise<JobResults[JobKind]>((resolve, reject) => {
-      this.#queue.push({ job: { kind, request }, resolve, reject });
+      this.#queue.push({ job: { kind, request }, transfer, resolve, reject });
       this.#dispatch();
     });
     // A worker answers each job with a result of the job's kind.
@@ -166,7 +182,10 @@ export class CodecPool {
       if (worker.batches.size === 0) worker.thread.ref();
       const message: BatchMessage = { batch: this.#nextBatch++, jobs: tasks.map(({ job }) => job) };
       worker.batches.set(message.batch, tasks);
-      worker.thread.postMessage(message);
+      worker.thread.postMessage(
+        message,
+        tasks.flatMap(({ transfer }) => transfer),
+      );
     }
   }
 
@@ -237,12 +256,20 @@ function workerEntry(): URL {
   return new URL(fromSource ? '../../dist/codec/worker.js' : './worker.js', import.meta.url);
 }
 
-/** A view on part of an ordinary buffer is copied, because posting it would copy the whole buffer. */
-function portable(bytes: Uint8Array): Uint8Array {
+/**
+ * What a message should carry of `bytes`. Posting a view on part of an ordinary buffer would copy the whole buffer, so
+ * the part is copied here, and that copy moves instead of being copied again.
+ */
+function portable(bytes: Uint8Array): {
+  readonly bytes: Uint8Array;
+  readonly transfer: readonly ArrayBuffer[];
+} {
   const { buffer } = bytes;
-  return buffer instanceof SharedArrayBuffer || buffer.byteLength === bytes.byteLength
-    ? bytes
-    : bytes.slice();
+  if (buffer instanceof SharedArrayBuffer || buffer.byteLength === bytes.byteLength) {
+    return { bytes, transfer: [] };
+  }
+  const copy = new Uint8Array(bytes);
+  return { bytes: copy, transfer: [copy.buffer] };
 }
 
 function requireShared(into: Uint8Array | undefined): void {
