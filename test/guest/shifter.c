@@ -69,6 +69,18 @@ static char *move(char *from, size_t bytes, char *to) {
   return mremap(from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, to);
 }
 
+static void map_new(char *at, size_t bytes) {
+  int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+  if (mmap(at, bytes, PROT_READ | PROT_WRITE, flags, -1, 0) == MAP_FAILED) abort();
+}
+
+/* Moves a part of a region within it. Where the part is of several mappings the kernel refuses, having unmapped the
+   destination already; so either side is new memory afterwards. */
+static void move_within(char *from, size_t bytes, char *to) {
+  if (move(from, bytes, to) == MAP_FAILED) map_new(to, bytes);
+  else map_new(from, bytes);
+}
+
 /* Whole page tables change places, and maps looks as before. */
 static void swap_regions(void) {
   int a = random_below(REGIONS), b = random_below(REGIONS);
@@ -94,8 +106,7 @@ static void move_region(void) {
 static void move_block(void) {
   char *base = region[random_below(REGIONS)];
   char *from = base + random_below(REGION_BLOCKS) * BLOCK, *to = base + random_below(REGION_BLOCKS) * BLOCK;
-  if (from == to || move(from, BLOCK, to) == MAP_FAILED) return;
-  if (mmap(from, BLOCK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED) abort();
+  if (from != to) move_within(from, BLOCK, to);
 }
 
 /* A part that is not aligned: page by page. */
@@ -103,9 +114,7 @@ static void move_part(void) {
   char *base = region[random_below(REGIONS)];
   size_t pages = 1 + random_below(200);
   char *from = base + random_below(500) * PAGE, *to = base + BLOCK + random_below(500) * PAGE;
-  if (move(from, pages * PAGE, to) == MAP_FAILED) return;
-  if (mmap(from, pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
-    abort();
+  move_within(from, pages * PAGE, to);
 }
 
 static void remap(void) {
@@ -113,8 +122,7 @@ static void remap(void) {
   char *at = random_page();
   if (at + pages * PAGE > end_of_region(at)) return;
   if (random_below(2)) munmap(at, pages * PAGE);
-  if (mmap(at, pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
-    abort();
+  map_new(at, pages * PAGE);
   if (random_below(2)) fill(at, pages / 4);
 }
 
@@ -135,8 +143,10 @@ static void fork_once(int keep) {
     waitpid(kept, NULL, 0);
     kept = 0;
   }
-  pid_t child = fork();
+  pid_t self = getpid(), child = fork();
   if (child == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != self) _exit(0);
     for (int i = 0; i < 50; i++) store(random_page());
     if (shared) store(shared + random_below(64) * PAGE);
     if (keep) for (;;) pause();
@@ -190,8 +200,8 @@ int main(void) {
   setvbuf(stdout, NULL, _IOLBF, 256);
   shared = mmap(NULL, 64 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   for (int i = 0; i < REGIONS; i++) {
-    region[i] = mmap(place(i), REGION_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
-    if (region[i] == MAP_FAILED) return 1;
+    region[i] = place(i);
+    map_new(region[i], REGION_BYTES);
     slots_used[i] = 1;
     if (i < 4) fill(region[i], REGION_BYTES / PAGE);
   }
