@@ -1,4 +1,4 @@
-import { PAGE_SIZE, TargetError, UnsupportedError } from '../core/index.ts';
+import { PAGE_SIZE, type PageRange, TargetError, UnsupportedError } from '../core/index.ts';
 import { errnoName, type Kernel, type Process, ZERO_FRAME } from '../kernel/index.ts';
 import type { PagemapScanRequest, PagemapScanResult } from '../procfs/index.ts';
 import type { Program } from '../workload/index.ts';
@@ -46,6 +46,10 @@ export class SimulatedProcessView implements ProcessView {
   readMemory(startPage: number, pageCount: number, into: Uint8Array): number {
     const bytes = this.#existing().memRead(startPage, 0, into.subarray(0, pageCount * PAGE_SIZE));
     return bytes <= 0 ? 0 : Math.floor(bytes / PAGE_SIZE);
+  }
+
+  populatedPages(vma: Vma): readonly PageRange[] | undefined {
+    return vma.shared ? this.#existing().populatedPages(vma.startPage) : undefined;
   }
 
   #scan(request: PagemapScanRequest): PagemapScanResult {

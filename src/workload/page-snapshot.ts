@@ -7,6 +7,8 @@ export interface PageSnapshot {
   readonly pages: Float64Array;
   readonly low: Uint32Array;
   readonly high: Uint32Array;
+  /** 1 for pages of shared memory, which others may change unseen. */
+  readonly shared: Uint8Array;
   /** Pages that bit 55 names, in address order. */
   readonly softDirty: Float64Array;
   /** pagemap words that were looked at. */
@@ -17,20 +19,24 @@ const READ_PAGES = 4096;
 
 /**
  * Looks at everything a process has, without touching it. What counts as a page is what CRIU keeps: present or
- * swapped, not the shared page of zeros, and of a private file mapping only what has been copied.
+ * swapped, not the shared page of zeros; of a private file mapping only what has been copied, of a shared one nothing:
+ * the file has it.
  */
 export function snapshotPages(process: Process, zeroFrame: number, withContents: boolean): PageSnapshot {
   const pages: number[] = [];
+  const shared: number[] = [];
   const dirty: number[] = [];
   const words = new Uint32Array(READ_PAGES * 2);
   let scannedWords = 0;
   for (const vma of process.vmas()) {
+    if (vma.pathname.startsWith('[v') || (vma.shared && !vma.pathname.startsWith('/dev/zero'))) continue;
     for (let start = vma.startPage; start < vma.endPage; start += READ_PAGES) {
       const count = process.readPagemapWords(start, Math.min(READ_PAGES, vma.endPage - start), words);
       scannedWords += count;
       for (let index = 0; index < count; index++) {
         if (!isKept(words, index, vma.shared, zeroFrame)) continue;
         pages.push(start + index);
+        shared.push(vma.shared ? 1 : 0);
         if ((words[index * 2 + 1]! & PAGEMAP_HIGH.softDirty) !== 0) dirty.push(start + index);
       }
     }
@@ -42,6 +48,7 @@ export function snapshotPages(process: Process, zeroFrame: number, withContents:
     pages: Float64Array.from(pages),
     low,
     high,
+    shared: Uint8Array.from(shared),
     softDirty: Float64Array.from(dirty),
     scannedWords,
   };

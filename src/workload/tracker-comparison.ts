@@ -26,7 +26,7 @@ export interface TrackerComparisonOptions
 
 /** One tracker in one period. */
 export interface TrackerInterval {
-  /** Pages that the tracker would have a checkpoint take: those it names, and those that did not exist before. */
+  /** Pages that a checkpoint would take: those that the tracker names, new ones, and shared memory. */
   readonly reportedPages: number;
   /** Changed pages among the others: a checkpoint without them is wrong. */
   readonly missedPages: number;
@@ -64,8 +64,9 @@ export interface TrackerComparison {
 
 /**
  * Runs one workload under every tracker, each on a simulation of its own (they are equal: tracking changes no content),
- * beside one that nobody tracks. Where a tracker names pages, a dumper adds those that its parent does not have; so does
- * this. Pages that are gone are nobody's to report: the next checkpoint lists what exists.
+ * beside one that nobody tracks. To the pages that a tracker names a dumper adds those that its parent does not have,
+ * and all shared memory, which others may change unseen; so does this, except where contents were compared. Pages that
+ * are gone are nobody's to report: the next checkpoint lists what exists.
  * @throws the signal's reason if it is aborted.
  */
 export async function compareTrackers(
@@ -95,7 +96,7 @@ export async function compareTrackers(
     for (const [index, model] of running.entries()) {
       const spent = meters[index + 1]!.read();
       const tracking = meterOf(model.simulation);
-      const answer = model.collect(changed);
+      const answer = model.collect({ changed, existing: after });
       model.arm();
       const work = tracking.read();
       results.get(model.kind)!.push({
@@ -148,7 +149,7 @@ function modelsFor(
     scanMissing === undefined
       ? { kind: 'pagemap-scan', model: pagemapScanModel(start()) }
       : { kind: 'pagemap-scan', unavailable: scanMissing },
-    { kind: 'compare', model: compareModel(start(), ZERO_FRAME) },
+    { kind: 'compare', model: compareModel(start()) },
     {
       kind: 'event-queue',
       model: eventQueueModel(start(), ZERO_FRAME, options.queueEvents ?? DEFAULT_QUEUE_EVENTS),
@@ -217,8 +218,9 @@ function judge(
     const named = new Set(Array.from(answer.pages.get(pid) ?? []));
     const known = new Set(before.get(pid)?.pages ?? []);
     const really = new Set(Array.from(changed.get(pid) ?? []));
-    for (const page of now.pages) {
-      const reported = named.has(page) || !known.has(page);
+    for (const [index, page] of now.pages.entries()) {
+      const taken = !answer.exact && (!known.has(page) || now.shared[index] === 1);
+      const reported = taken || named.has(page);
       if (reported) reportedPages++;
       if (reported && !really.has(page)) extraPages++;
       if (!reported && really.has(page)) missedPages++;

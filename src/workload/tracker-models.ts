@@ -1,5 +1,12 @@
 import { type PageRange, UnsupportedError } from '../core/index.ts';
-import { errnoName, type Process, UFFD_FEATURE, UFFD_REGISTER, type Userfaultfd } from '../kernel/index.ts';
+import {
+  DEFAULT_COSTS,
+  errnoName,
+  type Process,
+  UFFD_FEATURE,
+  UFFD_REGISTER,
+  type Userfaultfd,
+} from '../kernel/index.ts';
 import { SCAN_CATEGORY, SCAN_FLAG } from '../procfs/index.ts';
 import { EventQueue } from './event-queue.ts';
 import { type PageSnapshot, snapshotAll } from './page-snapshot.ts';
@@ -24,6 +31,8 @@ const PRICES = {
 export interface TrackerAnswer {
   /** Changed pages by process, ascending. Pages that did not exist before need not be named. */
   readonly pages: ReadonlyMap<number, ArrayLike<number>>;
+  /** The pages are those whose contents changed: nothing need be added. */
+  readonly exact: boolean;
   readonly scannedPages: number;
   readonly lostEvents: number;
   readonly fullScan: boolean;
@@ -33,17 +42,31 @@ export interface TrackerAnswer {
   readonly trackerNanoseconds: number;
 }
 
+/** What an untracked simulation shows at the end of a period, at no price. */
+export interface Truth {
+  /** Pages whose contents changed, by process. */
+  readonly changed: ReadonlyMap<number, ArrayLike<number>>;
+  /** All pages that exist, by process. */
+  readonly existing: ReadonlyMap<number, PageSnapshot>;
+}
+
 /** A tracker at work on a simulation of its own. */
 export interface TrackerModel {
   readonly kind: ComparedTracker;
   readonly simulation: Simulation;
-  /** Ends a period: names what changed in it. `truth` is what contents say. */
-  collect(truth: ReadonlyMap<number, ArrayLike<number>>): TrackerAnswer;
+  /** Ends a period: names what changed in it. */
+  collect(truth: Truth): TrackerAnswer;
   /** Begins a period. */
   arm(): void;
 }
 
-const NOTHING_SPECIAL = { lostEvents: 0, fullScan: false, targetNanoseconds: 0, trackerNanoseconds: 0 };
+const NOTHING_SPECIAL = {
+  exact: false,
+  lostEvents: 0,
+  fullScan: false,
+  targetNanoseconds: 0,
+  trackerNanoseconds: 0,
+};
 
 /** clear_refs 4, then bit 55 of pagemap. */
 export function softDirtyModel(simulation: Simulation, zeroFrame: number): TrackerModel {
@@ -86,14 +109,20 @@ export function pagemapScanModel(simulation: Simulation): TrackerModel {
 }
 
 /** A hash of every page against the one of the last period: right by definition, at the price of reading it all. */
-export function compareModel(simulation: Simulation, zeroFrame: number): TrackerModel {
+export function compareModel(simulation: Simulation): TrackerModel {
   return {
     kind: 'compare',
     simulation,
-    collect(truth) {
-      const scannedPages = pageCount(snapshotAll(simulation.kernel, zeroFrame, false));
-      const trackerNanoseconds = scannedPages * (PRICES.readPage + PRICES.hashPage);
-      return { ...NOTHING_SPECIAL, pages: truth, scannedPages, trackerNanoseconds };
+    collect({ changed, existing }) {
+      const scannedPages = pageCount(existing);
+      return {
+        ...NOTHING_SPECIAL,
+        exact: true,
+        pages: changed,
+        scannedPages,
+        trackerNanoseconds:
+          wordsOf(existing) * DEFAULT_COSTS.pagemapWord + scannedPages * (PRICES.readPage + PRICES.hashPage),
+      };
     },
     arm() {},
   };
@@ -110,6 +139,7 @@ export function eventQueueModel(simulation: Simulation, zeroFrame: number, capac
       const all = contents.fullScanNeeded ? snapshotAll(simulation.kernel, zeroFrame, false) : undefined;
       const everything = all === undefined ? 0 : pageCount(all);
       return {
+        exact: false,
         pages: all === undefined ? listsOf(contents.pagesOfProcess) : pick(all, 'pages'),
         scannedPages: everything,
         lostEvents: contents.lostEvents,
