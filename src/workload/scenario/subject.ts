@@ -1,8 +1,10 @@
 import {
   ERRNO,
   type Kernel,
+  MAP,
   type OpenFile,
   type PinnedBuffer,
+  PROT,
   type Process,
   type Userfaultfd,
 } from '../../kernel/index.ts';
@@ -12,8 +14,6 @@ import type { PageName } from './arguments.ts';
 export const ARENA_START_PAGE = 2 ** 32;
 /** mmap of the arena, as snap prints it, ends here. */
 export const ARENA_PAGES = 2 ** 20;
-/** What the C library of the interpreter has taken from the heap before the first operation. */
-const LIBRARY_HEAP_PAGES = 34;
 /** ENXIO: unregistering io_uring buffers that are not registered. */
 const ENXIO = 6;
 
@@ -52,6 +52,7 @@ export class Subject {
   /** Minor faults at the last `faults`. */
   countedFaults = 0;
   readonly #kernel: Kernel;
+  #heapPage: number;
   /** One open file per name and mode, so that neighbours can merge. */
   readonly #files = new Map<string, OpenFile>();
   /** Every descriptor this process holds, lost ones included. */
@@ -64,24 +65,20 @@ export class Subject {
     this.name = name;
     this.process = process;
     this.parent = parent;
+    this.#heapPage = parent?.heapPage ?? process.breakPage;
   }
 
   /** The controller: a fresh program. */
   static start(kernel: Kernel): Subject {
     const subject = new Subject(kernel, 'controller', kernel.spawn({ name: 'sdops' }), undefined);
-    subject.#startLibrary();
+    // Shared with all subjects: where they leave their pids. It takes the topmost place below vvar.
+    subject.process.mmap(0, 1, PROT.read | PROT.write, MAP.shared | MAP.anonymous);
     return subject;
-  }
-
-  /** What the C library does before main: it takes a piece of heap and writes there. */
-  #startLibrary(): void {
-    this.process.brk(this.process.heapStartPage + LIBRARY_HEAP_PAGES);
-    this.process.store(this.process.heapStartPage, 0, 1);
   }
 
   /** First page of the heap that operations name H0. */
   get heapPage(): number {
-    return this.process.heapStartPage + LIBRARY_HEAP_PAGES;
+    return this.#heapPage;
   }
 
   pageNumber(page: PageName): number {
@@ -101,7 +98,7 @@ export class Subject {
     this.#closeAll();
     this.#files.clear();
     const result = this.process.exec();
-    if (result === 0) this.#startLibrary();
+    this.#heapPage = this.process.breakPage;
     return result;
   }
 
