@@ -138,6 +138,7 @@ class DumpRun {
   async #freeze(): Promise<void> {
     this.#options.signal?.throwIfAborted();
     this.#report('stopping', 0, 0);
+    await this.#target.prepareFreeze?.();
     this.#watch.start('freeze');
     await this.#target.freeze();
   }
