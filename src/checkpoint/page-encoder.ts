@@ -100,7 +100,7 @@ export class PageEncoder {
           // Until the difference is taken, the entry says where the version lies that it will refer to.
           copyFromSegment(entries, index, previous.segment!, previous.index);
           candidates.push(index);
-        } else await this.#storeWhole(chunk, entries, index);
+        } else this.#storeWhole(this.#filling ?? (await this.#beginBlock()), chunk, entries, index);
       }
     }
     if (candidates.length > 0) await this.#storeDifferences(chunk, entries, candidates, pid);
@@ -147,22 +147,25 @@ export class PageEncoder {
     return this.#worth.shouldTry();
   }
 
-  async #storeWhole(chunk: PageChunk, entries: PageEntries, index: number): Promise<void> {
-    this.#filling ??= {
-      block: this.#writer.reserveBlock(),
-      buffer: await this.#buffers.take(),
-      digests: new Uint8Array(BLOCK_PAGES * PAGE_DIGEST_BYTES),
-      pageCount: 0,
-    };
-    const { block, buffer, digests, pageCount } = this.#filling;
+  /** Waits for a buffer, which is all that storing a page may have to wait for. */
+  async #beginBlock(): Promise<FillingBlock> {
+    const block = this.#writer.reserveBlock();
+    const buffer = await this.#buffers.take();
+    const digests = new Uint8Array(BLOCK_PAGES * PAGE_DIGEST_BYTES);
+    this.#filling = { block, buffer, digests, pageCount: 0 };
+    return this.#filling;
+  }
+
+  #storeWhole(filling: FillingBlock, chunk: PageChunk, entries: PageEntries, index: number): void {
+    const { block, buffer, digests, pageCount } = filling;
     buffer.set(pageBytes(chunk, index), pageCount * PAGE_SIZE);
     digests.set(digestBytes(entries, index), pageCount * PAGE_DIGEST_BYTES);
     const position = positionOf(block, pageCount);
     setWhole(entries, index, this.#writer.pack, position);
     this.#known.add(entries.digests, index * PAGE_DIGEST_BYTES, this.#writer.pack, position);
     this.writtenPages++;
-    this.#filling.pageCount++;
-    if (this.#filling.pageCount === BLOCK_PAGES) this.#flushBlock();
+    filling.pageCount++;
+    if (filling.pageCount === BLOCK_PAGES) this.#flushBlock();
   }
 
   /** Fetches the previous versions of the candidates and keeps the differences where they are small. */
@@ -183,7 +186,7 @@ export class PageEncoder {
         const worthwhile = length >= 0 && length <= DELTA_LIMIT_BYTES;
         this.#worth.learn(worthwhile);
         if (worthwhile) this.#storeDelta(entries, index, this.#deltaBuffer.slice(0, length));
-        else await this.#storeWhole(chunk, entries, index);
+        else this.#storeWhole(this.#filling ?? (await this.#beginBlock()), chunk, entries, index);
       }
     }
   }
@@ -204,13 +207,15 @@ export class PageEncoder {
     const filling = this.#filling;
     if (filling === undefined) return;
     this.#filling = undefined;
-    const raw = filling.buffer.subarray(0, filling.pageCount * PAGE_SIZE);
+    const { block, buffer, pageCount } = filling;
+    const raw = buffer.subarray(0, pageCount * PAGE_SIZE);
+    const digests = filling.digests.subarray(0, pageCount * PAGE_DIGEST_BYTES);
+    // Encoded in place: an array for every block is garbage that piles up faster than it is collected.
     const encoded = this.#pool
-      .compress(raw, this.#compression.name, this.#compression.level)
-      .then((block) => ({ ...block, rawBytes: raw.length }))
-      .finally(() => this.#buffers.give(filling.buffer));
-    const digests = filling.digests.subarray(0, filling.pageCount * PAGE_DIGEST_BYTES);
-    this.#writer.writeBlock(filling.block, 'pages', digests, encoded);
+      .compress(raw, this.#compression.name, this.#compression.level, raw)
+      .then((result) => ({ ...result, rawBytes: raw.length }));
+    const written = this.#writer.writeBlock(block, 'pages', digests, encoded);
+    void written.then(() => this.#buffers.give(buffer));
   }
 
   #flushDeltas(): void {

@@ -1,8 +1,8 @@
 /** Version of every file that this ckpt writes into a store. An unknown version is refused. */
 export const STORE_FORMAT_VERSION = 1;
 
-/** Pages compressed together in one block of pages: 64 KiB. Readers must accept any count up to `MAX_BLOCK_SLOTS`. */
-export const BLOCK_PAGES = 16;
+/** Pages compressed together in one block of pages: 128 KiB. Readers must accept any count up to `MAX_BLOCK_SLOTS`. */
+export const BLOCK_PAGES = 32;
 
 /** Items (pages or page differences) that a block may hold, because a position has eight bits for the slot. */
 export const MAX_BLOCK_SLOTS = 256;

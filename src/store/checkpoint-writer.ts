@@ -86,19 +86,20 @@ export class CheckpointWriter {
    * Queues a reserved block; blocks lie in the pack in the order of these calls. What encoding or writing throws is
    * thrown by the next `ready` or by `commit`.
    * @param digests 16 bytes for each page in the block, or for the page that each difference gives.
+   * @returns resolves, even after a failure, when the content is no longer needed.
    */
   writeBlock(
     block: number,
     kind: 'pages' | 'page-deltas',
     digests: Uint8Array,
     content: Promise<BlockToWrite>,
-  ): void {
-    this.#pack.writePages(block, kind, digests, content);
+  ): Promise<void> {
+    return this.#pack.writePages(block, kind, digests, content);
   }
 
   /** Encodes raw bytes in the codec pool and queues them; `raw` must not change until they are written. */
   encodeBlock(block: number, kind: 'pages' | 'page-deltas', digests: Uint8Array, raw: Uint8Array): void {
-    this.writeBlock(block, kind, digests, encodeInPool(this.#codec, raw, this.#plan.compression));
+    void this.writeBlock(block, kind, digests, encodeInPool(this.#codec, raw, this.#plan.compression));
   }
 
   /** Waits until few enough blocks are under way; call it between batches to stay bounded in memory. */

@@ -109,27 +109,29 @@ export class PackWriter {
    * Failures are thrown by the next `ready` or `finish`.
    */
   write(block: number, kind: BlockKind, itemCount: number, content: Promise<BlockToWrite | undefined>): void {
-    this.#queue(block, kind, itemCount, content, NO_DIGESTS);
+    void this.#queue(block, kind, itemCount, content, NO_DIGESTS);
   }
 
   /**
    * Queues a reserved block of pages or differences.
    * @param digests 16 bytes for each page in the block, or for the page that each difference gives.
+   * @returns resolves, even after a failure, when the content is no longer needed.
    */
   writePages(
     block: number,
     kind: 'pages' | 'page-deltas',
     digests: Uint8Array,
     content: Promise<BlockToWrite>,
-  ): void {
+  ): Promise<void> {
     this.#digests ??= { block: this.reserve(), blocks: [], count: 0 };
     const gathered = this.#digests;
     const place = { digestBlock: gathered.block, firstDigest: gathered.count };
     const itemCount = digests.length / PAGE_DIGEST_BYTES;
     gathered.blocks.push({ block, digests });
     gathered.count += itemCount;
-    this.#queue(block, kind, itemCount, content, place);
+    const written = this.#queue(block, kind, itemCount, content, place);
     if (gathered.count >= DIGESTS_A_BLOCK) this.#flushDigests();
+    return written;
   }
 
   /** Queues a block exactly as another pack has it; its digests have to be copied too. */
@@ -137,7 +139,7 @@ export class PackWriter {
     const { block, kind, itemCount, codec, checksum, rawBytes } = header;
     this.#nextBlock = Math.max(this.#nextBlock, block + 1);
     this.#unwritten.add(block);
-    this.#queue(block, kind, itemCount, Promise.resolve({ codec, stored, checksum, rawBytes }), digests);
+    void this.#queue(block, kind, itemCount, Promise.resolve({ codec, stored, checksum, rawBytes }), digests);
   }
 
   /**
@@ -196,7 +198,7 @@ export class PackWriter {
     itemCount: number,
     content: Promise<BlockToWrite | undefined>,
     digests: DigestPlace,
-  ): void {
+  ): Promise<void> {
     if (!this.#unwritten.delete(block)) throw new RangeError(`block ${block} is not reserved`);
     this.#pending++;
     // Observed here so that a rejection which is met later is not reported as unhandled in the meantime.
@@ -213,6 +215,7 @@ export class PackWriter {
       this.#pending--;
       this.#wake?.();
     });
+    return this.#tail;
   }
 
   #flushDigests(): void {
@@ -221,7 +224,7 @@ export class PackWriter {
     this.#digests = undefined;
     const stored = encodeDigestBlock(gathered.blocks);
     const content = { codec: 'none', stored, checksum: crc32(stored), rawBytes: stored.length } as const;
-    this.#queue(gathered.block, 'digests', 1, Promise.resolve(content), NO_DIGESTS);
+    void this.#queue(gathered.block, 'digests', 1, Promise.resolve(content), NO_DIGESTS);
   }
 
   async #writeBlock(
