@@ -151,8 +151,6 @@ class DumpRun {
   /** Asks the tracker what may have changed since the running copy, the parent, or ever. */
   #scan(): ProcessDump[] {
     this.#watch.start('scan');
-    this.#scannedPages = 0;
-    this.#dirtyPages = 0;
     const processes = this.#target.processes().map((view) => {
       const vmas = view.vmas();
       const before = this.#running.get(view.pid)?.pages ?? this.#parent?.processes.get(view.pid)?.pages;

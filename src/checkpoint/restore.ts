@@ -207,9 +207,10 @@ class VmaFiles {
   }
 }
 
-/** `7f35a4a00000-7f35a4a21000.mem`. */
+/** `7f35a4a00000-7f35a4a21000.mem`: the addresses as the maps line has them, eight digits at least. */
 export function memoryFileName(vma: { readonly startPage: number; readonly endPage: number }): string {
-  return `${formatPageAddress(vma.startPage).slice(2)}-${formatPageAddress(vma.endPage).slice(2)}.mem`;
+  const address = (page: number) => formatPageAddress(page).slice(2).padStart(8, '0');
+  return `${address(vma.startPage)}-${address(vma.endPage)}.mem`;
 }
 
 async function requireEmpty(directory: string): Promise<void> {

@@ -119,7 +119,8 @@ export function permissionsOf(vma: StoredVma): string {
 
 /** `7f35a4a00000-7f35a4a21000`, as in maps. */
 export function addressesOf(vma: { readonly startPage: number; readonly endPage: number }): string {
-  return `${formatPageAddress(vma.startPage).slice(2)}-${formatPageAddress(vma.endPage).slice(2)}`;
+  const address = (page: number) => formatPageAddress(page).slice(2).padStart(8, '0');
+  return `${address(vma.startPage)}-${address(vma.endPage)}`;
 }
 
 /** Everything about a checkpoint but its pages. */

@@ -1,12 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { chmod, readdir } from 'node:fs/promises';
 import type { CodecPool } from '../codec/index.ts';
-import {
-  CheckpointNotFoundError,
-  StoreNotFoundError,
-  StoreUnusableError,
-  UsageError,
-} from '../core/index.ts';
+import { CheckpointNotFoundError, StoreNotFoundError, UsageError } from '../core/index.ts';
 import { decodeManifest, decodeStoreFile, encodeStoreFile, type Manifest } from '../image/index.ts';
 import type { Compression } from './blobs.ts';
 import { BlockSource } from './block-source.ts';
@@ -273,8 +268,8 @@ async function checkStoreFile(files: StoreFiles): Promise<void> {
   throw notAStore(files, found.isDirectory() ? `it has no ${STORE_FILE}` : 'it is not a directory');
 }
 
-function notAStore(files: StoreFiles, why: string): StoreUnusableError {
-  return new StoreUnusableError(`${files.directory} is not a store: ${why}`, {
+function notAStore(files: StoreFiles, why: string): StoreNotFoundError {
+  return new StoreNotFoundError(`${files.directory} is not a store: ${why}`, {
     hint: 'give -D the directory of a store, or one that is empty or does not exist yet',
     data: { path: files.directory },
   });

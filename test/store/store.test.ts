@@ -51,7 +51,7 @@ describe('opening a store', () => {
     using directory = temporaryDirectory();
     writeFileSync(join(directory.path, 'letter.txt'), 'dear');
     for (const access of ['read', 'write', 'create'] as const) {
-      await expect(openStore(directory.path, { access })).rejects.toThrow(StoreUnusableError);
+      await expect(openStore(directory.path, { access })).rejects.toThrow(StoreNotFoundError);
       await expect(openStore(directory.path, { access })).rejects.toThrow('is not a store');
       await expect(openStore(join(directory.path, 'letter.txt'), { access })).rejects.toThrow(
         StoreUnusableError,
