@@ -1,7 +1,7 @@
 import type { Machine } from './machine.ts';
 import { PTE } from './pagetable/entry.ts';
 import { PageTables } from './pagetable/tables.ts';
-import { VM } from './vma/flags.ts';
+import { VM, VM_LOADABLE } from './vma/flags.ts';
 import { VmaList } from './vma/list.ts';
 import type { Vma } from './vma/vma.ts';
 
@@ -70,9 +70,7 @@ export function freshEntry(vma: Vma): number {
 
 /** The bits of vm_page_prot. */
 export function protectionBits(vma: Vma): number {
-  return (
-    (vma.writableEntries ? PTE.write : 0) | (vma.flags & (VM.read | VM.write | VM.exec) ? 0 : PTE.noAccess)
-  );
+  return (vma.writableEntries ? PTE.write : 0) | (vma.flags & VM_LOADABLE ? 0 : PTE.noAccess);
 }
 
 /** maybe_mkwrite. */

@@ -265,6 +265,7 @@ export class Process {
       if (frame < 0) return index === 0 ? -ERRNO.EFAULT : index * 4096;
       machine.frames.copyContents(cachePage(machine, node, index), frame);
     }
+    if (direct && node.kind === 'ext4' && count > 0) this.#zeroBuffer(page + count, page + pageCount);
     return count * 4096;
   }
 
@@ -313,16 +314,12 @@ export class Process {
     const layout = this.kernel.pagemapLayout;
     if (file === 'pagemap2' && layout !== 'pagemap2') return -ERRNO.ENOENT;
     if (this.#space === undefined && this.kernel.features.zombieFilesRefused) return -ERRNO.ESRCH;
-    return new PagemapFile(this.#space, layout, file === 'pagemap2');
+    return this.#pagemap(file === 'pagemap2');
   }
 
   /** Words of pagemap, low half first; pages read, fewer only at the end of the address space. */
   readPagemapWords(startPage: number, pageCount: number, words: Uint32Array): number {
-    return new PagemapFile(this.#space, this.kernel.pagemapLayout, false).readWords(
-      startPage,
-      pageCount,
-      words,
-    );
+    return this.#pagemap(false).readWords(startPage, pageCount, words);
   }
 
   /** PAGEMAP_SCAN with page numbers; a negative errno if this kernel has none. */
@@ -361,6 +358,21 @@ export class Process {
   /** Faults so far, as in /proc/PID/stat. */
   minorFaults(): number {
     return this.#space?.minorFaults ?? 0;
+  }
+
+  #pagemap(second: boolean): PagemapFile {
+    const { pagemapLayout, features } = this.kernel;
+    return new PagemapFile(this.#space, pagemapLayout, second, features.pagemapScan);
+  }
+
+  /** A direct read stores zeros to the part of the buffer that lies behind the end of the file (iomap_dio_hole_iter). */
+  #zeroBuffer(startPage: number, endPage: number): void {
+    const space = this.#living();
+    for (let page = startPage; page < endPage; page++) {
+      const frame = this.#pinForRead(page);
+      if (frame < 0) return;
+      space.machine.frames.fill(frame, 0);
+    }
   }
 
   #pinForRead(page: number): number {

@@ -1,7 +1,7 @@
 import { ACCESS_SIGNAL } from '../abi.ts';
 import type { AddressSpace } from '../address-space.ts';
 import { PTE, TABLE_ENTRIES } from '../pagetable/entry.ts';
-import { VM, VM_ACCESS } from '../vma/flags.ts';
+import { VM, VM_LOADABLE } from '../vma/flags.ts';
 import { growStack } from '../vma/stack.ts';
 import type { Vma } from '../vma/vma.ts';
 import { handleFault } from './handle.ts';
@@ -52,7 +52,7 @@ export function translate(space: AddressSpace, page: number, store: boolean): nu
 function userFault(space: AddressSpace, page: number, store: boolean): number {
   const vma = findForFault(space, page);
   if (vma === undefined) return ACCESS_SIGNAL.segmentation;
-  if (store ? !vma.has(VM.write) : (vma.flags & VM_ACCESS) === 0) return ACCESS_SIGNAL.segmentation;
+  if (store ? !vma.has(VM.write) : (vma.flags & VM_LOADABLE) === 0) return ACCESS_SIGNAL.segmentation;
   return handleFault(space, vma, page, store ? FAULT.write : FAULT.read);
 }
 

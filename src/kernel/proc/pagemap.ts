@@ -29,9 +29,12 @@ export class PagemapFile {
   readonly #space: AddressSpace | undefined;
   readonly #layout: PagemapLayout;
   readonly #second: boolean;
+  readonly #scannable: boolean;
 
-  constructor(space: AddressSpace | undefined, layout: PagemapLayout, second: boolean) {
+  /** `scannable`: this kernel has PAGEMAP_SCAN, even if there is nothing left to scan. */
+  constructor(space: AddressSpace | undefined, layout: PagemapLayout, second: boolean, scannable: boolean) {
     this.#space = space;
+    this.#scannable = scannable;
     this.#layout = layout;
     this.#second = second;
   }
@@ -84,6 +87,7 @@ export class PagemapFile {
   /** ioctl(PAGEMAP_SCAN) with the raw structure. */
   ioctlScan(argument: RawScanArgument): ScanAnswer {
     const space = this.#space;
+    if (!this.#scannable) return { result: -ERRNO.ENOTTY, regions: [], walkEndPage: 0 };
     if (space === undefined || space.dead) return { result: -ERRNO.ESRCH, regions: [], walkEndPage: 0 };
     return ioctlScan(space, argument);
   }

@@ -1,15 +1,20 @@
+import { ERRNO } from '../abi.ts';
 import type { AddressSpace } from '../address-space.ts';
 import { FRAME, HUGE_FRAMES } from '../memory/frames.ts';
 import { PTE, SOFTWARE_DIRTY, TABLE_ENTRIES } from '../pagetable/entry.ts';
 import type { HugeEntry, LeafTable } from '../pagetable/tables.ts';
 
-/** move_pages(2): brings pages to a memory node; how many of them are there afterwards. */
+/** Every simulated machine has nodes 0 and 1, as the recorded ones had. */
+const MEMORY_NODES = 2;
+
+/** move_pages(2): brings pages to a memory node; how many of them are there afterwards, or -ENODEV. */
 export function migratePages(
   space: AddressSpace,
   startPage: number,
   pageCount: number,
   node: number,
 ): number {
+  if (pageCount > 0 && (node < 0 || node >= MEMORY_NODES)) return -ERRNO.ENODEV;
   let there = 0;
   for (let page = startPage; page < startPage + pageCount; page++) {
     if (migrateOne(space, page, node)) there++;

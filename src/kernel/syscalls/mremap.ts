@@ -191,7 +191,7 @@ function moveMapping(
     return newPage;
   }
   if (oldCount > 0) unmapRange(space, oldPage, oldPage + oldCount);
-  if (locked) populate(space, newPage, newPage + newCount, true);
+  if (locked && newCount > oldCount) populate(space, newPage + oldCount, newPage + newCount, true);
   return newPage;
 }
 

@@ -21,6 +21,7 @@ export function collapseRange(space: AddressSpace, vma: Vma, start: number, end:
   let error = 0;
   const first = Math.ceil(start / TABLE_ENTRIES);
   const last = Math.floor(end / TABLE_ENTRIES);
+  if (last < first) return -ERRNO.EINVAL;
   for (let block = first; block < last; block++) {
     const result = vma.anonymous ? collapsePrivate(space, vma, block) : collapseShared(space, vma, block);
     if (result < 0) error = result;

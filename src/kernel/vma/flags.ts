@@ -31,6 +31,9 @@ export const VM = {
 } as const;
 
 export const VM_ACCESS = VM.read | VM.write | VM.exec;
+
+/** What lets a program load data: on x86 a protection key keeps it out of memory that may only be executed. */
+export const VM_LOADABLE = VM.read | VM.write;
 /** Mappings that never merge and are skipped by much. */
 export const VM_SPECIAL = VM.io | VM.dontExpand | VM.pfnMap;
 export const VM_UFFD = VM.uffdMissing | VM.uffdWp;
