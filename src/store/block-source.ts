@@ -39,7 +39,7 @@ const OPEN_PACKS = 64;
 const CACHED_DIGEST_BLOCKS = 256;
 
 /** Decoded blocks that are kept for the next page; adjacent pages mostly share a block. */
-const CACHE_BYTES = 48 * 1024 * 1024;
+const CACHE_BYTES = 24 * 1024 * 1024;
 
 /** Reads blocks of all packs of a store: checks and decodes in the codec pool, and keeps the newest ones decoded. */
 export class BlockSource {

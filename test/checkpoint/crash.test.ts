@@ -1,4 +1,4 @@
-import { cpSync } from 'node:fs';
+import { cpSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
@@ -155,23 +155,23 @@ describe('a command that is killed', () => {
     using directory = temporaryDirectory();
     const template = join(directory.path, 'template');
     const world = await prepareChain(template, 11);
+    const reference = join(directory.path, 'whole');
+    cpSync(template, reference, { recursive: true });
+    const whole = new CrashAt(Number.POSITIVE_INFINITY);
+    const after = await runCommand(reference, whole, OPERATIONS[name]!, world, new Random(5));
     let sawBefore = false;
     let sawAfter = false;
     for (let survive = 0; ; survive++) {
       const path = join(directory.path, `killed-${survive}`);
       cpSync(template, path, { recursive: true });
-      const random = new Random(5);
-      const killed = await runCommand(path, new CrashAt(survive), OPERATIONS[name]!, world, random);
-      const reference = join(directory.path, `whole-${survive}`);
-      cpSync(template, reference, { recursive: true });
-      const whole = new CrashAt(Number.POSITIVE_INFINITY);
-      const after = await runCommand(reference, whole, OPERATIONS[name]!, world, new Random(5));
+      const killed = await runCommand(path, new CrashAt(survive), OPERATIONS[name]!, world, new Random(5));
       const found = await recoveredContents(path);
       expect([world.contents, after?.contents]).toContainEqual(found);
       if (JSON.stringify(found) === JSON.stringify(world.contents)) sawBefore = true;
       else sawAfter = true;
       if (killed !== undefined) break;
       expect(survive).toBeLessThan(whole.passed.length);
+      rmSync(path, { recursive: true });
     }
     expect(sawBefore).toBe(true);
     // A squash changes how a checkpoint is stored and nothing of what it holds.
@@ -204,7 +204,7 @@ describe('a command that is killed', () => {
           if (JSON.stringify(found) === JSON.stringify(after.contents)) world = after;
         }
       }),
-      { numRuns: 20 },
+      { numRuns: 12 },
     );
   });
 
