@@ -1,7 +1,7 @@
 import { PageRangeList, TargetError, UsageError } from '../core/index.ts';
 import type { Manifest } from '../image/index.ts';
 import type { CheckpointReader, KnownPages, ProcessIndex, Store } from '../store/index.ts';
-import type { TargetIdentity } from '../target/index.ts';
+import { identityDifference, type TargetIdentity } from '../target/index.ts';
 import type { ParentPages } from '../tracker/index.ts';
 
 /** What a delta needs of one process of its parent, fetched before the freeze. */
@@ -55,13 +55,8 @@ export async function requireNewest(store: Store): Promise<Manifest> {
 /** @throws TargetError saying what changed, if the checkpoint is not of the target with this identity. */
 export function requireSameTarget(manifest: Manifest, identity: TargetIdentity): void {
   const { target, number } = manifest;
-  if (target.kind === identity.kind && target.fingerprint === identity.fingerprint) return;
-  const sameName = target.kind === identity.kind && target.name === identity.name;
-  const why = sameName
-    ? identity.kind === 'live'
-      ? 'the PID was reused, the program was replaced by exec, or the machine was rebooted since'
-      : 'the workload file was changed since'
-    : `it is of ${target.name}`;
+  const why = identityDifference(target, identity);
+  if (why === undefined) return;
   throw new TargetError(`checkpoint ${number} cannot be the parent of a dump of ${identity.name}: ${why}`, {
     hint: "take a new base: the same command without '--incremental'",
     data: { checkpoint: number, storedTarget: target.name, target: identity.name },

@@ -7,7 +7,7 @@ import type { TargetIdentity } from './view.ts';
 /** What of a live target has to stay the same, in the order in which a difference is looked for. */
 const PARTS = [
   { name: 'boot', difference: 'the machine has been restarted since' },
-  { name: 'pid', difference: 'it is another process' },
+  { name: 'pid', difference: undefined },
   { name: 'start', difference: 'the process has ended since and its PID belongs to another one now' },
   { name: 'exe', difference: 'the process has executed another program since' },
   { name: 'image', difference: 'the process has executed its program anew since' },
@@ -38,11 +38,18 @@ export function liveIdentity(stat: TaskStat): TargetIdentity {
  * Why a checkpoint of `before` cannot be the parent of one of `now`, as a clause for a sentence; undefined if it can.
  */
 export function identityDifference(before: TargetIdentity, now: TargetIdentity): string | undefined {
-  if (before.kind !== now.kind) return `it is of a ${before.kind} target, ${now.name} is a ${now.kind} one`;
-  if (before.fingerprint === now.fingerprint) return undefined;
-  if (now.kind === 'simulated') return `it is of ${before.name}, or of another version of that workload`;
+  if (before.kind === now.kind && before.fingerprint === now.fingerprint) return undefined;
+  return changeSince(before, now) ?? `it is of ${before.name}`;
+}
+
+/** What happened to the same target; undefined if it is another one. */
+function changeSince(before: TargetIdentity, now: TargetIdentity): string | undefined {
+  if (before.kind !== now.kind) return undefined;
+  if (now.kind === 'simulated') {
+    return before.name === now.name ? 'the workload file was changed since' : undefined;
+  }
   const [earlier, later] = [before.fingerprint.split(' '), now.fingerprint.split(' ')];
-  return PARTS.find((_, index) => earlier[index] !== later[index])?.difference ?? 'it is another process';
+  return PARTS.find((_, index) => earlier[index] !== later[index])?.difference;
 }
 
 /** Random for each boot of the machine. */

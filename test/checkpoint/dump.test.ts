@@ -276,7 +276,7 @@ describe('takeCheckpoint() that fails', () => {
       identity: { kind: 'live', name: 'memory', fingerprint: 'other' },
     });
     await expect(takeCheckpoint(other, store, pool, { incremental: true })).rejects.toThrow(
-      'cannot be the parent of a dump of memory: the PID was reused',
+      'cannot be the parent of a dump of memory: the machine has been restarted since',
     );
     await store.close();
   });
