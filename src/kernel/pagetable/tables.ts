@@ -312,10 +312,15 @@ export class PageTables {
         continue;
       }
       const end = Math.min(endBlock, ((block >> 9) + 1) * 512);
-      for (; block < end; block++) {
-        const found = lowest.children[block & 511] as Block | undefined;
-        if (found !== undefined && (found.summary & needed) === needed) visit(block, found);
+      const { children } = lowest;
+      // In a sparse address space most directories hold one table: no need to look behind the last one.
+      for (let left = lowest.used; left > 0 && block < end; block++) {
+        const found = children[block & 511] as Block | undefined;
+        if (found === undefined) continue;
+        left--;
+        if ((found.summary & needed) === needed) visit(block, found);
       }
+      block = end;
     }
   }
 

@@ -197,19 +197,16 @@ class Scan {
     return true;
   }
 
-  /** The entries of one table. Where only soft-dirty pages can match, the others are skipped at two a step. */
+  /** The entries of one table. */
   #table(vma: Vma, table: LeafTable, from: number, to: number, base: number): void {
     const softOnly = (this.#neededSummary() & SUMMARY.soft) !== 0;
-    const pairs = new Uint32Array(table.flags.buffer, 0, TABLE_ENTRIES / 2);
-    const pairMask = (PTE.soft << 16) | PTE.soft;
-    for (let page = from; page < to; page++) {
-      const index = page - base;
-      if (softOnly && (index & 1) === 0 && !(pairs[index >> 1]! & pairMask)) {
-        page++;
-        continue;
-      }
+    const last = to - base;
+    for (let index = from - base; index < last; index++) {
+      if (softOnly) index = nextSoft(table.flags, index, last);
+      if (index === last) return;
       const categories = this.#common | this.#entryCategories(table, index);
       if (!this.#matches(categories)) continue;
+      const page = base + index;
       const stop = this.output.add(page, page + 1, categories);
       if (stop === page) return;
       if (this.#protects && categories & SCAN_CATEGORY.written) this.#protectRange(vma, page, page + 1);
@@ -257,4 +254,14 @@ class Scan {
   #protectRange(vma: Vma, start: number, end: number): void {
     changeProtection(this.#space, vma, start, end, { uffd: 'protect' });
   }
+}
+
+/** The first entry from `index` that is soft-dirty, or `last`. Two are looked at in a step: most scans find few. */
+function nextSoft(flags: Uint16Array, index: number, last: number): number {
+  const pairs = new Uint32Array(flags.buffer, flags.byteOffset, TABLE_ENTRIES / 2);
+  const pairMask = (PTE.soft << 16) | PTE.soft;
+  if (index & 1 && index < last && !(flags[index]! & PTE.soft)) index++;
+  if (!(index & 1)) while (index < last && !(pairs[index >> 1]! & pairMask)) index += 2;
+  while (index < last && !(flags[index]! & PTE.soft)) index++;
+  return Math.min(index, last);
 }
