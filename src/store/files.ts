@@ -75,11 +75,20 @@ export class StoreFiles {
     });
   }
 
+  /** Creates a directory, and those above it, unless it exists. */
   async createDirectory(name: string, point: FaultPoint): Promise<void> {
     this.reached(point);
-    await this.attempt('create', name, () =>
-      mkdir(this.pathOf(name), { recursive: true, mode: DIRECTORY_MODE }),
-    );
+    const path = this.pathOf(name);
+    await this.attempt('create', name, async () => {
+      try {
+        await mkdir(path, { mode: DIRECTORY_MODE });
+      } catch (cause) {
+        if (isErrno(cause, 'EEXIST')) return;
+        // Asked for the whole path at once, Node reports a read-only file system as a missing directory.
+        if (!isErrno(cause, 'ENOENT')) throw cause;
+        await mkdir(path, { recursive: true, mode: DIRECTORY_MODE });
+      }
+    });
   }
 
   /** Creates a file that must not exist yet. */
