@@ -68,7 +68,7 @@ export function freshEntry(vma: Vma): number {
   return PTE.present | PTE.accessed | protectionBits(vma);
 }
 
-/** The bits of vm_page_prot. */
+/** The bits of vm_page_prot. Executable-only memory cannot be loaded from either, by its protection key. */
 export function protectionBits(vma: Vma): number {
   return (vma.writableEntries ? PTE.write : 0) | (vma.flags & VM_LOADABLE ? 0 : PTE.noAccess);
 }

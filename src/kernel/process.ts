@@ -259,9 +259,13 @@ export class Process {
     if (node === undefined) return -ERRNO.ENOENT;
     // tmpfs has no O_DIRECT before 6.6 (open fails), and a buffered one later.
     if (direct && node.kind === 'tmpfs' && !machine.features.pagemapScan) return -ERRNO.EINVAL;
+    // O_DIRECT takes all pages of the buffer before it reads, also those behind the end of the file.
+    for (let index = 0; direct && index < pageCount; index++) {
+      if (this.#pinForRead(page + index) < 0) return -ERRNO.EFAULT;
+    }
     const count = Math.min(pageCount, node.sizePages);
     for (let index = 0; index < count; index++) {
-      const frame = direct ? this.#pinForRead(page + index) : accessPage(space, page + index, true);
+      const frame = accessPage(space, page + index, true);
       if (frame < 0) return index === 0 ? -ERRNO.EFAULT : index * 4096;
       machine.frames.copyContents(cachePage(machine, node, index), frame);
     }

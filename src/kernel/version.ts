@@ -36,6 +36,16 @@ export interface KernelFeatures {
   readonly mremapManyMappings: boolean;
   /** 6.4: the PTEs of a split hardware-dirty huge page are made dirty, and so soft-dirty. */
   readonly splitDirtiesEntries: boolean;
+  /** 6.12: splitting a huge page maps the zero page for those of its pages that hold zeros. */
+  readonly splitMapsZeroPages: boolean;
+  /** 6.10: reclaim and MADV_FREE leave a huge page whole if they are given all of it. */
+  readonly largePagesReclaimedWhole: boolean;
+  /** 6.11: bit 56 of a huge page is that of each of its pages; before, that of the first. */
+  readonly exclusivePerHugeSubpage: boolean;
+  /** Until 6.6: MREMAP_DONTUNMAP does not merge its target with the mapping that it moves from. */
+  readonly dontUnmapAvoidsSource: boolean;
+  /** Until 6.15: read-ahead around a fault marks a page at its tail even if the file is short; see `readAround`. */
+  readonly readAheadMarks: boolean;
   /** 6.9: migrating a small page keeps soft-dirty exactly; before, a hardware-dirty page became soft-dirty. */
   readonly migrationKeepsSoftDirty: boolean;
   /** 6.2: leaving KSM unshares the page; before, it faked a store. */
@@ -88,6 +98,11 @@ const LINUX_6_1: KernelFeatures = {
   mremapRealigns: false,
   mremapManyMappings: false,
   splitDirtiesEntries: false,
+  splitMapsZeroPages: false,
+  largePagesReclaimedWhole: false,
+  exclusivePerHugeSubpage: false,
+  dontUnmapAvoidsSource: true,
+  readAheadMarks: true,
   migrationKeepsSoftDirty: false,
   ksmUnshares: false,
   ksmZeroDirty: false,
@@ -114,6 +129,10 @@ const LINUX_6_12: KernelFeatures = {
   unaccountUnpopulated: true,
   mremapRealigns: true,
   splitDirtiesEntries: true,
+  splitMapsZeroPages: true,
+  largePagesReclaimedWhole: true,
+  exclusivePerHugeSubpage: true,
+  dontUnmapAvoidsSource: false,
   migrationKeepsSoftDirty: true,
   ksmUnshares: true,
   ksmZeroDirty: true,
@@ -137,6 +156,7 @@ const LINUX_6_18: KernelFeatures = {
   hugeZeroStoreAllocates: true,
   collapseReadOnly: true,
   discardFreesTables: true,
+  readAheadMarks: false,
 };
 
 const LINUX_7_2: KernelFeatures = {

@@ -24,12 +24,20 @@ export function fileFault(space: AddressSpace, vma: Vma, page: number, mode: Fau
 
 function readFault(space: AddressSpace, vma: Vma, node: FileNode, page: number): number {
   const block = Math.floor(page / TABLE_ENTRIES);
-  if (!vma.has(VM.uffdWp) && faultAround(space, vma, node, page)) {
+  const around = !vma.has(VM.uffdWp);
+  const missed = !node.pages.has(vma.offsetOf(page)) && !node.swappable;
+  if (around && faultAround(space, vma, node, page)) {
     space.machine.ledger.fault('fileRead');
     return 0;
   }
   const frame = fetch(space, vma, node, page);
   if (frame < 0) return frame;
+  // Waiting for the disk drops the lock, so the fault begins anew and finds the neighbours in the cache, too.
+  if (missed && around && faultAround(space, vma, node, page)) {
+    space.machine.ledger.fault('fileRead');
+    return 0;
+  }
+  node.readAheadMarks.delete(vma.offsetOf(page));
   if (!mapHugeCached(space, vma, page, frame, false)) {
     mapCached(space, vma, space.tables.makeTable(block)!, page % TABLE_ENTRIES, frame, false);
   }
@@ -90,28 +98,26 @@ function faultAround(space: AddressSpace, vma: Vma, node: FileNode, page: number
   const block = Math.floor(page / TABLE_ENTRIES);
   const start = Math.max(page - (page % FAULT_AROUND_PAGES), vma.start);
   const end = Math.min(start + FAULT_AROUND_PAGES, (block + 1) * TABLE_ENTRIES, vma.end);
-  const wanted = node.pages.get(vma.offsetOf(page));
+  let first = start;
+  while (first < end && !mappableNearby(node, vma.offsetOf(first))) first++;
+  if (first >= end) return false;
   if (space.tables.find(block) === undefined) {
-    for (let near = start; near < end; near++) {
-      const first = node.pages.get(vma.offsetOf(near));
-      if (first === undefined) continue;
-      if (mapHugeCached(space, vma, page, first, false)) return true;
-      break;
-    }
+    if (mapHugeCached(space, vma, page, node.pages.get(vma.offsetOf(first))!, false)) return true;
   }
   const table = space.tables.makeTable(block);
   if (table === undefined) return true;
-  for (let near = start; near < end; near++) {
+  for (let near = first; near < end; near++) {
     const index = vma.offsetOf(near);
-    if (index >= node.sizePages) break;
-    const frame = node.pages.get(index);
     const slot = near % TABLE_ENTRIES;
-    if (frame === undefined || table.flags[slot] !== 0) continue;
-    mapCached(space, vma, table, slot, frame, false);
+    if (table.flags[slot] !== 0 || !mappableNearby(node, index)) continue;
+    mapCached(space, vma, table, slot, node.pages.get(index)!, false);
   }
-  return (
-    wanted !== undefined && table.flags[page % TABLE_ENTRIES] !== 0 && vma.offsetOf(page) < node.sizePages
-  );
+  return table.flags[page % TABLE_ENTRIES] !== 0;
+}
+
+/** A cached page that a fault nearby maps along; one that is to trigger read-ahead waits for a fault of its own. */
+function mappableNearby(node: FileNode, index: number): boolean {
+  return index < node.sizePages && node.pages.has(index) && !node.readAheadMarks.has(index);
 }
 
 /** do_set_pte for a page of the cache. */

@@ -13,8 +13,13 @@ export interface GupRequest {
   readonly write: boolean;
   /** FOLL_FORCE: even if the mapping forbids it, as debuggers may. */
   readonly force?: boolean;
-  /** FOLL_PIN: for DMA. The frame's pins are counted up. */
-  readonly pin?: boolean;
+  /**
+   * FOLL_PIN: for DMA. `lasting` counts the frame's pins up; `passing` has let go when the call returns. Either way a
+   * page that is read must belong to this process alone, and is copied if it does not.
+   */
+  readonly pin?: 'lasting' | 'passing';
+  /** On behalf of the process itself, so that its protection keys count: no reading of execute-only memory. */
+  readonly own?: boolean;
 }
 
 const FAULT_LIMIT = 16;
@@ -22,6 +27,7 @@ const FAULT_LIMIT = 16;
 /** check_vma_flags: 0 or -EFAULT. */
 export function checkAccess(vma: Vma, request: GupRequest): number {
   if (vma.flags & (VM.io | VM.pfnMap)) return -ERRNO.EFAULT;
+  if (request.own && (vma.flags & VM_ACCESS) === VM.exec) return -ERRNO.EFAULT;
   if (request.write) {
     if (vma.has(VM.write)) return 0;
     if (!request.force || vma.hugeTlb || !vma.copyOnWrite) return -ERRNO.EFAULT;
@@ -40,11 +46,12 @@ export function getUserPage(space: AddressSpace, vma: Vma, page: number, request
   if (refused < 0) return refused;
   for (let attempt = 0; attempt < FAULT_LIMIT; attempt++) {
     const frame = follow(space, vma, page, request);
-    if (frame > 0) {
-      if (request.pin) pinFrame(space, frame);
+    if (frame > 0 && !mustUnshare(space, frame, request)) {
+      if (request.pin === 'lasting') pinFrame(space, frame);
       return frame;
     }
-    const signal = handleFault(space, vma, page, request.write ? FAULT.write : FAULT.read);
+    const mode = request.write ? FAULT.write : frame > 0 ? FAULT.unshare : FAULT.read;
+    const signal = handleFault(space, vma, page, mode);
     if (signal === ACCESS_SIGNAL.blocked) return -ERRNO.EFAULT;
     if (signal < 0) return -ERRNO.EFAULT;
     if (request.write) space.machine.listener?.storeFault?.(space.pid, page);
@@ -77,6 +84,20 @@ function mayForce(space: AddressSpace, vma: Vma, flags: number, frame: number, r
   if (flags & PTE.special || !(state & FRAME.anonymous) || !(state & FRAME.exclusive)) return false;
   if (space.tracks(vma) && !(flags & PTE.soft)) return false;
   return !(flags & PTE.uffd && vma.has(VM.uffdWp));
+}
+
+/** gup_must_unshare: a pin for reading may not hold a page that a relative shares, lest their contents part later. */
+function mustUnshare(space: AddressSpace, frame: number, request: GupRequest): boolean {
+  if (request.pin === undefined || request.write) return false;
+  const { frames } = space.machine;
+  const head = frames.flags[frame]! & FRAME.compound ? ownFlagFrame(space, frame) : frame;
+  return (frames.flags[frame]! & FRAME.anonymous) !== 0 && !(frames.flags[head]! & FRAME.exclusive);
+}
+
+/** Where the exclusive flag of a page of a huge page is kept: at the first page while a huge entry maps it. */
+function ownFlagFrame(space: AddressSpace, frame: number): number {
+  const head = frame - (frame % 512);
+  return space.machine.frames.compounds.get(head)!.entire > 0 ? head : frame;
 }
 
 function pinFrame(space: AddressSpace, frame: number): void {
@@ -120,6 +141,7 @@ export function populateMapping(space: AddressSpace, vma: Vma, start: number, en
   if (vma.has(VM.lockOnFault)) return 0;
   const request = {
     write: (vma.flags & (VM.write | VM.shared)) === VM.write,
+    own: true,
     force: (vma.flags & VM_ACCESS) !== 0,
   };
   for (let page = start; page < end; page++) {

@@ -1,7 +1,7 @@
 import { ACCESS_SIGNAL } from '../abi.ts';
 import { type AddressSpace, freshEntry, writableIfAllowed } from '../address-space.ts';
-import { FRAME, HUGE_FRAMES, HUGE_ZERO_FRAME } from '../memory/frames.ts';
-import { PTE, SOFTWARE_DIRTY, TABLE_ENTRIES } from '../pagetable/entry.ts';
+import { FRAME, HUGE_ZERO_FRAME } from '../memory/frames.ts';
+import { PTE, SOFTWARE_DIRTY } from '../pagetable/entry.ts';
 import { HugeEntry } from '../pagetable/tables.ts';
 import { splitHugeEntry } from '../pagetable/unmap.ts';
 import { VM } from '../vma/flags.ts';
@@ -81,32 +81,4 @@ function canReuseHuge(space: AddressSpace, entry: HugeEntry): boolean {
   const { frames } = space.machine;
   if (frames.flags[entry.frame]! & FRAME.exclusive) return true;
   return frames.referenceCount(entry.frame) === 1;
-}
-
-/** split_huge_page: the huge page itself falls apart, after every entry that maps it whole has been split. */
-export function splitHugePage(space: AddressSpace, vma: Vma, block: number): boolean {
-  const entry = space.tables.find(block);
-  let head: number;
-  if (entry?.huge) {
-    head = entry.frame;
-    splitHugeEntry(space, vma, block);
-  } else return false;
-  return dissolve(space, head);
-}
-
-/** Splits a huge page that is mapped by page-table entries only; fails while something else refers to it. */
-export function dissolve(space: AddressSpace, head: number): boolean {
-  const { frames } = space.machine;
-  const compound = frames.compounds.get(head);
-  if (compound === undefined || compound.entire > 0) return false;
-  for (let frame = head; frame < head + HUGE_FRAMES; frame++)
-    if (frames.references[frame] !== 0) return false;
-  frames.dissolveHuge(head);
-  return true;
-}
-
-/** Whether the whole block at `page` is inside [start, end). */
-export function wholeBlock(page: number, start: number, end: number): boolean {
-  const first = page - (page % TABLE_ENTRIES);
-  return first >= start && first + TABLE_ENTRIES <= end;
 }

@@ -37,7 +37,8 @@ export function writeProtectFault(
   }
   const frame = table.values[index]!;
   if (flags & PTE.special || !(machine.frames.flags[frame]! & FRAME.anonymous)) {
-    if (mode === FAULT.unshare) return 0;
+    // Up to 6.1 there is nothing to unshare in what is not private.
+    if (mode === FAULT.unshare && !machine.features.ksmUnshares) return 0;
     copy(space, vma, table, index, mode);
     return 0;
   }

@@ -1,10 +1,9 @@
 import { type AddressSpace, protectionBits } from '../address-space.ts';
-import { dissolve } from '../fault/huge.ts';
 import type { Machine } from '../machine.ts';
-import { FRAME, ZERO_FRAME } from '../memory/frames.ts';
+import { FRAME, HUGE_FRAMES, ZERO_FRAME } from '../memory/frames.ts';
 import { PTE, SOFTWARE_DIRTY, TABLE_ENTRIES } from '../pagetable/entry.ts';
 import type { LeafTable } from '../pagetable/tables.ts';
-import { splitHugeEntry } from '../pagetable/unmap.ts';
+import { splitHugePage } from '../thp/split.ts';
 import { VM } from '../vma/flags.ts';
 import type { Vma } from '../vma/vma.ts';
 import { unmergeRange } from './unmerge.ts';
@@ -109,9 +108,11 @@ function tableOf(item: Candidate): LeafTable | undefined {
   const block = Math.floor(item.page / TABLE_ENTRIES);
   const found = item.space.tables.find(block);
   if (found?.huge) {
-    const head = found.frame;
-    splitHugeEntry(item.space, item.vma, block);
-    dissolve(item.space, head);
+    splitHugePage(item.space, found.frame);
+  } else if (found !== undefined) {
+    const frame = found.values[item.page % TABLE_ENTRIES]!;
+    const { frames } = item.space.machine;
+    if (frames.flags[frame]! & FRAME.compound) splitHugePage(item.space, frame - (frame % HUGE_FRAMES));
   }
   const table = item.space.tables.find(block);
   return table === undefined || table.huge ? undefined : table;

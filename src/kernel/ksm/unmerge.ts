@@ -3,7 +3,14 @@ import { handleFault } from '../fault/handle.ts';
 import { FAULT } from '../fault/mode.ts';
 import { FRAME } from '../memory/frames.ts';
 import { PTE, TABLE_ENTRIES } from '../pagetable/entry.ts';
+import type { KernelFeatures } from '../version.ts';
 import type { Vma } from '../vma/vma.ts';
+
+/** A KSM page, or a zero page that KSM put in (6.6 marks those dirty). */
+function isMerged(features: KernelFeatures, frameFlags: number, entry: number): boolean {
+  if (frameFlags & FRAME.ksm) return true;
+  return features.ksmZeroDirty && (entry & (PTE.special | PTE.dirty)) === (PTE.special | PTE.dirty);
+}
 
 /**
  * unmerge_ksm_pages: gives every KSM page of the range back to its mapping as a private copy. Up to 6.1 by pretending
@@ -21,7 +28,9 @@ export function unmergeRange(space: AddressSpace, vma: Vma, start: number, end: 
       for (let index = 0; index < TABLE_ENTRIES; index++) {
         const page = block * TABLE_ENTRIES + index;
         if (page < start || page >= end || !(found.flags[index]! & PTE.present)) continue;
-        if (frames.flags[found.values[index]!]! & FRAME.ksm) handleFault(space, vma, page, mode);
+        if (isMerged(features, frames.flags[found.values[index]!]!, found.flags[index]!)) {
+          handleFault(space, vma, page, mode);
+        }
       }
     },
   );

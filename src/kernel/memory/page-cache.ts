@@ -4,6 +4,8 @@ import { FRAME, HUGE_FRAMES } from './frames.ts';
 
 /** Pages that a fault on a disk file reads around the missing one (read-ahead of 128 KiB). */
 const READ_AROUND_PAGES = 32;
+/** The page this far before the end of what is read gets the mark that triggers more. */
+const READ_AHEAD_TAIL = READ_AROUND_PAGES / 4;
 
 /** The frame of a file page, brought into the page cache if it is not there (filemap_fault, shmem_get_folio). */
 export function cachePage(machine: Machine, node: FileNode, index: number, hugeWanted = false): number {
@@ -15,11 +17,20 @@ export function cachePage(machine: Machine, node: FileNode, index: number, hugeW
     if (hugeWanted && hugePageFits(node, index)) return addHugePage(machine, node, index);
     return addPage(machine, node, index);
   }
-  const first = Math.max(0, index - READ_AROUND_PAGES / 2);
-  for (let near = first; near < first + READ_AROUND_PAGES && near < node.sizePages; near++) {
-    if (!node.pages.has(near)) readBlock(machine, node, near);
-  }
+  readAround(machine, node, index);
   return node.pages.get(index) ?? readBlock(machine, node, index);
+}
+
+/** do_sync_mmap_readahead: reads the surroundings of a missing page, up to the end of the file. */
+function readAround(machine: Machine, node: FileNode, index: number): void {
+  const first = Math.max(0, index - READ_AROUND_PAGES / 2);
+  const end = Math.min(first + READ_AROUND_PAGES, node.sizePages);
+  const mark = end - READ_AHEAD_TAIL;
+  for (let near = first; near < end; near++) {
+    if (node.pages.has(near)) continue;
+    readBlock(machine, node, near);
+    if (near === mark && machine.features.readAheadMarks) node.readAheadMarks.add(near);
+  }
 }
 
 /** A new page of zeros in the cache. */
@@ -82,6 +93,7 @@ export function dropFilePage(machine: Machine, node: FileNode, index: number): v
   if (frame !== undefined) {
     if (machine.frames.flags[frame]! & FRAME.compound) splitCachedHuge(machine, node, frame);
     node.pages.delete(index);
+    node.readAheadMarks.delete(index);
     machine.frames.flags[frame]! &= ~FRAME.cached;
     machine.releaseIfUnused(frame);
   }
@@ -132,6 +144,7 @@ export function evictFilePage(machine: Machine, node: FileNode, index: number): 
   if (frames.mapCount[frame] !== 0 || frames.references[frame] !== 0) return false;
   if (frames.flags[frame]! & FRAME.dirty) return false;
   node.pages.delete(index);
+  node.readAheadMarks.delete(index);
   frames.flags[frame] = FRAME.storage;
   node.disk.set(index, frame);
   return true;

@@ -39,7 +39,7 @@ export function pinRange(space: AddressSpace, startPage: number, pageCount: numb
   for (let page = startPage; page < startPage + pageCount; page++) {
     const vma = space.vmas.lookup(page);
     if (vma === undefined) return giveUp(ERRNO.EFAULT);
-    const frame = getUserPage(space, vma, page, { write: true, pin: true });
+    const frame = getUserPage(space, vma, page, { write: true, pin: 'lasting' });
     if (frame < 0) return giveUp(ERRNO.EFAULT);
     frames.push(frame);
     if (vma.file !== null && !vma.sharedMemory && !vma.hugeTlb) return giveUp(ERRNO.EOPNOTSUPP);

@@ -196,12 +196,16 @@ function hugeWords(
     whole |
     (entry.flags & PTE.soft ? soft : 0) |
     (entry.flags & PTE.uffd ? PAGEMAP_HIGH.uffdWriteProtected : 0);
+  const perPage =
+    space.machine.features.exclusivePerHugeSubpage || frames.flags[entry.frame]! & FRAME.hugeTlb;
   for (let index = from; index < to; index++) {
     const frame = entry.frame + index;
     let high = common;
     // The huge zero page shows up as a file page: it is not anonymous (pagemap_pmd_range).
     if (!(frames.flags[frame]! & FRAME.anonymous)) high |= PAGEMAP_HIGH.file;
-    if (!(entry.flags & PTE.special) && frames.mappings(frame) === 1) high |= PAGEMAP_HIGH.exclusive;
+    if (!(entry.flags & PTE.special) && frames.mappings(perPage ? frame : entry.frame) === 1) {
+      high |= PAGEMAP_HIGH.exclusive;
+    }
     words[at + index * 2] = frame;
     words[at + index * 2 + 1] = high;
   }

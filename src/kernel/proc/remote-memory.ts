@@ -69,7 +69,7 @@ export function readMem(
   force: boolean,
 ): number {
   if (space === undefined) return 0;
-  const done = readPages(space, page, offset, into, force, true);
+  const done = readPages(space, page, offset, into, { write: false, force }, true);
   return done === 0 && into.length > 0 ? -ERRNO.EIO : done;
 }
 
@@ -103,7 +103,7 @@ export function readVm(
   into: Uint8Array,
 ): number {
   if (space === undefined) return -ERRNO.ESRCH;
-  const done = readPages(space, page, offset, into, false, false);
+  const done = readPages(space, page, offset, into, { write: false, pin: 'passing' }, false);
   return done === 0 && into.length > 0 ? -ERRNO.EFAULT : done;
 }
 
@@ -114,24 +114,16 @@ function readPages(
   page: number,
   offset: number,
   into: Uint8Array,
-  force: boolean,
+  request: GupRequest,
   growsStack: boolean,
 ): number {
   const { frames } = space.machine;
-  return transfer(
-    space,
-    page,
-    offset,
-    into.length,
-    { write: false, force },
-    growsStack,
-    (frame, at, to, part) => {
-      if (part === PAGE_SIZE) {
-        frames.render(frame, into.subarray(to, to + PAGE_SIZE));
-        return;
-      }
-      frames.render(frame, WHOLE);
-      into.set(WHOLE.subarray(at, at + part), to);
-    },
-  );
+  return transfer(space, page, offset, into.length, request, growsStack, (frame, at, to, part) => {
+    if (part === PAGE_SIZE) {
+      frames.render(frame, into.subarray(to, to + PAGE_SIZE));
+      return;
+    }
+    frames.render(frame, WHOLE);
+    into.set(WHOLE.subarray(at, at + part), to);
+  });
 }

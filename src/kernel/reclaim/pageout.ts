@@ -1,46 +1,56 @@
 import type { AddressSpace } from '../address-space.ts';
-import { dissolve } from '../fault/huge.ts';
 import { FRAME, HUGE_FRAMES } from '../memory/frames.ts';
 import { evictFilePage, splitCachedHuge, swapOutFilePage } from '../memory/page-cache.ts';
 import { PTE, TABLE_ENTRIES } from '../pagetable/entry.ts';
-import type { LeafTable } from '../pagetable/tables.ts';
+import type { HugeEntry, LeafTable } from '../pagetable/tables.ts';
 import { leaveMarker, splitHugeEntry } from '../pagetable/unmap.ts';
+import { batchLength, splitHugePage } from '../thp/split.ts';
 import type { Vma } from '../vma/vma.ts';
 
 /** madvise_pageout: reclaims the pages of [start, end) that nobody else maps, at once. */
 export function pageOut(space: AddressSpace, vma: Vma, start: number, end: number): void {
-  const { tables, machine } = space;
+  const { tables } = space;
   tables.forEachBlock(Math.floor(start / TABLE_ENTRIES), Math.ceil(end / TABLE_ENTRIES), (block, found) => {
-    const from = Math.max(start, block * TABLE_ENTRIES) - block * TABLE_ENTRIES;
-    const to = Math.min(end, (block + 1) * TABLE_ENTRIES) - block * TABLE_ENTRIES;
-    let table = found;
-    if (table.huge) {
-      if (table.flags & PTE.special || machine.frames.mappings(table.frame) !== 1) return;
-      const head = table.frame;
-      const anonymous = (machine.frames.flags[head]! & FRAME.anonymous) !== 0;
-      if (!machine.swap.enabled && from === 0 && to === TABLE_ENTRIES && pinned(space, head)) return;
-      splitHugeEntry(space, vma, block);
-      if (anonymous) dissolve(space, head);
-      else splitCachedHuge(machine, vma.file!.node, head);
-      const split = tables.find(block);
-      if (split === undefined || split.huge) {
-        reclaimUnmappedFile(space, vma, block * TABLE_ENTRIES + from, block * TABLE_ENTRIES + to);
-        return;
-      }
-      table = split;
+    const base = block * TABLE_ENTRIES;
+    const from = Math.max(start, base) - base;
+    const to = Math.min(end, base + TABLE_ENTRIES) - base;
+    if (found.huge && !openHuge(space, vma, block, found, from === 0 && to === TABLE_ENTRIES)) return;
+    const table = tables.find(block);
+    if (table === undefined || table.huge) {
+      if (vma.file !== null) reclaimUnmappedFile(space, vma, base + from, base + to);
+      return;
     }
     for (let index = from; index < to; index++) {
-      if (table.flags[index]! & PTE.present)
-        reclaimEntry(space, vma, table, index, block * TABLE_ENTRIES + index);
+      if (!splitForReclaim(space, table, index, to)) return;
+      if (table.flags[index]! & PTE.present) reclaimEntry(space, vma, table, index, base + index);
     }
   });
 }
 
-function pinned(space: AddressSpace, head: number): boolean {
-  for (let frame = head; frame < head + HUGE_FRAMES; frame++) {
-    if (space.machine.frames.references[frame] !== 0) return true;
+/**
+ * Makes the pages behind a huge entry reclaimable one by one; false if they stay. A huge page that goes whole is swapped
+ * as one, so that only its entry is split; otherwise the page falls apart first.
+ */
+function openHuge(space: AddressSpace, vma: Vma, block: number, entry: HugeEntry, whole: boolean): boolean {
+  const { machine } = space;
+  const { frames } = machine;
+  const head = entry.frame;
+  if (entry.flags & PTE.special || frames.mappings(head) !== 1) return false;
+  const anonymous = (frames.flags[head]! & FRAME.anonymous) !== 0;
+  if (!anonymous) {
+    splitHugePage(space, head);
+    if (frames.compounds.has(head)) splitCachedHuge(machine, vma.file!.node, head);
+    return true;
   }
-  return false;
+  for (let frame = head; frame < head + HUGE_FRAMES; frame++)
+    if (frames.references[frame] !== 0) return false;
+  if (!whole || !machine.swap.enabled) {
+    splitHugePage(space, head);
+    return !whole || machine.swap.enabled;
+  }
+  splitHugeEntry(space, vma, block);
+  frames.dissolveHuge(head);
+  return true;
 }
 
 /** The pages of a huge file page that has just been split: no entry maps them any more. */
@@ -50,6 +60,24 @@ function reclaimUnmappedFile(space: AddressSpace, vma: Vma, start: number, end: 
   }
 }
 
+/**
+ * Before an entry of a huge page is reclaimed or freed, the huge page falls apart, unless (from 6.10) all of it is meant.
+ * @returns false if the page is shared or cannot be split, which ends the work on this table.
+ */
+export function splitForReclaim(space: AddressSpace, table: LeafTable, index: number, end: number): boolean {
+  const { frames, features } = space.machine;
+  const flags = table.flags[index]!;
+  if (!(flags & PTE.present) || flags & PTE.special) return true;
+  const frame = table.values[index]!;
+  if (!(frames.flags[frame]! & FRAME.compound) || frames.flags[frame]! & FRAME.hugeTlb) return true;
+  if (features.largePagesReclaimedWhole && batchLength(table, index, end) === HUGE_FRAMES) {
+    if (frames.flags[frame]! & FRAME.anonymous) frames.dissolveHuge(frame - (frame % HUGE_FRAMES));
+    return true;
+  }
+  if (frames.mappings(frame) !== 1) return features.largePagesReclaimedWhole;
+  return splitHugePage(space, frame - (frame % HUGE_FRAMES)) || features.largePagesReclaimedWhole;
+}
+
 /** shrink_folio_list for the page behind one entry. */
 function reclaimEntry(space: AddressSpace, vma: Vma, table: LeafTable, index: number, page: number): void {
   const { machine } = space;
@@ -57,10 +85,7 @@ function reclaimEntry(space: AddressSpace, vma: Vma, table: LeafTable, index: nu
   const entry = table.flags[index]!;
   if (entry & PTE.special) return;
   const frame = table.values[index]!;
-  if (frames.flags[frame]! & FRAME.compound) {
-    if (frames.mappings(frame) !== 1 || !dissolve(space, frame - (frame % HUGE_FRAMES))) return;
-  }
-  if (frames.mapCount[frame] !== 1) return;
+  if (frames.flags[frame]! & FRAME.compound || frames.mapCount[frame] !== 1) return;
   table.setFlags(index, entry & ~PTE.accessed);
   if (frames.references[frame] !== 0) return;
   if (frames.flags[frame]! & FRAME.anonymous) reclaimPrivate(space, table, index, frame);
@@ -73,9 +98,9 @@ function reclaimPrivate(space: AddressSpace, table: LeafTable, index: number, fr
   const entry = table.flags[index]!;
   if (!(frames.flags[frame]! & FRAME.swapBacked)) {
     // After MADV_FREE: dropped unless it was stored to since.
-    if (entry & PTE.dirty || frames.flags[frame]! & FRAME.dirty)
+    if (entry & PTE.dirty || frames.flags[frame]! & FRAME.dirty) {
       frames.flags[frame]! |= FRAME.swapBacked | FRAME.dirty;
-    else {
+    } else {
       table.clear(index);
       machine.unmapFrame(frame);
     }
@@ -105,7 +130,6 @@ function reclaimCached(
   const { frames } = machine;
   if (vma.file === null) return;
   const { node } = vma.file;
-  if (node.swappable && !machine.swap.enabled && !node.pages.has(vma.offsetOf(page))) return;
   const entry = table.flags[index]!;
   table.clear(index);
   leaveMarker(vma, table, index, entry);

@@ -84,6 +84,7 @@ export function writeFiles(writer: ByteWriter, machine: Machine): void {
     writePairs(writer, node.pages);
     writePairs(writer, node.swapped);
     writePairs(writer, node.disk);
+    writeNumbers(writer, [...node.readAheadMarks]);
   }
   writer.varint(machine.files.size);
   for (const [path, node] of machine.files) {
@@ -103,6 +104,7 @@ export function readFiles(reader: ByteReader, machine: Machine): void {
     readPairs(reader, node.pages);
     readPairs(reader, node.swapped);
     readPairs(reader, node.disk);
+    for (const index of readNumbers(reader)) node.readAheadMarks.add(index);
     machine.nodes.set(id, node);
   }
   for (let count = reader.varint(); count > 0; count--) {

@@ -154,6 +154,9 @@ const TABLE = 1;
 const HUGE = 2;
 /** A lowest directory without blocks: it is kept because moves of whole gigabytes look for it. */
 const DIRECTORY = 3;
+/** A table with few entries, which are listed. */
+const SPARSE = 4;
+const SPARSE_LIMIT = 256;
 const END = 0;
 
 function writeTables(writer: ByteWriter, tables: PageTables): void {
@@ -162,11 +165,19 @@ function writeTables(writer: ByteWriter, tables: PageTables): void {
     writer.varint(firstBlock);
   });
   tables.forEachBlock(0, 2 ** 26, (block, found) => {
-    writer.u8(found.huge ? HUGE : TABLE);
+    writer.u8(found.huge ? HUGE : found.used < SPARSE_LIMIT ? SPARSE : TABLE);
     writer.varint(block);
     if (found.huge) {
       writer.u16(found.flags);
       writer.varint(found.frame);
+    } else if (found.used < SPARSE_LIMIT) {
+      writer.varint(found.used);
+      for (let index = 0; index < TABLE_ENTRIES; index++) {
+        if (found.flags[index] === 0) continue;
+        writer.u16(index);
+        writer.u16(found.flags[index]!);
+        writer.varint(found.values[index]!);
+      }
     } else {
       writeColumn(writer, found.flags, TABLE_ENTRIES);
       writeColumn(writer, found.values, TABLE_ENTRIES);
@@ -180,7 +191,13 @@ function readTables(reader: ByteReader, tables: PageTables): void {
     const block = reader.varint();
     if (kind === DIRECTORY) tables.lowestDirectory(block);
     else if (kind === HUGE) tables.attach(block, new HugeEntry(reader.u16(), reader.varint()));
-    else if (kind === TABLE) {
+    else if (kind === SPARSE) {
+      const table = new LeafTable();
+      for (let count = reader.varint(); count > 0; count--) {
+        table.set(reader.u16(), reader.u16(), reader.varint());
+      }
+      tables.attach(block, table);
+    } else if (kind === TABLE) {
       const table = new LeafTable();
       readColumn(reader, table.flags, TABLE_ENTRIES);
       readColumn(reader, table.values, TABLE_ENTRIES);

@@ -1,16 +1,16 @@
 import { ERRNO, MADV } from '../abi.ts';
 import { type AddressSpace, USER_END_PAGE } from '../address-space.ts';
 import { checkAccess, getUserPage } from '../fault/gup.ts';
-import { dissolve } from '../fault/huge.ts';
 import { unmergeRange } from '../ksm/unmerge.ts';
 import { punchFile } from '../memory/file-ops.ts';
 import { FRAME, HUGE_FRAMES } from '../memory/frames.ts';
 import { cachePage } from '../memory/page-cache.ts';
 import { PTE, TABLE_ENTRIES } from '../pagetable/entry.ts';
 import type { LeafTable } from '../pagetable/tables.ts';
-import { clearEntry, splitHugeEntry, zapRange } from '../pagetable/unmap.ts';
-import { pageOut } from '../reclaim/pageout.ts';
+import { clearEntry, zapRange } from '../pagetable/unmap.ts';
+import { pageOut, splitForReclaim } from '../reclaim/pageout.ts';
 import { collapseRange } from '../thp/collapse.ts';
+import { splitHugePage } from '../thp/split.ts';
 import { VM, VM_SPECIAL } from '../vma/flags.ts';
 import { prepareIdentity } from '../vma/identity.ts';
 import { modifyRange } from '../vma/merge.ts';
@@ -56,7 +56,7 @@ function advise(space: AddressSpace, vma: Vma, start: number, end: number, advic
     case MADV.pageOut:
       if (vma.flags & (VM.locked | VM.pfnMap | VM.hugeTlb)) return -ERRNO.EINVAL;
       if (advice === MADV.pageOut) pageOut(space, vma, start, end);
-      else cool(space, vma, start, end);
+      else cool(space, start, end);
       return 0;
     case MADV.free:
       return freeLazily(space, vma, start, end);
@@ -169,13 +169,15 @@ function freeLazily(space: AddressSpace, vma: Vma, start: number, end: number): 
           }
           return;
         }
-        splitHugeEntry(space, vma, block);
-        dissolve(space, head);
+        splitHugePage(space, head);
         const split = space.tables.find(block);
         if (split === undefined || split.huge) return;
         table = split;
       }
-      for (let index = from; index < to; index++) freeEntryLazily(space, table, index);
+      for (let index = from; index < to; index++) {
+        if (!splitForReclaim(space, table, index, to)) return;
+        freeEntryLazily(space, table, index);
+      }
     },
   );
   return 0;
@@ -192,11 +194,8 @@ function freeEntryLazily(space: AddressSpace, table: LeafTable, index: number): 
   }
   if (!(flags & PTE.present) || flags & PTE.special) return;
   const frame = table.values[index]!;
-  if (frames.flags[frame]! & FRAME.compound) {
-    if (frames.mappings(frame) !== 1 || !dissolve(space, frame - (frame % HUGE_FRAMES))) return;
-  }
   if (frames.flags[frame]! & (FRAME.swapCache | FRAME.dirty)) {
-    if (frames.mapCount[frame] !== 1) return;
+    if (frames.mappings(frame) !== 1) return;
     if (frames.flags[frame]! & FRAME.swapCache && !machine.leaveSwapCache(frame)) return;
     frames.flags[frame]! &= ~FRAME.dirty;
   }
@@ -205,7 +204,7 @@ function freeEntryLazily(space: AddressSpace, table: LeafTable, index: number): 
 }
 
 /** MADV_COLD: only the accessed bits of pages that nobody else maps; a huge page is split if covered in part. */
-function cool(space: AddressSpace, vma: Vma, start: number, end: number): void {
+function cool(space: AddressSpace, start: number, end: number): void {
   const { frames } = space.machine;
   space.tables.forEachBlock(
     Math.floor(start / TABLE_ENTRIES),
@@ -221,8 +220,7 @@ function cool(space: AddressSpace, vma: Vma, start: number, end: number): void {
           return;
         }
         const head = table.frame;
-        splitHugeEntry(space, vma, block);
-        dissolve(space, head);
+        splitHugePage(space, head);
         const split = space.tables.find(block);
         if (split === undefined || split.huge) return;
         table = split;
@@ -230,7 +228,10 @@ function cool(space: AddressSpace, vma: Vma, start: number, end: number): void {
       for (let index = from; index < to; index++) {
         const flags = table.flags[index]!;
         if (!(flags & PTE.present) || flags & PTE.special) continue;
-        if (frames.mappings(table.values[index]!) === 1) table.setFlags(index, flags & ~PTE.accessed);
+        if (!splitForReclaim(space, table, index, to)) return;
+        if (!(table.flags[index]! & PTE.special) && frames.mappings(table.values[index]!) === 1) {
+          table.setFlags(index, table.flags[index]! & ~PTE.accessed);
+        }
       }
     },
   );

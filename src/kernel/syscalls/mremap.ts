@@ -176,7 +176,8 @@ function moveMapping(
   if (vma.has(VM.mergeable)) unmergeRange(space, vma, oldPage, oldPage + oldCount);
   const losesUffd = dropsRegistration(vma);
   const locked = vma.has(VM.locked);
-  const copied = copyMapping(space, vma, newPage, newCount, vma.offsetOf(oldPage));
+  const avoidsSource = keepSource && space.machine.features.dontUnmapAvoidsSource;
+  const copied = copyMapping(space, vma, newPage, newCount, vma.offsetOf(oldPage), avoidsSource);
   const source = space.vmas.lookup(oldPage) ?? vma;
   movePageTables(space, source, oldPage, copied, newPage, oldCount);
   if (losesUffd) {
@@ -202,6 +203,7 @@ function copyMapping(
   newPage: number,
   newCount: number,
   oldOffset: number,
+  avoidsSource: boolean,
 ): Vma {
   // Private memory without pages takes a fresh offset, which gives it a better chance to merge.
   const offset = vma.anonymous && vma.anonVma === null ? newPage : oldOffset;
@@ -215,7 +217,8 @@ function copyMapping(
     uffd: vma.uffd,
     within: undefined,
   };
-  const merged = mergeNew(space, range);
+  const besideSource = avoidsSource && (vma.end === newPage || vma.start === newPage + newCount);
+  const merged = besideSource ? undefined : mergeNew(space, range);
   if (merged !== undefined) return merged;
   const copy = vma.duplicate();
   copy.start = newPage;

@@ -18,10 +18,10 @@ export function collapseRange(space: AddressSpace, vma: Vma, start: number, end:
   if (vma.has(VM.noHugePage) || vma.hugeTlb || vma.special !== '') return -ERRNO.EINVAL;
   if (vma.anonymous ? vma.anonVma === null : !vma.sharedMemory) return -ERRNO.EINVAL;
   if (!hasSuitableBlock(vma)) return -ERRNO.EINVAL;
-  let error = 0;
   const first = Math.ceil(start / TABLE_ENTRIES);
   const last = Math.floor(end / TABLE_ENTRIES);
-  if (last < first) return -ERRNO.EINVAL;
+  // A range inside one block makes the kernel count blocks below zero, which it takes for a failure.
+  let error = first > last ? -ERRNO.EINVAL : 0;
   for (let block = first; block < last; block++) {
     const result = vma.anonymous ? collapsePrivate(space, vma, block) : collapseShared(space, vma, block);
     if (result < 0) error = result;

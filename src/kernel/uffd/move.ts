@@ -1,9 +1,8 @@
 import { ERRNO } from '../abi.ts';
 import { type AddressSpace, freshEntry } from '../address-space.ts';
-import { dissolve } from '../fault/huge.ts';
 import { FRAME, HUGE_FRAMES } from '../memory/frames.ts';
 import { PTE, SOFTWARE_DIRTY, TABLE_ENTRIES } from '../pagetable/entry.ts';
-import { splitHugeEntry } from '../pagetable/unmap.ts';
+import { splitHugePage } from '../thp/split.ts';
 import { VM, VM_UFFD } from '../vma/flags.ts';
 import { prepareIdentity } from '../vma/identity.ts';
 import type { Vma } from '../vma/vma.ts';
@@ -32,7 +31,7 @@ export function movePages(
       offset += moved;
       continue;
     }
-    const failed = moveOne(space, from, source + offset, to, destination + offset);
+    const failed = moveOne(space, source + offset, to, destination + offset);
     if (failed < 0) return offset === 0 ? failed : -ERRNO.EAGAIN;
     offset++;
   }
@@ -60,14 +59,12 @@ function moveHuge(space: AddressSpace, from: Vma, source: number, to: Vma, desti
   return HUGE_FRAMES;
 }
 
-function moveOne(space: AddressSpace, from: Vma, source: number, to: Vma, destination: number): number {
+function moveOne(space: AddressSpace, source: number, to: Vma, destination: number): number {
   const { tables, machine } = space;
   const block = Math.floor(source / TABLE_ENTRIES);
   let found = tables.find(block);
   if (found?.huge) {
-    const head = found.frame;
-    splitHugeEntry(space, from, block);
-    dissolve(space, head);
+    splitHugePage(space, found.frame);
     found = tables.find(block);
   }
   if (found === undefined || found.huge) return -ERRNO.ENOENT;
