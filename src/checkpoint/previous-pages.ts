@@ -47,7 +47,11 @@ export class PreviousPages {
       return true;
     }
     this.fromParent = true;
-    return this.#stored !== undefined && this.#findIn(this.#stored, page);
+    if (this.#stored !== undefined) return this.#findIn(this.#stored, page);
+    // The entry found before is of another window, and must not be taken for an older version of this page.
+    this.segment = undefined;
+    this.index = -1;
+    return false;
   }
 
   /** Whether the version found has digest number `index` of `digests`. */

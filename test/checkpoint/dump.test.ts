@@ -234,6 +234,24 @@ describe('takeCheckpoint()', () => {
     );
     expect(packs[0]!.equals(packs[1]!)).toBe(true);
   });
+
+  it('keeps patched pages on both sides of memory that is new far from any other', async () => {
+    const store = await openStore();
+    const process = filledProcess();
+    const [near, between, far] = [FIRST_PAGE, FIRST_PAGE + 1 * 8192, FIRST_PAGE + 2 * 8192];
+    process.mappings = [near, between, far].map((start) => anonymousVma(start, start + PAGES));
+    for (let index = 0; index < 20; index++) process.store(far + index, patternPage(500 + index));
+    const target = new MemoryTarget([process], true);
+    await takeCheckpoint(target, store, pool, { incremental: false });
+    for (let index = 0; index < 20; index++) process.store(between + index, patternPage(700 + index));
+    apply(
+      process,
+      [near, near + 2, far, far + 1, far + 7].map((page) => ({ kind: 'patch', page, value: 9 })),
+    );
+    await takeCheckpoint(target, store, pool, { incremental: true });
+    expect(await pagesOf(store, 2, 7)).toEqual(snapshot(process));
+    await store.close();
+  });
 });
 
 describe('takeCheckpoint() that fails', () => {
