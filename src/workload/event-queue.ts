@@ -20,7 +20,8 @@ export interface QueueContents {
  * The tracker that soft-dirty replaced: write events go into a queue of fixed size, and whoever wants to know what
  * changed reads it. It costs an event a write instead of a fault a page, says more (how often, in which order), and
  * fails under load: the queue fills, later events are dropped, and all that can be said is how many (the objection of
- * the 2013 discussion that led to /proc/PID/clear_refs 4).
+ * the 2013 discussion that led to /proc/PID/clear_refs 4). It hears of stores only: memory that mremap moves onto pages
+ * which held something else, it does not hear of.
  */
 export class EventQueue implements WriteListener {
   readonly capacity: number;

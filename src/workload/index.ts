@@ -1,7 +1,6 @@
-export { WorkloadContent } from './content.ts';
 export { EventQueue, type QueueContents } from './event-queue.ts';
 export type { KernelChoice, ProgramDefinition, RegionDefinition, Workload } from './model.ts';
-export { parseWorkload, WORKLOAD_FORMAT_VERSION } from './parse.ts';
+export { parseWorkload } from './parse.ts';
 export type { ExitedPrograms, Program, ProgramCounts } from './program.ts';
 export {
   type ProcessReport,

@@ -18,7 +18,7 @@ import { checkScopes, type ScopeUses } from './scopes.ts';
 import { parseYamlFile, type YamlField } from './yaml-fields.ts';
 
 /** The version of the workload format that this ckpt reads; WORKLOADS.md specifies it. */
-export const WORKLOAD_FORMAT_VERSION = 1;
+const WORKLOAD_FORMAT_VERSION = 1;
 
 /** A region may span 16 TiB: page numbers inside it are 32-bit numbers. */
 const LARGEST_REGION_PAGES = 2 ** 32;

@@ -11,9 +11,6 @@ export interface Region {
   sizePages: number;
 }
 
-/** What has no parent belongs to init. */
-const INIT_PID = 1;
-
 /** What a program has done so far. */
 export interface ProgramCounts {
   /** Page writes that took place. */
@@ -139,9 +136,10 @@ export class Program {
     return this.phaseStartNanoseconds - this.repetitions * duration;
   }
 
-  /** PID of the parent, 0 if that is not part of the workload. */
+  /** PID of the parent; 0 if it has exited (init adopts the child) or never was part of the workload. */
   get parentPid(): number {
-    return this.process.parentPid === INIT_PID ? 0 : this.process.parentPid;
+    const { kernel, parentPid } = this.process;
+    return kernel.process(parentPid) === undefined ? 0 : parentPid;
   }
 
   /** The content stream of a write stream of this process. */

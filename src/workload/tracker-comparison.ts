@@ -1,3 +1,4 @@
+import { PAGE_SIZE } from '../core/index.ts';
 import { ZERO_FRAME } from '../kernel/index.ts';
 import { DEFAULT_QUEUE_EVENTS } from './event-queue.ts';
 import type { Workload } from './model.ts';
@@ -100,7 +101,7 @@ export async function compareTrackers(
       model.arm();
       const work = tracking.read();
       results.get(model.kind)!.push({
-        ...judge(answer, changed, before, after),
+        ...judge(answer, changed, before, after, model.simulation),
         extraFaults: spent.faults - plain.faults,
         targetMicroseconds: (spent.nanoseconds - plain.nanoseconds + answer.targetNanoseconds) / 1000,
         trackerMicroseconds: (work.nanoseconds + answer.trackerNanoseconds) / 1000,
@@ -204,12 +205,16 @@ function changedPages(
   return changed;
 }
 
-/** Compares an answer with the truth. */
+/**
+ * Compares an answer with the truth. Tracking may keep huge pages from forming, so that pages of zeros that exist in the
+ * untracked run are holes in the tracked one; holes cannot be missed.
+ */
 function judge(
   answer: TrackerAnswer,
   changed: ReadonlyMap<number, ArrayLike<number>>,
   before: ReadonlyMap<number, PageSnapshot>,
   after: ReadonlyMap<number, PageSnapshot>,
+  tracked: Simulation,
 ): Omit<TrackerInterval, 'extraFaults' | 'targetMicroseconds' | 'trackerMicroseconds'> {
   let reportedPages = 0;
   let missedPages = 0;
@@ -223,11 +228,16 @@ function judge(
       const reported = taken || named.has(page);
       if (reported) reportedPages++;
       if (reported && !really.has(page)) extraPages++;
-      if (!reported && really.has(page)) missedPages++;
+      if (!reported && really.has(page) && exists(tracked, pid, page)) missedPages++;
     }
   }
   const { scannedPages, lostEvents, fullScan } = answer;
   return { reportedPages, missedPages, extraPages, scannedPages, lostEvents, fullScan };
+}
+
+/** Whether a page holds anything, looked up at no price. */
+function exists(simulation: Simulation, pid: number, page: number): boolean {
+  return simulation.kernel.process(pid)?.peekPage(page, new Uint8Array(PAGE_SIZE)) ?? false;
 }
 
 function pagesOf(snapshots: ReadonlyMap<number, PageSnapshot>): Map<number, ArrayLike<number>> {

@@ -96,7 +96,7 @@ export function pagemapScanModel(simulation: Simulation): TrackerModel {
         const found: number[] = [];
         for (const vma of process.vmas()) {
           // A mapping that is not registered is new, or of a kind that cannot be: all of it may have changed.
-          if (vma.write) scannedPages += scan(process, vma, vma.flags.includes('uw'), found);
+          scannedPages += scan(process, vma, vma.flags.includes('uw'), found);
         }
         pages.set(process.pid, found);
       }
@@ -196,7 +196,7 @@ function protectNewMappings(process: Process, descriptors: Map<Process, Userfaul
     descriptors.set(process, descriptor);
   }
   for (const vma of process.vmas()) {
-    if (vma.flags.includes('uw') || !vma.write) continue;
+    if (vma.flags.includes('uw')) continue;
     const registered = descriptor.register(
       vma.startPage,
       vma.endPage - vma.startPage,
