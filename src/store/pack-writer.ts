@@ -127,7 +127,8 @@ export class PackWriter {
     const gathered = this.#digests;
     const place = { digestBlock: gathered.block, firstDigest: gathered.count };
     const itemCount = digests.length / PAGE_DIGEST_BYTES;
-    gathered.blocks.push({ block, digests });
+    // Copied, so that the caller may use its array for the next block.
+    gathered.blocks.push({ block, digests: digests.slice() });
     gathered.count += itemCount;
     const written = this.#queue(block, kind, itemCount, content, place);
     if (gathered.count >= DIGESTS_A_BLOCK) this.#flushDigests();

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { chmod, readdir } from 'node:fs/promises';
+import { chmod } from 'node:fs/promises';
 import type { CodecPool } from '../codec/index.ts';
 import { CheckpointNotFoundError, StoreNotFoundError, UsageError } from '../core/index.ts';
 import { decodeManifest, decodeStoreFile, encodeStoreFile, type Manifest } from '../image/index.ts';
@@ -69,12 +69,15 @@ export class Store {
    */
   static async open(directory: string, options: StoreOptions): Promise<Store> {
     const files = new StoreFiles(directory, options.faults ?? NO_FAULTS);
-    if (options.access === 'create') await createStore(files);
-    await checkStoreFile(files);
+    const mayCreate = options.access === 'create';
+    if (!mayCreate || (await isStore(files))) await checkStoreFile(files);
+    else await prepareDirectory(files);
     if (options.access === 'read') return new Store(files, options.codec, undefined, []);
     await createFolders(files);
     const lock = await StoreLock.acquire(files, options.lockHost ?? machineLockHost, options.command);
     try {
+      // Looked at again with the lock held: somebody else may have created the store meanwhile.
+      if (mayCreate && !(await isStore(files))) await writeStoreFile(files);
       const notices = await cleanUp(files);
       if (lock.tookOver !== undefined) notices.unshift(lock.tookOver);
       return new Store(files, options.codec, lock, notices);
@@ -105,7 +108,7 @@ export class Store {
    */
   async manifests(): Promise<Manifest[]> {
     const manifests: Manifest[] = [];
-    for (const number of await this.numbers()) manifests.push(await this.manifest(number));
+    for (const number of await this.numbers()) manifests.push(await this.#readManifest(number));
     return manifests;
   }
 
@@ -115,22 +118,20 @@ export class Store {
    */
   async manifest(number: number): Promise<Manifest> {
     const numbers = await this.numbers();
-    const text = numbers.includes(number) ? await this.#files.readText(manifestFileName(number)) : undefined;
-    if (text !== undefined) return decodeManifest(text, number);
+    if (numbers.includes(number)) return this.#readManifest(number);
     const newest = numbers.at(-1);
-    throw new CheckpointNotFoundError(`the store ${this.directory} has no checkpoint ${number}`, {
-      hint:
-        newest === undefined
-          ? "it is empty; take one with 'ckpt dump'"
-          : `it has ${numbers.length}, the newest is ${newest}; 'ckpt ls' lists them`,
-      data: { checkpoint: number },
-    });
+    throw this.#notFound(
+      number,
+      newest === undefined
+        ? "it is empty; take one with 'ckpt dump'"
+        : `it has ${numbers.length}, the newest is ${newest}; 'ckpt ls' lists them`,
+    );
   }
 
   /** The manifest of the newest checkpoint, or undefined if there is none. */
   async newest(): Promise<Manifest | undefined> {
     const number = (await this.numbers()).at(-1);
-    return number === undefined ? undefined : this.manifest(number);
+    return number === undefined ? undefined : this.#readManifest(number);
   }
 
   /**
@@ -216,22 +217,44 @@ export class Store {
     return new BlockSource((pack) => this.#files.pathOf(packFileName(pack)), this.#codec, openPack);
   }
 
+  async #readManifest(number: number): Promise<Manifest> {
+    const text = await this.#files.readText(manifestFileName(number));
+    if (text === undefined) throw this.#notFound(number, 'it was removed just now');
+    return decodeManifest(text, number);
+  }
+
+  #notFound(checkpoint: number, hint: string): CheckpointNotFoundError {
+    return new CheckpointNotFoundError(`the store ${this.directory} has no checkpoint ${checkpoint}`, {
+      hint,
+      data: { checkpoint },
+    });
+  }
+
   #requireLock(): void {
     if (this.#lock === undefined)
       throw new UsageError(`the store ${this.directory} was opened for reading only`);
   }
 }
 
-/** Makes `files.directory` a store unless it is one; the marker file comes last. */
-async function createStore(files: StoreFiles): Promise<void> {
+async function isStore(files: StoreFiles): Promise<boolean> {
+  const directory = await files.status('.');
+  return directory?.isDirectory() === true && (await files.status(STORE_FILE)) !== undefined;
+}
+
+/** Makes a directory that may become a store: one that is missing, empty, or what an interrupted creation left. */
+async function prepareDirectory(files: StoreFiles): Promise<void> {
+  const known = new Set<string>([...STORE_FOLDERS, 'lock']);
   const found = await files.status('.');
-  if (found !== undefined) {
-    if ((await files.status(STORE_FILE)) !== undefined) return;
-    await refuseForeignContent(files);
-  }
+  if (found !== undefined && !found.isDirectory()) throw notAStore(files, 'it is not a directory');
+  const names = found === undefined ? [] : await files.list('.');
+  const foreign = names.find((name) => !known.has(name));
+  if (foreign !== undefined) throw notAStore(files, `it holds ${foreign} and no ${STORE_FILE}`);
   await files.createDirectory('.', 'store-create');
   await files.attempt('protect', '.', () => chmod(files.directory, 0o700));
-  await createFolders(files);
+}
+
+/** Makes a directory a store, which is the last step of its creation. */
+async function writeStoreFile(files: StoreFiles): Promise<void> {
   const id = randomBytes(16).toString('hex');
   await files.replaceText('.', STORE_FILE, encodeStoreFile(id), 'store-file');
 }
@@ -241,14 +264,6 @@ async function createFolders(files: StoreFiles): Promise<void> {
   for (const folder of STORE_FOLDERS) {
     if ((await files.status(folder)) === undefined) await files.createDirectory(folder, 'store-create');
   }
-}
-
-/** A directory may become a store if it is empty or holds only what an interrupted creation left. */
-async function refuseForeignContent(files: StoreFiles): Promise<void> {
-  const known = new Set<string>([...STORE_FOLDERS, 'lock']);
-  const names = await files.attempt('list', '.', () => readdir(files.directory));
-  const foreign = names.find((name) => !known.has(name));
-  if (foreign !== undefined) throw notAStore(files, `it holds ${foreign} and no ${STORE_FILE}`);
 }
 
 /** Checks that the directory is a store of a version that is known. */

@@ -7,7 +7,6 @@ import {
   formatPageAddress,
   IntegrityError,
   Random,
-  StoreUnusableError,
   StoreVersionError,
 } from '../../src/core/index.ts';
 import { Store } from '../../src/store/index.ts';
@@ -82,12 +81,7 @@ async function everythingIn(store: Store, number: number): Promise<unknown> {
 }
 
 function isExpected(cause: unknown): boolean {
-  return (
-    cause instanceof IntegrityError ||
-    cause instanceof StoreVersionError ||
-    // A store file that no longer looks like one.
-    cause instanceof StoreUnusableError
-  );
+  return cause instanceof IntegrityError || cause instanceof StoreVersionError;
 }
 
 /**
