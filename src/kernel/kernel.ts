@@ -164,7 +164,7 @@ export class Kernel {
     } else truncateFile(machine, node, 0);
     node.sizePages = pageCount;
     for (let index = 0; index < pageCount; index++) {
-      machine.frames.fill(cachePage(machine, node, index), fillByte);
+      machine.frames.fill(cachePage(machine, node, index, machine.settings.sharedThp === 'force'), fillByte);
     }
     return pageCount;
   }

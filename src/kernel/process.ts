@@ -7,7 +7,7 @@ import { getUserPage } from './fault/gup.ts';
 import type { Kernel } from './kernel.ts';
 import { msync } from './memory/file-ops.ts';
 import type { OpenFile } from './memory/files.ts';
-import { cachePage, peekFilePage } from './memory/page-cache.ts';
+import { cachePage, peekFilePage, readSequentially } from './memory/page-cache.ts';
 import { type PinnedBuffer, pinRange } from './memory/pins.ts';
 import { PTE, TABLE_ENTRIES } from './pagetable/entry.ts';
 import { writeClearRefs } from './proc/clear-refs.ts';
@@ -264,6 +264,7 @@ export class Process {
       if (this.#pinForRead(page + index) < 0) return -ERRNO.EFAULT;
     }
     const count = Math.min(pageCount, node.sizePages);
+    if (!direct) readSequentially(machine, node, pageCount);
     for (let index = 0; index < count; index++) {
       const frame = accessPage(space, page + index, true);
       if (frame < 0) return index === 0 ? -ERRNO.EFAULT : index * 4096;

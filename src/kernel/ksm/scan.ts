@@ -8,6 +8,9 @@ import { VM } from '../vma/flags.ts';
 import type { Vma } from '../vma/vma.ts';
 import { unmergeRange } from './unmerge.ts';
 
+/** max_page_sharing: mappings that one merged page may have before another one is begun. */
+const SHARING_LIMIT = 256;
+
 /** A page that was seen in this scan and has no duplicate yet (the unstable tree). */
 interface Candidate {
   readonly space: AddressSpace;
@@ -80,7 +83,9 @@ function privateFrame(machine: Machine, space: AddressSpace, page: number): numb
 function visit(machine: Machine, item: Candidate, frame: number, unstable: Map<string, Candidate>): number {
   const contents = machine.frames.fingerprint(frame);
   const known = machine.ksmStable.get(contents);
-  if (known !== undefined) return mergeInto(machine, item, known) ? 1 : 0;
+  if (known !== undefined && machine.frames.mapCount[known]! < SHARING_LIMIT) {
+    return mergeInto(machine, item, known) ? 1 : 0;
+  }
   if (machine.settings.ksmZeroPages && machine.frames.sameContents(frame, ZERO_FRAME)) {
     return mergeInto(machine, item, ZERO_FRAME) ? 1 : 0;
   }
@@ -93,6 +98,14 @@ function visit(machine: Machine, item: Candidate, frame: number, unstable: Map<s
   if (other === 0 || other === frame || !machine.frames.sameContents(other, frame)) {
     unstable.set(contents, item);
     return 0;
+  }
+  // Two pages of one huge page are not merged at once: the huge page is split, and later scans go on.
+  const { flags } = machine.frames;
+  if (
+    flags[frame]! & flags[other]! & FRAME.compound &&
+    Math.floor(frame / HUGE_FRAMES) === Math.floor(other / HUGE_FRAMES)
+  ) {
+    return splitHugePage(item.space, frame - (frame % HUGE_FRAMES)) ? 1 : 0;
   }
   // The page that is met second becomes the shared one and keeps its entry; the first is replaced.
   if (!writeProtect(machine, item)) return 0;

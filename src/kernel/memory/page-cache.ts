@@ -24,12 +24,53 @@ export function cachePage(machine: Machine, node: FileNode, index: number, hugeW
 /** do_sync_mmap_readahead: reads the surroundings of a missing page, up to the end of the file. */
 function readAround(machine: Machine, node: FileNode, index: number): void {
   const first = Math.max(0, index - READ_AROUND_PAGES / 2);
-  const end = Math.min(first + READ_AROUND_PAGES, node.sizePages);
-  const mark = end - READ_AHEAD_TAIL;
-  for (let near = first; near < end; near++) {
-    if (node.pages.has(near)) continue;
-    readBlock(machine, node, near);
-    if (near === mark && machine.features.readAheadMarks) node.readAheadMarks.add(near);
+  const short = first + READ_AROUND_PAGES > node.sizePages;
+  const tail = short && !machine.features.readAheadMarks ? -1 : READ_AHEAD_TAIL;
+  readWindow(machine, node, first, READ_AROUND_PAGES, tail);
+}
+
+/**
+ * Reads the first `count` pages of a disk file as one read(2) does: read-ahead begins with a window a little larger than
+ * what was asked for, and every marked page that is passed opens the next window (mm/readahead.c, ondemand_readahead).
+ */
+export function readSequentially(machine: Machine, node: FileNode, count: number): void {
+  if (node.swappable) return;
+  let start = 0;
+  let size = 0;
+  for (let index = 0; index < count && index < node.sizePages; index++) {
+    if (!node.pages.has(index)) {
+      start = index;
+      size = initialWindow(count - index);
+      readWindow(machine, node, start, size, size > count - index ? size - (count - index) : size);
+    }
+    if (node.readAheadMarks.delete(index)) {
+      start += size;
+      size = nextWindow(size);
+      readWindow(machine, node, start, size, size);
+    }
+  }
+}
+
+/** get_init_ra_size. */
+function initialWindow(requested: number): number {
+  const size = 2 ** Math.ceil(Math.log2(requested));
+  if (size <= READ_AROUND_PAGES / 32) return size * 4;
+  return size <= READ_AROUND_PAGES / 4 ? size * 2 : READ_AROUND_PAGES;
+}
+
+/** get_next_ra_size. */
+function nextWindow(size: number): number {
+  if (size < READ_AROUND_PAGES / 16) return size * 4;
+  return size <= READ_AROUND_PAGES / 2 ? size * 2 : READ_AROUND_PAGES;
+}
+
+/** do_page_cache_ra: reads a window as far as the file goes; the page `tail` before the end gets the mark. */
+function readWindow(machine: Machine, node: FileNode, start: number, size: number, tail: number): void {
+  const end = Math.min(start + size, node.sizePages);
+  for (let index = start; index < end; index++) {
+    if (node.pages.has(index)) continue;
+    readBlock(machine, node, index);
+    if (index === end - tail) node.readAheadMarks.add(index);
   }
 }
 

@@ -14,10 +14,12 @@ export function pageOut(space: AddressSpace, vma: Vma, start: number, end: numbe
     const base = block * TABLE_ENTRIES;
     const from = Math.max(start, base) - base;
     const to = Math.min(end, base + TABLE_ENTRIES) - base;
-    if (found.huge && !openHuge(space, vma, block, found, from === 0 && to === TABLE_ENTRIES)) return;
+    const whole = from === 0 && to === TABLE_ENTRIES;
+    if (found.huge && !openHuge(space, vma, block, found, whole)) return;
     const table = tables.find(block);
     if (table === undefined || table.huge) {
-      if (vma.file !== null) reclaimUnmappedFile(space, vma, base + from, base + to);
+      // A file page that was split while only a part of it was meant has no entries left to go through.
+      if (whole) reclaimUnmappedFile(space, vma, base, base + to);
       return;
     }
     for (let index = from; index < to; index++) {

@@ -90,6 +90,12 @@ function collapseShared(space: AddressSpace, vma: Vma, block: number): number {
       if (mapping.file?.node === node) forgetTable(other, mapping, first);
     }
   }
+  // Private copies among the pages keep their table, and so the huge page out.
+  const table = space.tables.find(block);
+  if (table !== undefined) {
+    if (table.huge || table.used > 0) return -ERRNO.EINVAL;
+    space.tables.detach(block);
+  }
   mapHugeCached(space, vma, block * TABLE_ENTRIES, node.pages.get(first)!, false);
   return 0;
 }

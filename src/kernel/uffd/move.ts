@@ -2,6 +2,7 @@ import { ERRNO } from '../abi.ts';
 import { type AddressSpace, freshEntry } from '../address-space.ts';
 import { FRAME, HUGE_FRAMES } from '../memory/frames.ts';
 import { PTE, SOFTWARE_DIRTY, TABLE_ENTRIES } from '../pagetable/entry.ts';
+import { splitHugeEntry } from '../pagetable/unmap.ts';
 import { splitHugePage } from '../thp/split.ts';
 import { VM, VM_UFFD } from '../vma/flags.ts';
 import { prepareIdentity } from '../vma/identity.ts';
@@ -31,7 +32,7 @@ export function movePages(
       offset += moved;
       continue;
     }
-    const failed = moveOne(space, source + offset, to, destination + offset);
+    const failed = moveOne(space, from, source + offset, to, destination + offset);
     if (failed < 0) return offset === 0 ? failed : -ERRNO.EAGAIN;
     offset++;
   }
@@ -59,12 +60,12 @@ function moveHuge(space: AddressSpace, from: Vma, source: number, to: Vma, desti
   return HUGE_FRAMES;
 }
 
-function moveOne(space: AddressSpace, source: number, to: Vma, destination: number): number {
+function moveOne(space: AddressSpace, from: Vma, source: number, to: Vma, destination: number): number {
   const { tables, machine } = space;
   const block = Math.floor(source / TABLE_ENTRIES);
   let found = tables.find(block);
   if (found?.huge) {
-    splitHugePage(space, found.frame);
+    splitHugeEntry(space, from, block);
     found = tables.find(block);
   }
   if (found === undefined || found.huge) return -ERRNO.ENOENT;
@@ -84,6 +85,10 @@ function moveOne(space: AddressSpace, source: number, to: Vma, destination: numb
     found.clear(index);
     target.set(destination % TABLE_ENTRIES, freshEntry(to) | PTE.special, value);
     return 0;
+  }
+  if (machine.frames.flags[value]! & FRAME.compound) {
+    if (!splitHugePage(space, value - (value % HUGE_FRAMES))) return -ERRNO.EBUSY;
+    return moveOne(space, from, source, to, destination);
   }
   const state = machine.frames.flags[value]!;
   if (!(state & FRAME.anonymous) || !(state & FRAME.exclusive) || machine.frames.references[value] !== 0) {

@@ -86,7 +86,7 @@ export class Userfaultfd {
     const vma = this.#destination(page);
     if (typeof vma === 'number') return vma;
     if (writeProtect && !vma.has(VM.uffdWp)) return -ERRNO.EINVAL;
-    const table = this.#emptySlot(vma, page);
+    const table = this.#emptySlot(page);
     if (typeof table === 'number') return table;
     const { machine } = space;
     const { frames } = machine;
@@ -143,7 +143,7 @@ export class Userfaultfd {
     const space = this.context.space;
     const vma = this.#destination(page);
     if (typeof vma === 'number') return vma;
-    const table = this.#emptySlot(vma, page, !vma.has(VM.shared));
+    const table = this.#emptySlot(page, !vma.has(VM.shared));
     if (typeof table === 'number') return table;
     if (vma.file !== null && vma.has(VM.shared)) {
       const index = vma.offsetOf(page);
@@ -168,13 +168,13 @@ export class Userfaultfd {
     return vma;
   }
 
-  /** The table of a slot that may be filled: an empty one, or (unless `strictly`) one with a marker of a file. */
-  #emptySlot(vma: Vma, page: number, strictly = false): LeafTable | number {
+  /** The table of a slot that may be filled: an empty one, or (unless `strictly`) one with a marker. */
+  #emptySlot(page: number, strictly = false): LeafTable | number {
     const { tables } = this.context.space;
     const table = tables.makeTable(Math.floor(page / TABLE_ENTRIES));
     if (table === undefined) return -ERRNO.EEXIST;
     const old = table.flags[page % TABLE_ENTRIES]!;
-    const marker = (old & PTE.marker) !== 0 && (old & PTE.uffd) !== 0 && !vma.anonymous;
+    const marker = (old & PTE.marker) !== 0 && (old & PTE.uffd) !== 0;
     return old === 0 || (marker && !strictly) ? table : -ERRNO.EEXIST;
   }
 
