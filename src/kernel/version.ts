@@ -46,6 +46,8 @@ export interface KernelFeatures {
   readonly dontUnmapAvoidsSource: boolean;
   /** Until 6.15: read-ahead around a fault marks a page at its tail even if the file is short; see `readAround`. */
   readonly readAheadMarks: boolean;
+  /** 6.6 to 7.2.x: changing the protection of a writable huge entry loses its hardware-dirty bit (pmd_modify). */
+  readonly hugeProtectLosesDirty: boolean;
   /** 6.9: migrating a small page keeps soft-dirty exactly; before, a hardware-dirty page became soft-dirty. */
   readonly migrationKeepsSoftDirty: boolean;
   /** 6.2: leaving KSM unshares the page; before, it faked a store. */
@@ -64,6 +66,8 @@ export interface KernelFeatures {
   readonly upgradeHuge: boolean;
   /** 6.4: UFFDIO_WRITEPROTECT may span several mappings. */
   readonly uffdSpansMappings: boolean;
+  /** 6.12: MADV_POPULATE_READ and _WRITE stop at a hole; before, they skip it as other advice does. */
+  readonly populateStopsAtHole: boolean;
   /** 6.14: MADV_DONTNEED frees a page table that it empties whole. */
   readonly discardFreesTables: boolean;
   /** Features that UFFDIO_API accepts. */
@@ -103,6 +107,7 @@ const LINUX_6_1: KernelFeatures = {
   exclusivePerHugeSubpage: false,
   dontUnmapAvoidsSource: true,
   readAheadMarks: true,
+  hugeProtectLosesDirty: false,
   migrationKeepsSoftDirty: false,
   ksmUnshares: false,
   ksmZeroDirty: false,
@@ -112,6 +117,7 @@ const LINUX_6_1: KernelFeatures = {
   upgradeCleanAnonymous: false,
   upgradeHuge: false,
   uffdSpansMappings: false,
+  populateStopsAtHole: false,
   discardFreesTables: false,
   uffdFeatures: UFFD_FEATURES_6_1,
   uffdMove: false,
@@ -133,12 +139,14 @@ const LINUX_6_12: KernelFeatures = {
   largePagesReclaimedWhole: true,
   exclusivePerHugeSubpage: true,
   dontUnmapAvoidsSource: false,
+  hugeProtectLosesDirty: true,
   migrationKeepsSoftDirty: true,
   ksmUnshares: true,
   ksmZeroDirty: true,
   swapInWritable: true,
   upgradeCleanAnonymous: true,
   upgradeHuge: true,
+  populateStopsAtHole: true,
   uffdSpansMappings: true,
   uffdFeatures: UFFD_FEATURES_6_8,
   uffdMove: true,
@@ -164,6 +172,7 @@ const LINUX_7_2: KernelFeatures = {
   release: '7.2.12',
   scanEmptySlotWritten: true,
   softDirtySticky: true,
+  hugeProtectLosesDirty: false,
   forceOverride: 'never',
 };
 

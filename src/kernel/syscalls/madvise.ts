@@ -25,7 +25,8 @@ export function madvise(space: AddressSpace, startPage: number, pageCount: numbe
   const end = startPage + pageCount;
   if (end > USER_END_PAGE) return -ERRNO.EINVAL;
   if (pageCount === 0) return 0;
-  if (advice === MADV.populateRead || advice === MADV.populateWrite) {
+  const populates = advice === MADV.populateRead || advice === MADV.populateWrite;
+  if (populates && space.machine.features.populateStopsAtHole) {
     return populateRange(space, startPage, end, advice === MADV.populateWrite);
   }
   let hole = false;
@@ -63,6 +64,9 @@ function advise(space: AddressSpace, vma: Vma, start: number, end: number, advic
     case MADV.dontNeed:
     case MADV.dontNeedLocked:
       return discard(space, vma, start, end, advice === MADV.dontNeedLocked);
+    case MADV.populateRead:
+    case MADV.populateWrite:
+      return populateRange(space, start, end, advice === MADV.populateWrite);
     case MADV.collapse:
       return collapseRange(space, vma, start, end);
     case MADV.guardInstall:
@@ -175,8 +179,9 @@ function freeLazily(space: AddressSpace, vma: Vma, start: number, end: number): 
         table = split;
       }
       for (let index = from; index < to; index++) {
-        if (!splitForReclaim(space, table, index, to)) return;
-        freeEntryLazily(space, table, index);
+        const result = splitForReclaim(space, table, index, to, true);
+        if (result === 'stop') return;
+        if (result === 'ready') freeEntryLazily(space, table, index);
       }
     },
   );
@@ -228,7 +233,9 @@ function cool(space: AddressSpace, start: number, end: number): void {
       for (let index = from; index < to; index++) {
         const flags = table.flags[index]!;
         if (!(flags & PTE.present) || flags & PTE.special) continue;
-        if (!splitForReclaim(space, table, index, to)) return;
+        const result = splitForReclaim(space, table, index, to, false);
+        if (result === 'stop') return;
+        if (result === 'skip') continue;
         if (!(table.flags[index]! & PTE.special) && frames.mappings(table.values[index]!) === 1) {
           table.setFlags(index, table.flags[index]! & ~PTE.accessed);
         }
