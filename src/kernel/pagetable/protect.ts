@@ -62,6 +62,7 @@ export function usesMarkers(vma: Vma): boolean {
 /** change_huge_pmd. */
 function changeHuge(space: AddressSpace, vma: Vma, entry: HugeEntry, options: ProtectOptions): void {
   let flags = (entry.flags & ~PROTECTION) | protectionBits(vma);
+  if (space.machine.features.hugeProtectLosesDirty && entry.flags & PTE.write) flags &= ~PTE.dirty;
   if (options.uffd === 'protect') flags = (flags | PTE.uffd) & ~PTE.write;
   else if (options.uffd === 'resolve') flags &= ~PTE.uffd;
   if (

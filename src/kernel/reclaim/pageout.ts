@@ -23,8 +23,10 @@ export function pageOut(space: AddressSpace, vma: Vma, start: number, end: numbe
       return;
     }
     for (let index = from; index < to; index++) {
-      if (!splitForReclaim(space, table, index, to)) return;
-      if (table.flags[index]! & PTE.present) reclaimEntry(space, vma, table, index, base + index);
+      const result = splitForReclaim(space, table, index, to, false);
+      if (result === 'stop') return;
+      if (result === 'ready' && table.flags[index]! & PTE.present)
+        reclaimEntry(space, vma, table, index, base + index);
     }
   });
 }
@@ -62,22 +64,44 @@ function reclaimUnmappedFile(space: AddressSpace, vma: Vma, start: number, end: 
   }
 }
 
+/** What becomes of an entry that maps a part of a huge page when it is to be reclaimed or freed. */
+export type SplitResult = 'ready' | 'skip' | 'stop';
+
 /**
  * Before an entry of a huge page is reclaimed or freed, the huge page falls apart, unless (from 6.10) all of it is meant.
- * @returns false if the page is shared or cannot be split, which ends the work on this table.
+ * Shared pages are left alone; which ones count as shared differs: `byFirst` asks the first page of the huge page.
  */
-export function splitForReclaim(space: AddressSpace, table: LeafTable, index: number, end: number): boolean {
+export function splitForReclaim(
+  space: AddressSpace,
+  table: LeafTable,
+  index: number,
+  end: number,
+  byFirst: boolean,
+): SplitResult {
   const { frames, features } = space.machine;
   const flags = table.flags[index]!;
-  if (!(flags & PTE.present) || flags & PTE.special) return true;
+  if (!(flags & PTE.present) || flags & PTE.special) return 'ready';
   const frame = table.values[index]!;
-  if (!(frames.flags[frame]! & FRAME.compound) || frames.flags[frame]! & FRAME.hugeTlb) return true;
-  if (features.largePagesReclaimedWhole && batchLength(table, index, end) === HUGE_FRAMES) {
-    if (frames.flags[frame]! & FRAME.anonymous) frames.dissolveHuge(frame - (frame % HUGE_FRAMES));
-    return true;
+  if (!(frames.flags[frame]! & FRAME.compound) || frames.flags[frame]! & FRAME.hugeTlb) return 'ready';
+  const head = frame - (frame % HUGE_FRAMES);
+  if (!features.largePagesReclaimedWhole) {
+    if (frames.mappings(byFirst ? head : frame) !== 1) return 'stop';
+    return splitHugePage(space, head) ? 'ready' : 'stop';
   }
-  if (frames.mappings(frame) !== 1) return features.largePagesReclaimedWhole;
-  return splitHugePage(space, frame - (frame % HUGE_FRAMES)) || features.largePagesReclaimedWhole;
+  if (batchLength(table, index, end) === HUGE_FRAMES) {
+    if (frames.compounds.get(head)!.total !== HUGE_FRAMES) return 'skip';
+    if (frames.flags[frame]! & FRAME.anonymous) frames.dissolveHuge(head);
+    return 'ready';
+  }
+  return !likelyShared(space, head) && splitHugePage(space, head) ? 'ready' : 'skip';
+}
+
+/** folio_likely_mapped_shared: a guess from the number of mappings and those of the first page. */
+function likelyShared(space: AddressSpace, head: number): boolean {
+  const { frames } = space.machine;
+  const { entire, total } = frames.compounds.get(head)!;
+  if (total <= 1) return false;
+  return entire > 0 || total > HUGE_FRAMES || frames.mapCount[head]! > 1;
 }
 
 /** shrink_folio_list for the page behind one entry. */
