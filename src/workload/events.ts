@@ -39,9 +39,10 @@ export function applyMemoryAction(
   const region = program.regions.get(name)!;
   if (action.do === 'mmap') {
     unmapRegion(program, region);
-    mapRegion(kernel, program, region, Math.min(action.residentPages, region.definition.sizePages));
+    const resident = Math.min(action.residentPages, region.definition.sizePages);
+    const result = mapRegion(kernel, program, region, resident);
     program.regionResized(region, nanoseconds);
-    return 0;
+    return result;
   }
   if (region.sizePages === 0) return -1;
   const sizeBefore = region.sizePages;

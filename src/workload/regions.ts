@@ -12,34 +12,37 @@ export function protectionOf(access: Access): number {
   return access === 'read' ? PROT.read : PROT.read | PROT.write;
 }
 
-/** Adds a region to a program and maps it, with its resident pages, if it begins mapped. */
+/**
+ * Adds a region to a program and maps it, with its resident pages, if it begins mapped.
+ * @throws WorkloadError if the simulated machine has no room for it.
+ */
 export function addRegion(kernel: Kernel, program: Program, definition: RegionDefinition): void {
   const region: Region = { definition, startPage: 0, sizePages: 0 };
   program.regions.set(definition.name, region);
-  if (definition.mapped) mapRegion(kernel, program, region, definition.residentPages);
+  const result = definition.mapped ? mapRegion(kernel, program, region, definition.residentPages) : 0;
+  if (result < 0) {
+    throw new WorkloadError(
+      `region '${definition.name}' of '${program.definition.name}' cannot be mapped: ${errnoName(result)}`,
+      { hint: 'a process has 128 TiB of address space: make its regions smaller' },
+    );
+  }
 }
 
 /**
  * Maps a region that is not mapped and gives the first `residentPages` pages their initial content.
- * @throws WorkloadError if the simulated machine has no room for it.
+ * @returns 0, or a negative errno.
  */
-export function mapRegion(kernel: Kernel, program: Program, region: Region, residentPages: number): void {
+export function mapRegion(kernel: Kernel, program: Program, region: Region, residentPages: number): number {
   const { definition } = region;
   const start = place(kernel, program, definition, residentPages);
-  if (start < 0) {
-    throw new WorkloadError(
-      `region '${definition.name}' of '${program.definition.name}' cannot be mapped: ${errnoName(start)}`,
-      { hint: 'a process has 128 TiB of address space: make its regions smaller' },
-    );
-  }
+  if (start < 0) return start;
   region.startPage = start;
   region.sizePages = definition.sizePages;
   if (isFile(definition)) {
     for (let key = 0; key < residentPages; key++) program.process.touch(start + key);
   } else populate(program.process, start, definition, residentPages);
-  if (definition.access !== 'read-write') {
-    program.process.mprotect(start, definition.sizePages, protectionOf(definition.access));
-  }
+  if (definition.access === 'read-write') return 0;
+  return program.process.mprotect(start, definition.sizePages, protectionOf(definition.access));
 }
 
 /** Unmaps a whole region. */

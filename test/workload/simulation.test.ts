@@ -211,6 +211,27 @@ describe('Simulation', () => {
     expect(simulation.programs[0]!.counts).toEqual({ writes: 10, reads: 0, refused: 50, failedEvents: 1 });
   });
 
+  it('refuses regions for which there is no address space, and counts later ones as failed', () => {
+    const regions = (count: number, last: string) =>
+      Array.from(
+        { length: count },
+        (_, index) => `      r${index}: { size: 16TiB, kind: anonymous${index === count - 1 ? last : ''} }\n`,
+      ).join('');
+    expect(() => start(oneProcess(`    regions:\n${regions(9, '')}`))).toThrow(
+      "region 'r7' of 'p' cannot be mapped: ENOMEM",
+    );
+    const simulation = start(
+      oneProcess(`    regions:
+${regions(8, ', mapped: false')}    phases:
+      - duration: 1ms
+        events:
+          - { at: 0s, do: mmap, region: r7 }
+`),
+    );
+    simulation.run(1000);
+    expect(simulation.programs[0]!.counts.failedEvents).toBe(1);
+  });
+
   it('ends programs as their files say', () => {
     const ending = (atEnd: string) => {
       const simulation = start(
