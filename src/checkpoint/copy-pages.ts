@@ -1,6 +1,7 @@
 import { PAGE_SIZE, type PageRangeList } from '../core/index.ts';
 import type { ProcessView } from '../target/index.ts';
 import { type PageChunk, SPOOL_CHUNK_PAGES } from './page-spool.ts';
+import type { PreviousPages } from './previous-pages.ts';
 
 /** What one process's pages are copied with. */
 export interface CopySource {
@@ -47,4 +48,28 @@ function readInto(source: CopySource, chunk: PageChunk, startPage: number, pageC
   for (let page = 0; page < read; page++) chunk.pages[at + page] = startPage + page;
   chunk.pageCount += read;
   return read;
+}
+
+/** Removes from a chunk the pages that are as `previous` has them, and adds these to `same`. */
+export async function dropUnchanged(
+  chunk: PageChunk,
+  digests: Uint8Array,
+  previous: PreviousPages,
+  same: PageRangeList,
+): Promise<void> {
+  let kept = 0;
+  for (let index = 0; index < chunk.pageCount; index++) {
+    const page = chunk.pages[index]!;
+    if (!previous.covers(page)) await previous.enter(page);
+    if (previous.find(page) && previous.hasDigest(digests, index)) {
+      same.append(page, page + 1);
+      continue;
+    }
+    if (kept !== index) {
+      chunk.bytes.copyWithin(kept * PAGE_SIZE, index * PAGE_SIZE, (index + 1) * PAGE_SIZE);
+      chunk.pages[kept] = page;
+    }
+    kept++;
+  }
+  chunk.pageCount = kept;
 }

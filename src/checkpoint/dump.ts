@@ -4,7 +4,7 @@ import type { DumpWarning } from '../image/index.ts';
 import { type CheckpointWriter, type Compression, KnownPages, type Store } from '../store/index.ts';
 import type { ProcessView, Target, TargetState, Vma } from '../target/index.ts';
 import { type Changes, type ChosenTracker, chooseTracker, type ParentPages } from '../tracker/index.ts';
-import { copyPages } from './copy-pages.ts';
+import { copyPages, dropUnchanged } from './copy-pages.ts';
 import { digested } from './digested.ts';
 import type { CheckpointOptions, DumpResult } from './dump-types.ts';
 import { EntryLog } from './entry-log.ts';
@@ -109,7 +109,7 @@ class DumpRun {
     }
   }
 
-  /** Lets go of the scratch file, and of the target unless it is to stay stopped. */
+  /** Lets go of the scratch file. */
   release(): void {
     this.#scratch.close();
   }
@@ -337,28 +337,4 @@ class DumpRun {
   #report(phase: string, donePages: number, totalPages: number): void {
     this.#options.onProgress?.({ phase, donePages, totalPages, doneBytes: donePages * PAGE_SIZE });
   }
-}
-
-/** Removes from a chunk the pages that are as `previous` has them, and adds these to `same`. */
-async function dropUnchanged(
-  chunk: PageChunk,
-  digests: Uint8Array,
-  previous: PreviousPages,
-  same: PageRangeList,
-): Promise<void> {
-  let kept = 0;
-  for (let index = 0; index < chunk.pageCount; index++) {
-    const page = chunk.pages[index]!;
-    if (!previous.covers(page)) await previous.enter(page);
-    if (previous.find(page) && previous.hasDigest(digests, index)) {
-      same.append(page, page + 1);
-      continue;
-    }
-    if (kept !== index) {
-      chunk.bytes.copyWithin(kept * PAGE_SIZE, index * PAGE_SIZE, (index + 1) * PAGE_SIZE);
-      chunk.pages[kept] = page;
-    }
-    kept++;
-  }
-  chunk.pageCount = kept;
 }
