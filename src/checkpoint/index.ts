@@ -28,11 +28,12 @@ export {
   type Verification,
   verifyDirectory,
 } from './maintain.ts';
+export { memoryFileName } from './memory-files.ts';
 export { digestTargetMemory, proveMemoryDigest } from './memory-proof.ts';
 export { openTarget, parseTarget, readWorkloadFile, type TargetSpecification } from './open-target.ts';
 export { executePrune, type PackChange, type PruneOptions, type PrunePlan, planPrune } from './prune.ts';
 export type { CheckpointName } from './read-store.ts';
-export { memoryFileName, type RestoreRequest, type RestoreResult, restoreToDirectory } from './restore.ts';
+export { type LostPages, type RestoreRequest, type RestoreResult, restoreToDirectory } from './restore.ts';
 export { type RunRequest, type RunResult, runFromCheckpoint } from './run-from.ts';
 export {
   executeSquash,

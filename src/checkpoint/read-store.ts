@@ -33,8 +33,19 @@ export async function readStore<Result>(
  * @throws CheckpointNotFoundError, IntegrityError.
  */
 export async function openNamed(store: Store, name: CheckpointName): Promise<CheckpointReader> {
-  const number = name === 'latest' ? ((await store.numbers()).at(-1) ?? 1) : name;
-  return store.openCheckpoint(number);
+  return store.openCheckpoint(await numberOf(store, name));
+}
+
+/**
+ * The same for a checkpoint of which files may be damaged, to salvage what can be proved.
+ * @throws CheckpointNotFoundError; IntegrityError if the manifest is damaged.
+ */
+export async function openDamaged(store: Store, name: CheckpointName): Promise<CheckpointReader> {
+  return store.openDamagedCheckpoint(await numberOf(store, name));
+}
+
+async function numberOf(store: Store, name: CheckpointName): Promise<number> {
+  return name === 'latest' ? ((await store.numbers()).at(-1) ?? 1) : name;
 }
 
 /** @throws TargetError if the checkpoint ends in a pre-dump, whose pages may be torn between each other. */

@@ -1,12 +1,13 @@
-import { mkdir, open, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { formatPageAddress, OutputError, PAGE_SIZE, pageCountOf } from '../core/index.ts';
-import type { StoredProcess, StoredVma } from '../image/index.ts';
+import { formatPageAddress, IntegrityError, PAGE_SIZE } from '../core/index.ts';
+import type { StoredProcess } from '../image/index.ts';
 import { formatMapsLine } from '../procfs/index.ts';
-import type { CheckpointReader } from '../store/index.ts';
+import type { CheckpointReader, PageRun } from '../store/index.ts';
 import type { WorkProgress } from './dump-types.ts';
+import { attempt, requireEmpty, VmaFiles } from './memory-files.ts';
 import { proveMemoryDigest } from './memory-proof.ts';
-import { type CheckpointName, openNamed, readStore, requireRestorable } from './read-store.ts';
+import { type CheckpointName, openDamaged, openNamed, readStore, requireRestorable } from './read-store.ts';
 
 /** What to restore, and to where. */
 export interface RestoreRequest {
@@ -14,8 +15,19 @@ export interface RestoreRequest {
   readonly checkpoint: CheckpointName;
   /** Must not exist, or be empty. */
   readonly outputDirectory: string;
+  /** Of a damaged store: bring back what can be proved, leave holes for the rest, and list it. */
+  readonly salvage?: boolean;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: WorkProgress) => void;
+}
+
+/** Pages that a salvage could not bring back. */
+export interface LostPages {
+  readonly pid: number;
+  readonly startPage: number;
+  /** Exclusive. */
+  readonly endPage: number;
+  readonly why: string;
 }
 
 /** What a restore wrote. */
@@ -29,19 +41,22 @@ export interface RestoreResult {
   /** Blocks read from packs; each that is needed is read once. */
   readonly blocksRead: number;
   readonly memoryDigest: string;
+  /** Empty unless a salvage met damage; then the memory is not the one of the digest. */
+  readonly lost: readonly LostPages[];
   readonly microseconds: number;
 }
 
 /**
  * Writes the memory of a checkpoint: for every mapping a sparse file `<start>-<end>.mem` in which absent pages are holes,
  * and `maps`. Every page is proved by its digest, and the whole by the memory digest. The directory appears
- * complete, or not at all.
- * @throws IntegrityError if anything is damaged, OutputError if the files cannot be written.
+ * complete, or not at all. A salvage that lost pages lists them in the file `lost`.
+ * @throws IntegrityError if anything is damaged (in a salvage: if the manifest is), OutputError if the files cannot be written.
  */
 export async function restoreToDirectory(request: RestoreRequest): Promise<RestoreResult> {
   const started = performance.now();
   return readStore(request.storeDirectory, async (store) => {
-    const reader = await openNamed(store, request.checkpoint);
+    const open = request.salvage === true ? openDamaged : openNamed;
+    const reader = await open(store, request.checkpoint);
     requireRestorable(reader);
     await requireEmpty(request.outputDirectory);
     const partial = join(
@@ -49,11 +64,12 @@ export async function restoreToDirectory(request: RestoreRequest): Promise<Resto
       `.${basename(request.outputDirectory)}.partial-${process.pid}`,
     );
     try {
-      await proveMemoryDigest(reader);
-      const written = await writeProcesses(reader, partial, request);
-      await rename(partial, request.outputDirectory).catch((error: unknown) => {
-        throw outputError(request.outputDirectory, error);
-      });
+      if (request.salvage !== true) await proveMemoryDigest(reader);
+      const lost: LostPages[] = [];
+      const written = await writeProcesses(reader, partial, request, lost);
+      if (lost.length > 0) await writeLost(partial, lost);
+      else if (request.salvage === true) await proveMemoryDigest(reader);
+      await attempt(request.outputDirectory, () => rename(partial, request.outputDirectory));
       return {
         checkpoint: reader.manifest.number,
         directory: request.outputDirectory,
@@ -61,6 +77,7 @@ export async function restoreToDirectory(request: RestoreRequest): Promise<Resto
         bytes: written.pages * PAGE_SIZE,
         blocksRead: reader.statistics.blocksRead,
         memoryDigest: reader.manifest.memoryDigest,
+        lost,
         microseconds: Math.round((performance.now() - started) * 1000),
       };
     } finally {
@@ -73,6 +90,7 @@ async function writeProcesses(
   reader: CheckpointReader,
   directory: string,
   request: RestoreRequest,
+  lost: LostPages[],
 ): Promise<{ files: number; pages: number }> {
   const { processes, pages } = reader.manifest;
   const progress = { done: 0, total: pages.present };
@@ -80,13 +98,47 @@ async function writeProcesses(
   for (const stored of processes) {
     const folder = processes.length === 1 ? directory : join(directory, String(stored.pid));
     await attempt(folder, () => mkdir(folder, { recursive: true, mode: 0o700 }));
-    files += await writeProcess(reader, stored, folder, request, progress);
+    const pages = request.salvage === true ? salvaged(reader, stored, lost) : reader.pages(stored.pid);
+    files += await writeProcess(pages, stored, folder, request, progress);
   }
   return { files, pages: progress.done };
 }
 
-async function writeProcess(
+/** The pages of a process that can be proved; the others go to `lost`. */
+async function* salvaged(
   reader: CheckpointReader,
+  { pid, vmas }: StoredProcess,
+  lost: LostPages[],
+): AsyncGenerator<PageRun> {
+  try {
+    yield* reader.salvage(pid, (startPage, endPage, { message }) =>
+      addLost(lost, pid, startPage, endPage, message),
+    );
+  } catch (cause) {
+    if (!(cause instanceof IntegrityError)) throw cause;
+    // Without the root of its index nothing of the process can be found.
+    for (const { startPage, endPage } of vmas) addLost(lost, pid, startPage, endPage, cause.message);
+  }
+}
+
+/** Adds lost pages, joined to the last ones where they adjoin for the same reason. */
+function addLost(lost: LostPages[], pid: number, startPage: number, endPage: number, why: string): void {
+  const last = lost.at(-1);
+  if (last?.pid === pid && last.endPage === startPage && last.why === why) {
+    lost[lost.length - 1] = { ...last, endPage };
+  } else lost.push({ pid, startPage, endPage, why });
+}
+
+async function writeLost(directory: string, lost: readonly LostPages[]): Promise<void> {
+  const lines = lost.map(
+    ({ pid, startPage, endPage, why }) =>
+      `${pid} ${formatPageAddress(startPage)}-${formatPageAddress(endPage)} ${why}\n`,
+  );
+  await attempt(directory, () => writeFile(join(directory, 'lost'), lines.join(''), { mode: 0o600 }));
+}
+
+async function writeProcess(
+  runs: AsyncIterable<PageRun>,
   stored: StoredProcess,
   folder: string,
   request: RestoreRequest,
@@ -96,7 +148,7 @@ async function writeProcess(
   await attempt(folder, () => writeFile(join(folder, 'maps'), maps, { mode: 0o600 }));
   const writer = new VmaFiles(folder, stored.vmas);
   try {
-    for await (const { startPage, pageCount, bytes } of reader.pages(stored.pid)) {
+    for await (const { startPage, pageCount, bytes } of runs) {
       request.signal?.throwIfAborted();
       await writer.write(startPage, pageCount, bytes);
       progress.done += pageCount;
@@ -112,134 +164,4 @@ async function writeProcess(
     await writer.close();
   }
   return stored.vmas.length;
-}
-
-/** Bytes gathered before they are written. */
-const WRITE_BYTES = 1024 * 1024;
-
-/** The files of one process's mappings, written in address order. */
-class VmaFiles {
-  readonly #folder: string;
-  readonly #vmas: readonly StoredVma[];
-  readonly #buffer = new Uint8Array(WRITE_BYTES);
-  #buffered = 0;
-  #bufferOffset = 0;
-  #next = 0;
-  #file: Awaited<ReturnType<typeof open>> | undefined;
-
-  constructor(folder: string, vmas: readonly StoredVma[]) {
-    this.#folder = folder;
-    this.#vmas = vmas;
-  }
-
-  /** Writes adjacent pages; `bytes` is undefined for zeros, which a sparse file has already. */
-  async write(startPage: number, pageCount: number, bytes: Uint8Array | undefined): Promise<void> {
-    let page = startPage;
-    while (page < startPage + pageCount) {
-      const vma = await this.#vmaOf(page);
-      const count = Math.min(vma.endPage, startPage + pageCount) - page;
-      const from = (page - startPage) * PAGE_SIZE;
-      if (bytes !== undefined) {
-        await this.#put((page - vma.startPage) * PAGE_SIZE, bytes.subarray(from, from + count * PAGE_SIZE));
-      }
-      page += count;
-    }
-  }
-
-  /** Creates the files of the mappings that are left, without contents. */
-  async finish(): Promise<void> {
-    while (this.#next < this.#vmas.length) await this.#openNext();
-    await this.#closeFile();
-  }
-
-  async close(): Promise<void> {
-    await this.#file?.close();
-    this.#file = undefined;
-  }
-
-  /** Moves on to the file of the mapping that `page` lies in. */
-  async #vmaOf(page: number): Promise<StoredVma> {
-    for (;;) {
-      const current = this.#vmas[this.#next - 1];
-      if (current !== undefined && page >= current.startPage && page < current.endPage) return current;
-      if (this.#next >= this.#vmas.length) {
-        throw new OutputError(
-          `page ${formatPageAddress(page)} of the checkpoint lies in none of its mappings`,
-        );
-      }
-      await this.#openNext();
-    }
-  }
-
-  async #openNext(): Promise<void> {
-    await this.#closeFile();
-    const vma = this.#vmas[this.#next++]!;
-    const path = join(this.#folder, memoryFileName(vma));
-    this.#file = await attempt(path, () => open(path, 'wx', 0o600));
-    const file = this.#file;
-    await attempt(path, () => file.truncate(pageCountOf(vma) * PAGE_SIZE));
-  }
-
-  async #put(offsetBytes: number, bytes: Uint8Array): Promise<void> {
-    const fits = this.#buffered + bytes.length <= WRITE_BYTES;
-    if (this.#bufferOffset + this.#buffered !== offsetBytes || !fits) {
-      await this.#flush();
-      this.#bufferOffset = offsetBytes;
-    }
-    this.#buffer.set(bytes, this.#buffered);
-    this.#buffered += bytes.length;
-  }
-
-  async #flush(): Promise<void> {
-    const file = this.#file;
-    for (let done = 0; file !== undefined && done < this.#buffered; ) {
-      const { bytesWritten } = await attempt(this.#folder, () =>
-        file.write(this.#buffer, done, this.#buffered - done, this.#bufferOffset + done),
-      );
-      done += bytesWritten;
-    }
-    this.#buffered = 0;
-  }
-
-  async #closeFile(): Promise<void> {
-    await this.#flush();
-    await this.close();
-  }
-}
-
-/** `7f35a4a00000-7f35a4a21000.mem`: the addresses as the maps line has them, eight digits at least. */
-export function memoryFileName(vma: { readonly startPage: number; readonly endPage: number }): string {
-  const address = (page: number) => formatPageAddress(page).slice(2).padStart(8, '0');
-  return `${address(vma.startPage)}-${address(vma.endPage)}.mem`;
-}
-
-async function requireEmpty(directory: string): Promise<void> {
-  const names = await readdir(directory).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return [];
-    throw outputError(directory, error);
-  });
-  if (names.length === 0) return;
-  throw new OutputError(`the output directory ${directory} is not empty`, {
-    hint: 'name a directory that does not exist yet; ckpt overwrites nothing',
-    data: { path: directory },
-  });
-}
-
-async function attempt<Result>(path: string, work: () => Promise<Result>): Promise<Result> {
-  try {
-    return await work();
-  } catch (error) {
-    throw outputError(path, error);
-  }
-}
-
-function outputError(path: string, error: unknown): OutputError {
-  const { code, message } = error as NodeJS.ErrnoException;
-  const hint =
-    code === 'ENOSPC' || code === 'EDQUOT'
-      ? 'free some space, or restore to a larger file system'
-      : code === 'EFBIG'
-        ? 'the file system cannot hold a sparse file as large as this mapping; restore to another one, such as a tmpfs'
-        : 'choose another --to directory';
-  return new OutputError(`cannot write ${path}: ${message}`, { hint, data: { path }, cause: error });
 }

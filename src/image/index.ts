@@ -34,7 +34,6 @@ export * from './pack.ts';
 export {
   decodeRoot,
   encodeRoot,
-  SEGMENT_DIGEST_BYTES,
   type SegmentLocation,
   type SegmentReference,
 } from './root.ts';

@@ -46,6 +46,17 @@ export function formatDumpResult(result: DumpResult): string {
   ]);
 }
 
+/** The JSON of `ckpt restore --to`: addresses as `0x` strings. */
+export function restoredJson(result: RestoreResult): Readonly<Record<string, unknown>> {
+  const lost = result.lost.map(({ pid, startPage, endPage, why }) => ({
+    pid,
+    start: formatPageAddress(startPage),
+    end: formatPageAddress(endPage),
+    why,
+  }));
+  return { ...result, lost };
+}
+
 /** What a restore wrote. */
 export function formatRestoreResult(result: RestoreResult): string {
   return formatFields([
@@ -53,7 +64,14 @@ export function formatRestoreResult(result: RestoreResult): string {
     ['directory', result.directory],
     ['files', `${formatCount(result.files)} mappings, and maps`],
     ['memory', `${formatBytes(result.bytes)} in ${formatCount(result.pages)} pages`],
-    ['digest', `${result.memoryDigest} (verified)`],
+    [
+      'digest',
+      `${result.memoryDigest} (${result.lost.length === 0 ? 'verified' : 'not that of these files'})`,
+    ],
+    ...result.lost.map(({ pid, startPage, endPage, why }): [string, string] => [
+      'lost',
+      `${formatPageAddress(startPage)}-${formatPageAddress(endPage)} of process ${pid}: ${why}`,
+    ]),
     ['time', formatDuration(result.microseconds)],
   ]);
 }

@@ -11,6 +11,7 @@ export {
   formatRestoreResult,
   formatRunResult,
   formatWarning,
+  restoredJson,
 } from './dump-report.ts';
 export {
   formatSimulatedMaps,

@@ -1,4 +1,3 @@
-import { PAGE_DIGEST_BYTES } from '../codec/index.ts';
 import { formatPageAddress, IntegrityError, PageRangeList } from '../core/index.ts';
 import {
   decodeRoot,
@@ -12,7 +11,6 @@ import {
 import { readBlob } from './blobs.ts';
 import type { BlockSource } from './block-source.ts';
 import { fillDigests } from './fill-digests.ts';
-import type { KnownPages } from './known-pages.ts';
 
 /** A decoded segment and its entry in the root. */
 export interface LoadedSegment {
@@ -123,18 +121,6 @@ export class ProcessIndex {
       }
     }
     return present;
-  }
-
-  /** Tells `known` where the pages of this index lie that are stored whole. */
-  async rememberIn(known: KnownPages): Promise<void> {
-    for (const reference of this.segments) {
-      const { segment } = await this.load(reference);
-      for (let index = 0; index < segment.count; index++) {
-        const pack = segment.packs[index]!;
-        if (pack === 0 || segment.deltaPacks[index] !== 0) continue;
-        known.add(segment.digests, index * PAGE_DIGEST_BYTES, pack, segment.positions[index]!);
-      }
-    }
   }
 
   async #read(reference: SegmentReference): Promise<Segment> {

@@ -103,7 +103,7 @@ export async function dump(
     for (const [pid, memory] of [...target].sort(([a], [b]) => a - b)) {
       const hasParent = reader?.manifest.processes.some((process) => process.pid === pid);
       const index = hasParent ? await reader?.index(pid) : undefined;
-      await index?.rememberIn(known);
+      if (index !== undefined) await remember(known, index);
       await new ProcessDump(writer, known, reader, index).run(pid, memory);
     }
     await writer.setState({ format: 'test', bytes: pageOf(target.size), summary: { pids: target.size } });
@@ -118,6 +118,18 @@ export async function dump(
   } catch (cause) {
     await writer.abort();
     throw cause;
+  }
+}
+
+/** Tells `known` where the pages of an index lie that are stored whole. */
+async function remember(known: KnownPages, index: ProcessIndex): Promise<void> {
+  for (const reference of index.segments) {
+    const { segment } = await index.load(reference);
+    for (let entry = 0; entry < segment.count; entry++) {
+      const pack = segment.packs[entry]!;
+      if (pack === 0 || segment.deltaPacks[entry] !== 0) continue;
+      known.add(segment.digests, entry * 16, pack, segment.positions[entry]!);
+    }
   }
 }
 

@@ -6,15 +6,17 @@ import {
   runFromCheckpoint,
 } from '../../checkpoint/index.ts';
 import { UsageError } from '../../core/index.ts';
-import { formatRestoreResult, formatRunResult } from '../../report/index.ts';
+import { formatRestoreResult, formatRunResult, restoredJson } from '../../report/index.ts';
 import { runsAs, type Shell, withCommonOptions } from '../command.ts';
 import type { CommonOptions } from '../context.ts';
+import { EXIT_STATUS } from '../exit-status.ts';
 import { argument, checkpointNumber, durationOption, storeOption } from '../parse.ts';
 
 interface RestoreCommandOptions extends CommonOptions {
   readonly store: string;
   readonly at: number | 'latest';
   readonly to?: string;
+  readonly salvage?: boolean;
   readonly run?: number;
 }
 
@@ -35,6 +37,10 @@ export function declareRestore(program: Command, shell: Shell): void {
         .default('latest'),
     )
     .option('--to <dir>', 'write a sparse file for every mapping into this new or empty directory')
+    .option(
+      '--salvage',
+      'of a damaged store: write what can be proved, and list what is lost in the file lost',
+    )
     .addOption(durationOption('--run <duration>', 'restore the simulated process and let it run this long'))
     .addHelpText('after', EXAMPLES);
   withCommonOptions(command).action(
@@ -51,8 +57,13 @@ export function declareRestore(program: Command, shell: Shell): void {
         });
       }
       if (options.to !== undefined) {
-        const result: RestoreResult = await restoreToDirectory({ ...common, outputDirectory: options.to });
-        context.result(result, formatRestoreResult(result));
+        const result: RestoreResult = await restoreToDirectory({
+          ...common,
+          outputDirectory: options.to,
+          salvage: options.salvage === true,
+        });
+        context.result(restoredJson(result), formatRestoreResult(result));
+        if (result.lost.length > 0) context.exitStatus = EXIT_STATUS.incomplete;
       } else if (options.run !== undefined) {
         const result: RunResult = await runFromCheckpoint({ ...common, runMicroseconds: options.run });
         context.result(result, formatRunResult(result));
