@@ -226,12 +226,15 @@ describe('restoreSimulatedTarget()', () => {
     const text = readFileSync(resolve(import.meta.dirname, '../../fixtures/kv-store.yaml'), 'utf8');
     const target = openSimulatedTarget(text, 'kv-store.yaml');
     await target.run(100_000);
-    target.captureState();
-    const started = performance.now();
-    const { bytes } = target.captureState();
-    // Some 27,000 resident pages; the bound leaves room for a busy machine.
-    expect(performance.now() - started).toBeLessThan(100);
-    expect(bytes.length).toBeLessThan(4 * 2 ** 20);
+    let fastest = Number.POSITIVE_INFINITY;
+    for (let attempt = 0; attempt < 8; attempt++) {
+      const started = performance.now();
+      target.captureState();
+      fastest = Math.min(fastest, performance.now() - started);
+    }
+    // Some 27,000 resident pages take three milliseconds; the bound leaves room for a busy machine.
+    expect(fastest).toBeLessThan(50);
+    expect(target.captureState().bytes.length).toBeLessThan(4 * 2 ** 20);
   });
 });
 
