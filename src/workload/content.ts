@@ -35,7 +35,7 @@ export function streamOf(regionIndex: number, styleIndex: number, writer: number
 interface PreparedStyle {
   readonly bytes: number;
   readonly slots: number;
-  /** Coprime to `slots`, so that `slots` successive stores hit each slot once. */
+  /** Coprime to `slots`, so that `slots` successive stores hit each slot once; 1: in ascending order. */
   readonly slotStep: number;
   readonly scattered: boolean;
   /** Pages whose hash is below this are changed by stores; the others are rewritten with what they hold. */
@@ -81,42 +81,72 @@ export class WorkloadContent implements ContentProvider {
       fillScratch(region.content, pageSeed(region.seed, key), PAGE_SIZE);
       out.set(scratchPage);
     } else if (style?.replaces !== true) out.fill(0);
-    if (style === undefined || storeCount === 0) return;
-    for (let store = Math.max(1, storeCount - style.slots + 1); store <= storeCount; store++) {
-      this.apply(source, key, store, out);
-    }
+    if (style === undefined) return;
+    this.#store(source, key, Math.max(1, storeCount - style.slots + 1), storeCount, out);
   }
 
   apply(stream: number, key: number, storeNumber: number, bytes: Uint8Array): void {
+    this.#store(stream, key, storeNumber, storeNumber, bytes);
+  }
+
+  /** Applies stores `first` to `last` of a stream, or of a source that the stream made. */
+  #store(stream: number, key: number, first: number, last: number, bytes: Uint8Array): void {
     const style = this.#styles[((stream >>> STYLE_SHIFT) & STYLE_MASK) - 1]!;
     const region = this.#regions[(stream >>> REGION_SHIFT) - 1]!;
     const page = pageSeed(region.seed, key);
     if (mix32(page ^ 0x3c6ef372) >= style.changedBelow) return;
-    const turn = storeNumber - 1;
-    const slot = style.scattered
-      ? (turn * style.slotStep + (page % style.slots)) % style.slots
-      : turn % style.slots;
-    const writer = Math.imul((stream & WRITER_MASK) + 1, 0x85ebca77);
-    const seed = mix32((page ^ writer) + Math.imul(storeNumber, 0xc2b2ae3d));
     const content = region.content.kind === 'zero' ? RECORDS : region.content;
-    fillScratch(content, seed, style.bytes);
-    const offset = slot * style.bytes;
-    if (style.bytes > 64) bytes.set(scratchPage.subarray(0, style.bytes), offset);
-    else for (let index = 0; index < style.bytes; index++) bytes[offset + index] = scratchPage[index]!;
+    const origin = page ^ Math.imul((stream & WRITER_MASK) + 1, 0x85ebca77);
+    const rotation = style.scattered ? page % style.slots : 0;
+    let round = (first - 1) % style.slots;
+    let slot = (round * style.slotStep + rotation) % style.slots;
     // Short writes may agree by chance; a number that is never the same twice in a row makes each store to a slot
     // differ from the one before.
-    bytes[offset] = changeMark(content, Math.floor(turn / style.slots) + 1, scratchPage[0]!);
+    let visit = Math.floor((first - 1) / style.slots) + 1;
+    for (let store = first; store <= last; store++) {
+      const seed = mix32(origin + Math.imul(store, 0xc2b2ae3d));
+      if (style.bytes <= LONGEST_COUNTER_BYTES)
+        writeCounter(bytes, slot * style.bytes, style.bytes, visit, seed);
+      else writeContent(bytes, slot * style.bytes, style.bytes, visit, seed, content);
+      slot += style.slotStep;
+      if (slot >= style.slots) slot -= style.slots;
+      if (++round === style.slots) {
+        round = 0;
+        visit++;
+      }
+    }
   }
+}
+
+/** Writes up to this long are counters and clocks, whatever the region holds. */
+const LONGEST_COUNTER_BYTES = 16;
+
+/** A count in the first four bytes, then bits of a time or a hash. */
+function writeCounter(page: Uint8Array, offset: number, length: number, visit: number, seed: number): void {
+  page[offset] = visit;
+  for (let index = 1; index < length; index++) {
+    page[offset + index] = index < 4 ? visit >>> (index * 8) : seed >>> ((index & 3) * 8);
+  }
+}
+
+/** What the region's content looks like elsewhere, marked in its first byte. */
+function writeContent(
+  page: Uint8Array,
+  offset: number,
+  length: number,
+  visit: number,
+  seed: number,
+  content: ContentDefinition,
+): void {
+  fillScratch(content, seed, length);
+  if (length > 64) page.set(scratchPage.subarray(0, length), offset);
+  else for (let index = 0; index < length; index++) page[offset + index] = scratchPage[index]!;
+  if (content.kind === 'text') page[offset] = 97 + (visit % 26);
+  else if (content.kind !== 'random') page[offset] = visit;
 }
 
 /** What programs write into regions that begin as zeros. */
 const RECORDS: ContentDefinition = { kind: 'records', compressible: 1 };
-
-/** `visit` counts the stores to one slot, from 1. Incompressible memory stays so. */
-function changeMark(content: ContentDefinition, visit: number, byte: number): number {
-  if (content.kind === 'text') return 97 + (visit % 26);
-  return content.kind === 'random' ? byte : visit & 0xff;
-}
 
 function pageSeed(regionSeed: number, key: number): number {
   return mix32(regionSeed ^ Math.imul(key + 1, 0x9e3779b1));
@@ -127,7 +157,7 @@ function prepareStyle(style: WriteStyle): PreparedStyle {
   return {
     bytes: style.bytes,
     slots,
-    slotStep: coprimeNear(slots, Math.round(slots * 0.618)),
+    slotStep: style.order === 'scattered' ? coprimeNear(slots, Math.round(slots * 0.618)) : 1,
     scattered: style.order === 'scattered',
     changedBelow: style.changedShare * 4294967296,
     replaces: style.bytes === PAGE_SIZE && style.changedShare === 1,
