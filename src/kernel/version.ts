@@ -14,7 +14,10 @@ export interface KernelFeatures {
   readonly release: string;
   /** 6.7: ioctl(PAGEMAP_SCAN). */
   readonly pagemapScan: boolean;
-  /** PAGEMAP_SCAN: an empty slot of an existing page table counts as WRITTEN (not on 6.18). */
+  /**
+   * PAGEMAP_SCAN: an empty slot of an existing page table counts as WRITTEN, and so does a missing page table where the
+   * mapping is registered for write protection (not on 6.18).
+   */
   readonly scanEmptySlotWritten: boolean;
   /** 6.15: bit 58 of pagemap and category GUARD. */
   readonly guardReported: boolean;

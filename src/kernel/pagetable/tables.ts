@@ -12,8 +12,10 @@ const COUNTED = PTE.soft | PTE.write | PTE.uffd;
 /** A table of 512 entries: 2 MiB of address space. */
 export class LeafTable {
   readonly huge = false;
-  readonly flags = new Uint16Array(TABLE_ENTRIES);
-  readonly values = new Uint32Array(TABLE_ENTRIES);
+  readonly flags: Uint16Array;
+  readonly values: Uint32Array;
+  /** One bit an entry: whether it is soft-dirty. Lets a scan pass 32 entries at a time. */
+  readonly softMap: Int32Array;
   parent: Directory | undefined;
   slot = 0;
   /** Entries that are not empty. */
@@ -25,49 +27,61 @@ export class LeafTable {
   /** What the directory above is told (bits of SUMMARY). */
   summary: number = SUMMARY.unprotected;
 
+  constructor() {
+    const memory = new ArrayBuffer(TABLE_ENTRIES * 6 + TABLE_ENTRIES / 8);
+    this.values = new Uint32Array(memory, 0, TABLE_ENTRIES);
+    this.flags = new Uint16Array(memory, TABLE_ENTRIES * 4, TABLE_ENTRIES);
+    this.softMap = new Int32Array(memory, TABLE_ENTRIES * 6, TABLE_ENTRIES / 32);
+  }
+
   /** Replaces an entry. Everything that changes `soft`, `write` or `uffd` or emptiness goes through here. */
   set(index: number, flags: number, value: number): void {
     const old = this.flags[index]!;
     this.flags[index] = flags;
     this.values[index] = value;
-    if (((old ^ flags) & COUNTED) !== 0 || (old === 0) !== (flags === 0)) this.#recount(old, flags);
+    if (((old ^ flags) & COUNTED) !== 0 || (old === 0) !== (flags === 0)) this.#recount(index, old, flags);
   }
 
   /** Replaces the flags of an entry. */
   setFlags(index: number, flags: number): void {
     const old = this.flags[index]!;
     this.flags[index] = flags;
-    if (((old ^ flags) & COUNTED) !== 0 || (old === 0) !== (flags === 0)) this.#recount(old, flags);
+    if (((old ^ flags) & COUNTED) !== 0 || (old === 0) !== (flags === 0)) this.#recount(index, old, flags);
   }
 
   clear(index: number): void {
     this.set(index, 0, 0);
   }
 
-  /** Entries with the soft-dirty bit. */
-  get softCount(): number {
-    return this.#soft;
-  }
-
-  get uffdCount(): number {
-    return this.#uffd;
+  /** The first soft-dirty entry in [index, end); `end` if there is none. */
+  nextSoft(index: number, end: number): number {
+    for (let at = index; at < end; at = (at | 31) + 1) {
+      const bits = this.softMap[at >> 5]! & (-1 << (at & 31));
+      if (bits !== 0) return Math.min(end, (at & ~31) + 31 - Math.clz32(bits & -bits));
+    }
+    return end;
   }
 
   /** Rebuilds the counts after the arrays were filled in bulk. */
   recountAll(): void {
     this.used = this.#soft = this.#uffd = this.#armed = 0;
+    this.softMap.fill(0);
     for (let index = 0; index < TABLE_ENTRIES; index++) {
       const flags = this.flags[index]!;
       if (flags === 0) continue;
       this.used++;
-      if (flags & PTE.soft) this.#soft++;
+      if (flags & PTE.soft) {
+        this.#soft++;
+        this.softMap[index >> 5]! |= 1 << (index & 31);
+      }
       if (flags & PTE.uffd) this.#uffd++;
       if (flags & ARMED) this.#armed++;
     }
     this.#report();
   }
 
-  #recount(old: number, flags: number): void {
+  #recount(index: number, old: number, flags: number): void {
+    if ((old ^ flags) & PTE.soft) this.softMap[index >> 5]! ^= 1 << (index & 31);
     this.used += (flags === 0 ? 0 : 1) - (old === 0 ? 0 : 1);
     this.#soft += (flags & PTE.soft ? 1 : 0) - (old & PTE.soft ? 1 : 0);
     this.#uffd += (flags & PTE.uffd ? 1 : 0) - (old & PTE.uffd ? 1 : 0);
@@ -84,7 +98,7 @@ export class LeafTable {
     if (summary === this.summary) return;
     const old = this.summary;
     this.summary = summary;
-    this.parent?.childChanged(old, summary);
+    this.parent?.childChanged(this.slot, old, summary);
   }
 }
 
@@ -115,12 +129,17 @@ export class HugeEntry {
     if (summary === this.summary) return;
     const old = this.summary;
     this.summary = summary;
-    this.parent?.childChanged(old, summary);
+    this.parent?.childChanged(this.slot, old, summary);
   }
 }
 
 /** What a slot of the lowest directory holds. */
 export type Block = LeafTable | HugeEntry;
+
+/** 32-bit words of a bitmap over the slots of a directory. */
+const BITMAP_WORDS = TABLE_ENTRIES / 32;
+/** The bitmap of slots that hold a child; those before it are of the SUMMARY bits. */
+const EXISTS = 4;
 
 /** An upper table. `level` 1 holds blocks of 2 MiB, 2 directories of 1 GiB, 3 of 512 GiB. */
 export class Directory {
@@ -128,10 +147,11 @@ export class Directory {
   readonly children: (Directory | Block | undefined)[] = new Array(TABLE_ENTRIES).fill(undefined);
   parent: Directory | undefined;
   slot = 0;
-  used = 0;
   summary = 0;
-  /** Children with each summary bit. */
-  readonly #counts = [0, 0, 0, 0];
+  /** Bitmaps of slots: one for each SUMMARY bit, and one for the children that exist. */
+  readonly #maps = new Int32Array((EXISTS + 1) * BITMAP_WORDS);
+  /** Bits set in each bitmap. */
+  readonly #counts = [0, 0, 0, 0, 0];
 
   constructor(level: number) {
     this.level = level;
@@ -141,30 +161,55 @@ export class Directory {
     this.children[slot] = child;
     child.parent = this;
     child.slot = slot;
-    this.used++;
-    this.childChanged(0, child.summary);
+    this.childChanged(slot, 0, child.summary | (1 << EXISTS));
   }
 
   detach(slot: number): Directory | Block {
     const child = this.children[slot]!;
     this.children[slot] = undefined;
     child.parent = undefined;
-    this.used--;
-    this.childChanged(child.summary, 0);
+    this.childChanged(slot, child.summary | (1 << EXISTS), 0);
     return child;
   }
 
-  childChanged(old: number, now: number): void {
-    let summary = 0;
-    for (let bit = 0; bit < 4; bit++) {
-      const count = this.#counts[bit]! + ((now >> bit) & 1) - ((old >> bit) & 1);
+  /** A child tells its new summary; what it means for the whole is told further up. */
+  childChanged(slot: number, old: number, now: number): void {
+    let summary = this.summary;
+    for (let changed = old ^ now; changed !== 0; changed &= changed - 1) {
+      const bit = 31 - Math.clz32(changed & -changed);
+      const rises = (now >> bit) & 1;
+      this.#maps[bit * BITMAP_WORDS + (slot >> 5)]! ^= 1 << (slot & 31);
+      const count = this.#counts[bit]! + (rises ? 1 : -1);
       this.#counts[bit] = count;
-      if (count > 0) summary |= 1 << bit;
+      if (bit !== EXISTS) summary = count > 0 ? summary | (1 << bit) : summary & ~(1 << bit);
     }
     if (summary === this.summary) return;
     const before = this.summary;
     this.summary = summary;
-    this.parent?.childChanged(before, summary);
+    this.parent?.childChanged(this.slot, before, summary);
+  }
+
+  /**
+   * Calls `visit` for each child in slots [first, end) that has all `needed` summary bits. Slots without are passed by
+   * 32 at a time. A child may be taken out or put in during the visit.
+   */
+  forEachChild(
+    first: number,
+    end: number,
+    needed: number,
+    visit: (slot: number, child: Directory | Block) => void,
+  ): void {
+    for (let word = first >> 5; word < BITMAP_WORDS && word << 5 < end; word++) {
+      let bits = this.#maps[EXISTS * BITMAP_WORDS + word]!;
+      for (let rest = needed; rest !== 0; rest &= rest - 1) {
+        bits &= this.#maps[(31 - Math.clz32(rest & -rest)) * BITMAP_WORDS + word]!;
+      }
+      for (; bits !== 0; bits &= bits - 1) {
+        const slot = (word << 5) + 31 - Math.clz32(bits & -bits);
+        const child = this.children[slot];
+        if (slot >= first && slot < end && child !== undefined) visit(slot, child);
+      }
+    }
   }
 }
 
@@ -299,29 +344,24 @@ export class PageTables {
     needed: number,
     visit: (block: number, found: Block) => void,
   ): void {
-    let block = firstBlock;
-    while (block < endBlock) {
-      const middle = this.root.children[block >> 18] as Directory | undefined;
-      if (middle === undefined || (middle.summary & needed) !== needed) {
-        block = ((block >> 18) + 1) * 262144;
-        continue;
-      }
-      const lowest = middle.children[(block >> 9) & 511] as Directory | undefined;
-      if (lowest === undefined || (lowest.summary & needed) !== needed) {
-        block = ((block >> 9) + 1) * 512;
-        continue;
-      }
-      const end = Math.min(endBlock, ((block >> 9) + 1) * 512);
-      const { children } = lowest;
-      // In a sparse address space most directories hold one table: no need to look behind the last one.
-      for (let left = lowest.used; left > 0 && block < end; block++) {
-        const found = children[block & 511] as Block | undefined;
-        if (found === undefined) continue;
-        left--;
-        if ((found.summary & needed) === needed) visit(block, found);
-      }
-      block = end;
-    }
+    if (firstBlock >= endBlock) return;
+    this.root.forEachChild(firstBlock >> 18, ((endBlock - 1) >> 18) + 1, needed, (high, middle) => {
+      if (!(middle instanceof Directory)) return;
+      const middleBase = high * 262144;
+      const firstLow = Math.max(0, (firstBlock - middleBase) >> 9);
+      middle.forEachChild(firstLow, ((endBlock - 1 - middleBase) >> 9) + 1, needed, (low, lowest) => {
+        if (!(lowest instanceof Directory)) return;
+        const base = middleBase + low * 512;
+        lowest.forEachChild(
+          Math.max(0, firstBlock - base),
+          Math.min(512, endBlock - base),
+          needed,
+          (slot, found) => {
+            if (!(found instanceof Directory)) visit(base + slot, found);
+          },
+        );
+      });
+    });
   }
 
   /** Drops all cached lookups. */

@@ -93,6 +93,8 @@ class Scan {
   readonly #protects: boolean;
   /** Categories of every page of the current mapping. */
   #common = 0;
+  /** Categories of the stretches of it that have no page table. */
+  #holes = 0;
 
   constructor(space: AddressSpace, request: PagemapScanRequest) {
     this.#space = space;
@@ -114,6 +116,8 @@ class Scan {
     const softDirty = this.#space.machine.softDirty && vma.has(VM.softDirty);
     this.#common =
       (allowed ? SCAN_CATEGORY.writeProtectAllowed : 0) | (softDirty ? SCAN_CATEGORY.softDirty : 0);
+    const written = this.#space.machine.features.scanEmptySlotWritten && vma.has(VM.uffdWp);
+    this.#holes = this.#common | (written ? SCAN_CATEGORY.written : 0);
     const required = request.categoryMask & SCAN_CATEGORY.writeProtectAllowed;
     if (((this.#common ^ request.categoryInverted) & required) !== required) return 0;
     this.#walk(vma, Math.max(vma.start, request.startPage), Math.min(vma.end, request.endPage));
@@ -123,7 +127,7 @@ class Scan {
   #walk(vma: Vma, start: number, end: number): void {
     const first = Math.floor(start / TABLE_ENTRIES);
     const last = Math.ceil(end / TABLE_ENTRIES);
-    const holesMatter = this.#matches(this.#common) || (this.#protects && this.output.silent);
+    const holesMatter = this.#matches(this.#holes) || (this.#protects && this.output.silent);
     if (!holesMatter) {
       this.#space.tables.forEachSummary(first, last, this.#neededSummary(), (block, found) => {
         if (!this.output.full) this.#block(vma, block, found, start, end);
@@ -154,13 +158,13 @@ class Scan {
     return needed;
   }
 
-  /** pagemap_scan_pte_hole: a stretch without page tables. */
+  /** pagemap_scan_pte_hole: a stretch without page tables; where it could be write-protected, it counts as written. */
   #hole(vma: Vma, start: number, end: number): void {
-    if (start >= end || !this.#matches(this.#common)) {
+    if (start >= end || !this.#matches(this.#holes)) {
       if (start < end && this.#protects && this.output.silent) this.#protectRange(vma, start, end);
       return;
     }
-    const stop = this.output.add(start, end, this.#common);
+    const stop = this.output.add(start, end, this.#holes);
     if (this.#protects && stop > start) this.#protectRange(vma, start, stop);
   }
 
@@ -202,7 +206,7 @@ class Scan {
     const softOnly = (this.#neededSummary() & SUMMARY.soft) !== 0;
     const last = to - base;
     for (let index = from - base; index < last; index++) {
-      if (softOnly) index = nextSoft(table.flags, index, last);
+      if (softOnly) index = table.nextSoft(index, last);
       if (index === last) return;
       const categories = this.#common | this.#entryCategories(table, index);
       if (!this.#matches(categories)) continue;
@@ -254,14 +258,4 @@ class Scan {
   #protectRange(vma: Vma, start: number, end: number): void {
     changeProtection(this.#space, vma, start, end, { uffd: 'protect' });
   }
-}
-
-/** The first entry from `index` that is soft-dirty, or `last`. Two are looked at in a step: most scans find few. */
-function nextSoft(flags: Uint16Array, index: number, last: number): number {
-  const pairs = new Uint32Array(flags.buffer, flags.byteOffset, TABLE_ENTRIES / 2);
-  const pairMask = (PTE.soft << 16) | PTE.soft;
-  if (index & 1 && index < last && !(flags[index]! & PTE.soft)) index++;
-  if (!(index & 1)) while (index < last && !(pairs[index >> 1]! & pairMask)) index += 2;
-  while (index < last && !(flags[index]! & PTE.soft)) index++;
-  return Math.min(index, last);
 }
