@@ -1,6 +1,5 @@
 export { type LiveOptions, openLiveTarget } from './live.ts';
 export { identityDifference } from './live-identity.ts';
-export { LIVE_STATE_FORMAT } from './live-state.ts';
 export {
   decideMapping,
   decideMappings,

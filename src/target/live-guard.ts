@@ -64,9 +64,18 @@ export class Guard {
     return new Guard(child);
   }
 
-  /** Sends the guard home: the target runs, or stays stopped because the user wants it so. */
+  /** Sends the guard home, because the target runs again. Should the word be lost, it continues what runs already. */
   dismiss(): void {
     this.#child.stdin?.end('done\n');
+  }
+
+  /** Sends the guard home although the target stays stopped; resolves when it is gone and cannot continue it. */
+  async retire(): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    const gone = once(this.#child, 'exit');
+    this.#child.ref();
+    this.dismiss();
+    await gone;
   }
 }
 

@@ -3,7 +3,7 @@ import { readProcText, threadIds } from './live-files.ts';
 import type { TargetState } from './view.ts';
 
 /** Format of the state bytes of a live target: JSON with the texts of /proc, version 1. */
-export const LIVE_STATE_FORMAT = 'ckpt-live-1';
+const LIVE_STATE_FORMAT = 'ckpt-live-1';
 
 interface ThreadRecord {
   readonly id: number;

@@ -43,7 +43,6 @@ export async function openLiveTarget(pid: number, options: LiveOptions = {}): Pr
     clearLedger: fileLedger(ledgerDirectory, pid, stat.startTicks),
   });
   try {
-    view.prepare();
     const freezer = chooseFreezer(pid, stat.startTicks, options.freezer ?? 'auto');
     const timeout = options.freezeTimeoutMicroseconds ?? 10e6;
     return new LiveTarget(identity, stat.startTicks, view, freezer, abilities, timeout);
@@ -183,13 +182,13 @@ class LiveTarget implements Target {
     return captureLiveState(this.#view.pid);
   }
 
-  close(options: { readonly leaveStopped?: boolean } = {}): Promise<void> {
+  async close(options: { readonly leaveStopped?: boolean } = {}): Promise<void> {
     if (options.leaveStopped !== true) this.thaw();
     this.#frozen = false;
-    this.#guard?.dismiss();
+    const guard = this.#guard;
     this.#guard = undefined;
     this.#view.close();
-    return Promise.resolve();
+    await guard?.retire();
   }
 
   /** @throws TargetError if the process has ended, or is not the one any more that was opened */

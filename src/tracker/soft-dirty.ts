@@ -22,8 +22,8 @@ import type { Changes, ParentPages, Tracker } from './tracker.ts';
  *   bits cleared by somebody else          everything is suspect unless the ledger shows our own signature
  *   a clean page that the parent lacks     suspect (mappings that merge can lose the mark of being new)
  *
- * What remains: memory that was made mergeable, merged, and unmerged again between two dumps on Linux 6.7 or later,
- * and writes by a device into long-term pinned shared memory of another process's making.
+ * What remains: bits that another program cleared (CRIU, a tracer of its own), which does not sign our ledger; and
+ * memory that was made mergeable, merged, and unmerged again between two dumps, on Linux 6.12 or later.
  */
 export class SoftDirtyTracker implements Tracker {
   readonly kind = 'soft-dirty';

@@ -34,7 +34,8 @@ async function holdFrozen(pid: number, freezer = 'signal'): Promise<Program> {
   return holder;
 }
 
-const guards = () => processesWith('ckpt-guard');
+/** Guards of one target: their command line has its PID behind their name. */
+const guards = (pid: number) => processesWith(`ckpt-guard\0${pid}\0`);
 
 describe('the guard of a frozen target', () => {
   it.each(['SIGKILL', 'SIGABRT', 'SIGINT', 'SIGTERM', 'SIGHUP'] as const)(
@@ -46,7 +47,7 @@ describe('the guard of a frozen target', () => {
       process.kill(holder.pid, signal);
       await until('continue', 1000, () => !threadStates(program.pid).includes('T'));
       expect(Number(await program.ask('count'))).toBeGreaterThan(0);
-      await until('end of the guard', 1000, () => guards().length === 0);
+      await until('end of the guard', 1000, () => guards(program.pid).length === 0);
     },
   );
 
@@ -54,14 +55,14 @@ describe('the guard of a frozen target', () => {
     const program = await startPython(COUNTER);
     const holder = await holdFrozen(program.pid);
     // The guard leads a session of its own: no signal to the group or terminal of ckpt reaches it.
-    const [guard] = guards();
+    const [guard] = guards(program.pid);
     const stat = readFileSync(`/proc/${guard}/stat`, 'latin1');
     const [, , group, session] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
     expect([group, session]).toEqual([`${guard}`, `${guard}`]);
     process.kill(guard!, 'SIGINT');
     process.kill(guard!, 'SIGTERM');
     await delay(50);
-    expect(guards()).toEqual([guard]);
+    expect(guards(program.pid)).toEqual([guard]);
     process.kill(holder.pid, 'SIGKILL');
     await until('continue', 1000, () => !threadStates(program.pid).includes('T'));
   });
@@ -88,7 +89,7 @@ describe('the guard of a frozen target', () => {
       process.kill(later.pid, 'SIGSTOP');
       await until('stop', 1000, () => threadStates(later.pid) === 'T');
       process.kill(holder.pid, 'SIGKILL');
-      await until('end of the guard', 1000, () => guards().length === 0);
+      await until('end of the guard', 1000, () => guards(program.pid).length === 0);
       expect(threadStates(later.pid)).toBe('T');
       return;
     }

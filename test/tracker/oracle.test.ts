@@ -232,7 +232,7 @@ describe.each(KERNEL_VERSIONS)('soft-dirty tracking on the simulated Linux %s', 
           parent = next;
         }
       }),
-      { numRuns: Number(process.env['CKPT_ORACLE_RUNS'] ?? 15) },
+      { numRuns: Number(process.env['CKPT_ORACLE_RUNS'] ?? 10) },
     );
     expect(unchanged).toBeGreaterThan(1000);
   });
