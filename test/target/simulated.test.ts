@@ -153,6 +153,18 @@ describe('openSimulatedTarget()', () => {
     expect(view!.readMemory(last.endPage, 1, into)).toBe(0);
   });
 
+  it('knows what shared memory holds, though this process has touched none of it', async () => {
+    const target = openSimulatedTarget(TEXT, 'small.yaml');
+    await target.run(20_001);
+    const worker = target.processes()[1]!;
+    const shared = worker.vmas().find((vma) => vma.shared)!;
+    expect(pagemapRows(worker, [shared]).some((row) => row.present)).toBe(false);
+    expect(worker.populatedPages!(shared)).toEqual([
+      { startPage: shared.startPage, endPage: shared.startPage + 4 },
+    ]);
+    expect(worker.populatedPages!(worker.vmas()[0]!)).toBeUndefined();
+  });
+
   it('refuses what clear_refs refuses', () => {
     const [view] = openSimulatedTarget(TEXT, 'small.yaml').processes();
     expect(() => view!.clearReferences(6)).toThrow(UnsupportedError);
