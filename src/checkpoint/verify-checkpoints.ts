@@ -23,6 +23,9 @@ interface LostPages {
   readonly why: string;
 }
 
+/** Differences remembered as proven; those beyond are proved again for each segment that lists them. */
+const PROVEN_CAPACITY = 2 ** 18;
+
 /** Ranges of lost pages that a finding lists. */
 const LISTED_RANGES = 6;
 
@@ -38,7 +41,7 @@ export class CheckpointVerifier {
   /** Pages lost of each segment that was looked at. */
   readonly #segments = new Map<number, readonly LostPages[]>();
   /** Differences that were applied and gave the page that an index names. */
-  readonly #proven = new KnownPages();
+  readonly #proven = new KnownPages(PROVEN_CAPACITY);
 
   constructor(
     store: Store,

@@ -130,23 +130,20 @@ async function verifyBlock(
   try {
     const { header, stored, where } = reader.readIndex(index);
     const { codec, checksum, rawBytes, kind, itemCount } = header;
-    const bytes = await pool.decompress({ codec, checksum, rawLengthBytes: rawBytes, stored }, where);
+    const isPages = kind === 'pages';
+    if (isPages && rawBytes !== itemCount * PAGE_SIZE) {
+      throw new IntegrityError(`${where} has ${rawBytes} bytes for ${itemCount} pages`);
+    }
+    const hasDigests = isPages || kind === 'page-deltas';
+    const digests = hasDigests ? await digestsOf(store, reader, index, itemCount, where) : undefined;
+    const content = { codec, checksum, rawLengthBytes: rawBytes, stored };
+    const bytes = await pool.decompress(content, where, isPages ? digests : undefined);
     if (kind === 'digests') decodeDigestBlock(bytes, where);
-    if (kind !== 'pages' && kind !== 'page-deltas') return undefined;
-    const digests = await digestsOf(store, reader, index, itemCount, where);
-    if (kind === 'page-deltas') {
+    else if (kind === 'page-deltas') {
       // What differences give can be told only with the pages that they refer to; the indexes name these.
       const records = decodeDeltaBlock(bytes, where).length;
       if (records !== itemCount)
         throw new IntegrityError(`${where} has ${records} differences, not ${itemCount}`);
-      return undefined;
-    }
-    if (bytes.length !== itemCount * PAGE_SIZE) {
-      throw new IntegrityError(`${where} has ${bytes.length} bytes for ${itemCount} pages`);
-    }
-    const found = (await pool.digestPages(bytes, itemCount)).digests;
-    if (Buffer.compare(found, digests) !== 0) {
-      throw new IntegrityError(`${where} has other pages than their digests say`);
     }
     return undefined;
   } catch (cause) {
