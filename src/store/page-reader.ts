@@ -44,8 +44,14 @@ export interface ReadOptions {
 /** Data pages handed out together. */
 const RUN_PAGES = 64;
 
-/** Entries of a segment that are looked at ahead so that their blocks decode in parallel. */
-const READ_AHEAD_PAGES = 512;
+/**
+ * Blocks of pages asked for ahead, so that they decode in parallel. Twice as many must fit the cache of decoded blocks:
+ * of scattered pages each has a block of its own, and one that is pushed out before its turn is decoded again.
+ */
+const READ_AHEAD_BLOCKS = 48;
+
+/** Entries that are searched for the digests of a block: its pages mostly lie together. */
+const SEARCHED_ENTRIES = 512;
 
 /**
  * Reads pages in address order. Each block is read and decoded once as long as the pages that share it lie near each
@@ -169,6 +175,8 @@ class SegmentReader {
   readonly #options: ReadOptions;
   readonly #newest: boolean;
   #ahead = 0;
+  /** The entry at which to look ahead again: half of what was asked for is then still to come. */
+  #lookAgainAt = 0;
   #whole: CurrentBlock | undefined;
   #deltas: CurrentBlock | undefined;
 
@@ -195,7 +203,7 @@ class SegmentReader {
   }
 
   async #read(at: number, into: Uint8Array): Promise<void> {
-    if (at >= this.#ahead - READ_AHEAD_PAGES / 2) this.#readAhead(at);
+    if (at >= this.#lookAgainAt) this.#readAhead(at);
     const segment = this.#segment;
     const entry = this.entries[at]!;
     const isDelta = this.#newest && segment.deltaPacks[entry] !== 0;
@@ -246,16 +254,19 @@ class SegmentReader {
 
   /** Begins to decode the blocks of the entries behind `at`. Failures are met again when the page is read. */
   #readAhead(at: number): void {
-    const end = Math.min(this.entries.length, at + READ_AHEAD_PAGES);
     let lastWhole = -1;
-    for (let next = Math.max(at, this.#ahead); next < end; next++) {
+    let blocks = 0;
+    let next = Math.max(at, this.#ahead);
+    for (; next < this.entries.length && blocks < READ_AHEAD_BLOCKS; next++) {
       const entry = this.entries[next]!;
       const whole = blockOfPosition(this.#segment.positions[entry]!);
-      if (this.#segment.packs[entry] === 0) continue;
-      if (whole !== lastWhole) this.#requestWhole(next).catch(() => undefined);
+      if (this.#segment.packs[entry] === 0 || whole === lastWhole) continue;
+      this.#requestWhole(next).catch(() => undefined);
       lastWhole = whole;
+      blocks++;
     }
-    this.#ahead = end;
+    this.#ahead = next;
+    this.#lookAgainAt = at + Math.ceil((next - at) / 2);
   }
 
   async #requestWhole(at: number): Promise<DecodedBlock> {
@@ -275,7 +286,7 @@ class SegmentReader {
     const digests = new Uint8Array(itemCount * PAGE_DIGEST_BYTES);
     const found = new Uint8Array(itemCount);
     let missing = itemCount;
-    const end = Math.min(this.entries.length, at + READ_AHEAD_PAGES);
+    const end = Math.min(this.entries.length, at + SEARCHED_ENTRIES);
     for (let next = at; next < end && missing > 0; next++) {
       const entry = this.entries[next]!;
       if (segment.packs[entry] !== pack || segment.deltaPacks[entry] !== 0) continue;
