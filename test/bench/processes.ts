@@ -46,10 +46,13 @@ export interface CkptRun {
 /** npm runs scripts in the project's folder, wherever this file was compiled to. */
 const CKPT = resolve('bin/ckpt.js');
 
-/** Reports the peak of the process's memory on descriptor 3 when it exits; works inside any Node program. */
+/**
+ * Reports the largest resident size of a Node program on descriptor 3 when it exits. The number of getrusage will not
+ * do: it begins with the size of the process that started this one.
+ */
 const PEAK_REPORTER = `data:text/javascript,${encodeURIComponent(`
-  import { writeSync } from 'node:fs';
-  process.on('exit', () => writeSync(3, String(process.resourceUsage().maxRSS)));
+  import { readFileSync, writeSync } from 'node:fs';
+  process.on('exit', () => writeSync(3, /VmHWM:\\s*(\\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))[1]));
 `)}`;
 
 /** Runs `ckpt ... --json` and measures it. */
