@@ -21,8 +21,6 @@ export interface DumpRequest extends CheckpointOptions {
   readonly workers?: number;
   /** Given what lets a stopped target go on at once; returns what takes that back. */
   readonly onStop?: (release: () => void) => () => void;
-  /** Told things worth knowing that are no failures. */
-  readonly onNote?: (note: string) => void;
   /** Told about each checkpoint when it exists. */
   readonly onCheckpoint?: (result: DumpResult) => void;
 }

@@ -19,6 +19,8 @@ export interface CheckpointOptions {
   readonly onProgress?: (progress: WorkProgress) => void;
   /** Aborts between two chunks: the target goes on, the store stays as it was. */
   readonly signal?: AbortSignal;
+  /** Told things worth knowing that are no failures. */
+  readonly onNote?: (note: string) => void;
 }
 
 /** Where long work is. */

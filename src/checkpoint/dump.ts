@@ -263,6 +263,7 @@ class DumpRun {
       }
       await feeder.finish();
       for (const doubt of changes.doubts) this.#warn(view.pid, 0, 0, doubt);
+      for (const note of changes.notes) this.#options.onNote?.(note);
       await encoder.finish();
       const { pid, parentPid, name } = view;
       await writer.finishProcess({ pid, parentPid, name, vmas }, builder, armed);

@@ -84,8 +84,8 @@ function pagesOfObject(
   if (populated !== undefined) return PageRangeList.of(...populated);
   const { startPage, endPage } = decision.vma;
   changes.doubt(
-    `shared memory ${formatPageAddress(startPage)}-${formatPageAddress(endPage)} of process ${process.pid}: ` +
-      'pages that only other processes have used cannot be seen',
+    `shared memory ${formatPageAddress(startPage)}-${formatPageAddress(endPage)}: pages that only other processes ` +
+      'have used cannot be seen without CAP_CHECKPOINT_RESTORE (run as root)',
   );
   return new PageRangeList();
 }
