@@ -93,8 +93,8 @@ async function chainTo(store: Store, newest: Manifest): Promise<number[]> {
   return chain;
 }
 
-/** Where a squash is. */
-export interface SquashOptionsWhileRunning {
+/** Whom a squash tells, and when it stops. */
+export interface SquashControls {
   /** Aborts between two runs of pages: the store stays as it was. */
   readonly signal?: AbortSignal;
   readonly onProgress?: (donePages: number, totalPages: number) => void;
@@ -108,7 +108,7 @@ export interface SquashOptionsWhileRunning {
 export async function executeSquash(
   store: Store,
   plan: SquashPlan,
-  running: SquashOptionsWhileRunning = {},
+  running: SquashControls = {},
 ): Promise<SquashResult> {
   const reader = await store.openCheckpoint(plan.checkpoint);
   const { checkpoint, compression } = plan;
@@ -137,19 +137,14 @@ class Squash {
   readonly #reader: CheckpointReader;
   readonly #writer: CheckpointWriter;
   readonly #plan: SquashPlan;
-  readonly #running: SquashOptionsWhileRunning;
+  readonly #running: SquashControls;
   readonly #known = new KnownPages();
   #block: FillingBlock | undefined;
   #donePages = 0;
   #sharedPages = 0;
   #writtenPages = 0;
 
-  constructor(
-    reader: CheckpointReader,
-    writer: CheckpointWriter,
-    plan: SquashPlan,
-    running: SquashOptionsWhileRunning,
-  ) {
+  constructor(reader: CheckpointReader, writer: CheckpointWriter, plan: SquashPlan, running: SquashControls) {
     this.#reader = reader;
     this.#writer = writer;
     this.#plan = plan;

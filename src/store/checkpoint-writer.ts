@@ -5,6 +5,7 @@ import {
   type DigestedProcess,
   type DumpTimes,
   type DumpWarning,
+  decodeManifest,
   encodeManifest,
   encodeRoot,
   formatNumber,
@@ -157,12 +158,10 @@ export class CheckpointWriter {
     this.#published = true;
     await this.#pack.publish();
     const manifest = this.#manifest(facts, storedBytes);
-    await this.#files.replaceText(
-      'checkpoints',
-      `${formatNumber(this.number)}.json`,
-      encodeManifest(manifest),
-      'manifest',
-    );
+    const text = encodeManifest(manifest);
+    // A manifest that could not be read back would be noticed only when it is needed.
+    decodeManifest(text, this.number);
+    await this.#files.replaceText('checkpoints', `${formatNumber(this.number)}.json`, text, 'manifest');
     return manifest;
   }
 

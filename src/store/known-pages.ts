@@ -33,6 +33,12 @@ export class KnownPages {
     return this.#count;
   }
 
+  /** Makes room for `count` contents at once, since growing step by step copies everything each time. */
+  reserve(count: number): void {
+    while (this.#capacity < this.#largestCapacity && count >= this.#capacity * FULLEST) this.#capacity *= 2;
+    this.#rehash();
+  }
+
   /** Looks a digest up; if it is known, `foundPack` and `foundPosition` say where its page lies whole. */
   find(digests: Uint8Array, digestOffset: number): boolean {
     const at = this.#slotOf(digests, digestOffset);
@@ -50,7 +56,8 @@ export class KnownPages {
     if (this.#table[at + DIGEST_WORDS] !== 0) return true;
     if (this.#count >= this.#capacity * FULLEST) {
       if (this.#capacity >= this.#largestCapacity) return false;
-      this.#grow();
+      this.#capacity *= 2;
+      this.#rehash();
       at = this.#slotOf(digests, digestOffset);
     }
     for (let word = 0; word < DIGEST_WORDS; word++) {
@@ -84,9 +91,10 @@ export class KnownPages {
     }
   }
 
-  #grow(): void {
+  /** Moves what is known into a table of the current capacity. */
+  #rehash(): void {
     const old = this.#table;
-    this.#capacity *= 2;
+    if (old.length === this.#capacity * ENTRY_WORDS) return;
     this.#table = new Uint32Array(this.#capacity * ENTRY_WORDS);
     const mask = this.#capacity - 1;
     for (let from = 0; from < old.length; from += ENTRY_WORDS) {

@@ -271,6 +271,26 @@ describe('salvage', () => {
     expect(lost).toEqual([]);
   });
 
+  it('finds the blocks behind one whose header is damaged as well', async () => {
+    resetDamaged();
+    const path = join(damaged, 'packs', '000001.pack');
+    const store = await openStore(damaged, { access: 'read' });
+    const { table } = store.blocks.pack(1);
+    const [first, second] = [...table.offsetsBytes].sort((a, b) => a - b);
+    const count = table.blocks.length;
+    await store.close();
+    const bytes = readFileSync(path);
+    bytes[first! + 5]! ^= 1;
+    writeFileSync(path, bytes.subarray(0, -40));
+    const reopened = await openStore(damaged, { access: 'read' });
+    const found = reopened.damagedBlocks.pack(1);
+    expect(found.hasTable).toBe(false);
+    expect(found.table.blocks.length).toBe(count - 1);
+    expect(Math.min(...found.table.offsetsBytes)).toBe(second);
+    for (const block of found.table.blocks) expect(found.read(block).header.block).toBe(block);
+    await reopened.close();
+  });
+
   it('still refuses a store of which nothing can be known', async () => {
     resetDamaged();
     writeFileSync(join(damaged, 'checkpoints', '000002.json'), '{}');

@@ -10,7 +10,7 @@ import {
   planSquash,
   verifyStore,
 } from '../../src/checkpoint/index.ts';
-import { Random, UsageError } from '../../src/core/index.ts';
+import { IntegrityError, Random, UsageError } from '../../src/core/index.ts';
 import type { Store } from '../../src/store/index.ts';
 import {
   CODEC,
@@ -103,6 +103,28 @@ describe('prune', () => {
     expect(await packBytes(store)).toBe(before);
     expect(await store.numbers()).toEqual([1, 2]);
     await store.close();
+  });
+
+  it('does not disturb who reads a kept checkpoint, and never gives wrong pages of a removed one', async () => {
+    using directory = temporaryDirectory();
+    const writer = await openStore(directory.path);
+    const expected = await dumpChain(writer, new Random(31), 4, 200);
+    const store = await openStore(directory.path, { access: 'read' });
+    const readers = await Promise.all([1, 2, 3, 4].map((number) => store.openCheckpoint(number)));
+    await readBack(readers[3]!);
+    const late = await openStore(directory.path, { access: 'read' });
+    const lateReader = await late.openCheckpoint(1);
+    await executePrune(writer, await planPrune(writer, { keep: 1 }));
+    expect(fingerprintOf(await readBack(readers[3]!))).toEqual(fingerprintOf(expected[3]!));
+    for (const [index, reader] of [...readers, lateReader].entries()) {
+      try {
+        const memory = expected[index] ?? expected[0]!;
+        expect(fingerprintOf(await readBack(reader))).toEqual(fingerprintOf(memory));
+      } catch (cause) {
+        expect(cause).toBeInstanceOf(IntegrityError);
+      }
+    }
+    for (const open of [store, late, writer]) await open.close();
   });
 
   it.each([0, -1, 1.5, Number.NaN])('refuses to keep %s checkpoints', async (keep) => {
