@@ -30,6 +30,7 @@ export async function openParent(
   const manifest = await requireNewest(store);
   requireSameTarget(manifest, identity);
   const reader = await store.openCheckpoint(manifest.number);
+  known.reserve(manifest.processes.reduce((sum, { index }) => sum + index.dataPages, 0));
   const processes = new Map<number, ParentProcess>();
   for (const { pid } of manifest.processes) {
     const index = await reader.index(pid);
