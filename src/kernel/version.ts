@@ -71,6 +71,8 @@ export interface KernelFeatures {
   readonly uffdSpansMappings: boolean;
   /** 6.12: MADV_POPULATE_READ and _WRITE stop at a hole; before, they skip it as other advice does. */
   readonly populateStopsAtHole: boolean;
+  /** 6.12: shared memory takes a huge page only where the mapping can show it by a huge entry (shmem_suitable_orders). */
+  readonly sharedHugeNeedsSpace: boolean;
   /** 6.14: MADV_DONTNEED frees a page table that it empties whole. */
   readonly discardFreesTables: boolean;
   /** Features that UFFDIO_API accepts. */
@@ -121,6 +123,7 @@ const LINUX_6_1: KernelFeatures = {
   upgradeHuge: false,
   uffdSpansMappings: false,
   populateStopsAtHole: false,
+  sharedHugeNeedsSpace: false,
   discardFreesTables: false,
   uffdFeatures: UFFD_FEATURES_6_1,
   uffdMove: false,
@@ -150,6 +153,7 @@ const LINUX_6_12: KernelFeatures = {
   upgradeCleanAnonymous: true,
   upgradeHuge: true,
   populateStopsAtHole: true,
+  sharedHugeNeedsSpace: true,
   uffdSpansMappings: true,
   uffdFeatures: UFFD_FEATURES_6_8,
   uffdMove: true,

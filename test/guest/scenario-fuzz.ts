@@ -1,7 +1,18 @@
 import { Random } from '../../src/core/index.ts';
 
 /** What a random scenario is made of. */
-export type FuzzFlavour = 'anon' | 'files' | 'forks' | 'all' | 'moves' | 'swap' | 'huge' | 'locks';
+export type FuzzFlavour =
+  | 'anon'
+  | 'files'
+  | 'forks'
+  | 'all'
+  | 'moves'
+  | 'swap'
+  | 'huge'
+  | 'locks'
+  | 'uffd'
+  | 'mixed'
+  | 'wild';
 export const FUZZ_FLAVOURS: readonly FuzzFlavour[] = [
   'anon',
   'files',
@@ -11,6 +22,9 @@ export const FUZZ_FLAVOURS: readonly FuzzFlavour[] = [
   'swap',
   'huge',
   'locks',
+  'uffd',
+  'mixed',
+  'wild',
 ];
 
 const ARENA = 48;
@@ -52,31 +66,41 @@ class Generator {
     this.#random = new Random(seed);
     this.#flavour = flavour;
     this.#seed = seed;
-    this.#unit = flavour === 'huge' ? 128 : 1;
+    this.#unit = this.#usesHuge ? 128 : 1;
   }
 
   write(steps: number): string {
     this.#lines.push(`# random program, seed ${this.#seed}, flavour ${this.#flavour}`);
     if (this.#hasFiles) this.#lines.push(`mkfile ${FILE} ${ARENA}`);
-    if (this.#flavour === 'huge') {
+    if (this.#usesHuge) {
       this.#lines.push(`thp ${this.#pick(['always', 'madvise', 'always'])}`);
       if (this.#chance(0.2)) this.#lines.push('thpzero 0');
     }
+    if (this.#flavour === 'wild') {
+      this.#lines.push(`shmemthp ${this.#pick(['always', 'never', 'advise'])}`);
+      if (this.#chance(0.4)) this.#lines.push('uffd wpasync wpshmem');
+    }
+    // Asynchronous write protection never blocks; from 6.7 on. Older kernels refuse it, and all that follows.
+    if (this.#flavour === 'uffd') this.#lines.push(`uffd wpasync${this.#pick(['', ' unpop', ' wpshmem'])}`);
     for (let step = 0; step < steps; step++) this.#step();
     this.#lines.push('snap');
     return `${this.#lines.join('\n')}\n`;
   }
 
+  get #usesHuge(): boolean {
+    return this.#flavour === 'huge' || this.#flavour === 'wild';
+  }
+
   get #hasFiles(): boolean {
-    return ['files', 'all', 'locks', 'swap'].includes(this.#flavour);
+    return ['files', 'all', 'locks', 'swap', 'uffd', 'mixed'].includes(this.#flavour);
   }
 
   get #hasForks(): boolean {
-    return ['forks', 'all', 'swap', 'huge', 'locks'].includes(this.#flavour);
+    return !['anon', 'files', 'moves'].includes(this.#flavour);
   }
 
   get #arena(): number {
-    return this.#flavour === 'huge' ? HUGE_ARENA : ARENA;
+    return this.#usesHuge ? HUGE_ARENA : ARENA;
   }
 
   #below(limit: number): number {
@@ -104,6 +128,9 @@ class Generator {
     else if (roll < 0.28) this.#lines.push('snap');
     else if (roll < 0.36) this.#lines.push(`clear ${this.#pick(this.#models).name}`);
     else if (roll < 0.39 && mayFork) this.#fork(model);
+    else if (roll < 0.45 && this.#flavour === 'mixed') this.#machineOperation(model, mapped);
+    else if (roll < 0.45 && this.#flavour === 'wild') this.#wildOperation(model, mapped);
+    else if (roll < 0.52 && this.#flavour === 'uffd') this.#userfault(model, mapped);
     else if (roll < 0.62) this.#access(model, mapped);
     else if (roll < 0.72) this.#mprotect(model, mapped);
     else if (roll < 0.79) this.#munmap(model, mapped);
@@ -132,7 +159,7 @@ class Generator {
     if (count === 0) return;
     const kind: Kind = this.#chance(0.75) ? 'rw' : 'r';
     const file = this.#hasFiles && this.#chance(0.4);
-    const shared = this.#chance(file ? 0.5 : 0.12);
+    const shared = this.#chance(file ? 0.5 : this.#flavour === 'wild' ? 0.35 : 0.12);
     const source = file ? `${FILE} ${shared ? 'shared' : 'private'} off=${start % ARENA}` : '';
     const options = this.#mmapOptions(file);
     const anonymous = `anon ${shared ? 'shared' : 'private'}`;
@@ -170,6 +197,74 @@ class Generator {
     else this.#emit(model, `read ${start} ${count}`);
   }
 
+  /** What is not a call of the process itself, or rare. */
+  #machineOperation(model: Model, mapped: readonly number[]): void {
+    const page = this.#pick(mapped);
+    const { start, count } = this.#run(model, mapped, 4);
+    const operations: readonly (() => void)[] = [
+      () => this.#lines.push(`clear ${model.name} ${this.#pick(['1', '2', '3', '5'])}`),
+      () => this.#lines.push(`fwrite ${FILE} ${this.#below(ARENA)}`),
+      () => this.#lines.push(`fpunch ${FILE} ${this.#below(ARENA)} 3`),
+      () => this.#emit(model, `remapfile ${start} ${count} ${this.#below(ARENA - count)}`),
+      () => this.#emit(model, `mlock ${start} ${count}`),
+      () => this.#emit(model, `munlock ${start} ${count}`),
+      () => this.#emit(model, `msync ${start} ${count}`),
+      () => this.#emit(model, `brk ${this.#below(8)}`),
+      () => this.#emit(model, `write H${this.#below(6)}`),
+      () => this.#lines.push(`snap ${model.name} heap`),
+      () => this.#emit(model, `fill ${page} 1 ${this.#below(2) * 65}`),
+      () => this.#emit(model, `migrate ${start} ${count} ${this.#below(2)}`),
+      () => this.#emit(model, `mlockall ${this.#pick(['', 'current', 'future', ''])}`.trim()),
+      () => this.#lines.push('swapoff', 'swapon'),
+      () =>
+        this.#emit(
+          model,
+          `scan 0 ${ARENA} ret=present|swapped|file|pfnzero|softdirty|written mask=${this.#pick(['present', 'softdirty', 'swapped'])}`,
+        ),
+    ];
+    this.#pick(operations)();
+  }
+
+  #wildOperation(model: Model, mapped: readonly number[]): void {
+    const { start, count } = this.#run(model, mapped, 6);
+    const page = this.#pick(mapped);
+    const operations: readonly (() => void)[] = [
+      () => this.#emit(model, `uffdreg ${start} ${count} wp`),
+      () => this.#emit(model, `uffdwp ${start} ${count} on`),
+      () => this.#emit(model, `uffdwp ${start} ${count} off`),
+      () => this.#emit(model, `scan ${start} ${count} mask=present ret=present|huge|file|softdirty|pfnzero`),
+      () => this.#emit(model, `scan ${start} ${count} mask=written ret=written|huge flags=wp`),
+      () => this.#emit(model, `fill ${page} 3 ${this.#below(2) * 65}`),
+      () => this.#emit(model, `mlock ${start} ${count}`),
+      () => this.#emit(model, `munlock ${start} ${count}`),
+      () => this.#emit(model, `vmreadv ${page}`),
+      () => this.#emit(model, `procmem ${page}`),
+      () => this.#lines.push('swapoff', 'swapon'),
+      () => this.#emit(model, `madvise ${page} 1 ${this.#pick(['cold', 'pageout', 'free', 'dontneed'])}`),
+      () => this.#emit(model, `mprotect ${page} 1 ${this.#pick(['r', 'rw'])}`),
+      () => this.#emit(model, `munmap ${page} 1`),
+    ];
+    this.#pick(operations)();
+  }
+
+  #userfault(model: Model, mapped: readonly number[]): void {
+    const { start, count } = this.#run(model, mapped, 6);
+    const scan = `scan ${start} ${count} mask=written ret=written|present|wpallowed|pfnzero|file|softdirty`;
+    const operations = [
+      `uffdreg ${start} ${count} wp`,
+      `uffdreg ${start} ${count} wp`,
+      `uffdunreg ${start} ${count}`,
+      `uffdwp ${start} ${count} on`,
+      `uffdwp ${start} ${count} on`,
+      `uffdwp ${start} ${count} off`,
+      scan,
+      `${scan} flags=wp`,
+      `${scan} flags=wp|check`,
+      `${scan} flags=wp max=${1 + this.#below(3)}`,
+    ];
+    this.#emit(model, this.#pick(operations));
+  }
+
   #mprotect(model: Model, mapped: readonly number[]): void {
     const { start, count } = this.#run(model, mapped, 4);
     const kind: Kind = this.#chance(0.6) ? 'rw' : this.#chance(0.85) ? 'r' : 'none';
@@ -188,7 +283,7 @@ class Generator {
 
   #mremap(model: Model, mapped: readonly number[]): void {
     const { start, count } = this.#run(model, mapped, this.#flavour === 'moves' ? 5 : 2);
-    const moves = this.#flavour === 'moves' || this.#flavour === 'huge';
+    const moves = this.#flavour === 'moves' || this.#usesHuge;
     if (moves && this.#chance(0.3)) {
       this.#resize(model, start, count);
       return;
@@ -232,6 +327,29 @@ class Generator {
       moves: ['dontneed', 'dontdump', 'dodump'],
       swap: ['pageout', 'pageout', 'pageout', 'dontneed', 'free', 'populate_read'],
       huge: ['dontneed', 'hugepage', 'nohugepage', 'collapse', 'free', 'populate_write'],
+      uffd: ['dontneed', 'pageout', 'free', 'populate_write', 'populate_read'],
+      mixed: [
+        'dontneed',
+        'pageout',
+        'free',
+        'cold',
+        'wipeonfork',
+        'dontfork',
+        'mergeable',
+        'unmergeable',
+        'remove',
+      ],
+      wild: [
+        'dontneed',
+        'hugepage',
+        'collapse',
+        'free',
+        'pageout',
+        'pageout',
+        'cold',
+        'mergeable',
+        'populate_write',
+      ],
       locks: [
         'dontneed',
         'populate_read',

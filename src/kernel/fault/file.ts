@@ -78,11 +78,14 @@ function fetch(space: AddressSpace, vma: Vma, node: FileNode, page: number): num
   const index = vma.offsetOf(page);
   if (index >= node.sizePages) return ACCESS_SIGNAL.bus;
   if (!node.pages.has(index) && node.swappable && vma.has(VM.uffdMissing)) return ACCESS_SIGNAL.blocked;
-  return cachePage(space.machine, node, index, sharedHugeWanted(space, vma, node, index));
+  return cachePage(space.machine, node, index, sharedHugeWanted(space, vma, node, page));
 }
 
 /** shmem_is_huge for the kernel's own mount, where shared anonymous memory lives. */
-function sharedHugeWanted(space: AddressSpace, vma: Vma, node: FileNode, index: number): boolean {
+function sharedHugeWanted(space: AddressSpace, vma: Vma, node: FileNode, page: number): boolean {
+  const { features } = space.machine;
+  if (features.sharedHugeNeedsSpace && !coversBlock(vma, Math.floor(page / TABLE_ENTRIES))) return false;
+  const index = vma.offsetOf(page);
   const mode = space.machine.settings.sharedThp;
   if (node.kind !== 'shared-anonymous' && mode !== 'force') return false;
   if (vma.has(VM.noHugePage) || mode === 'deny') return false;

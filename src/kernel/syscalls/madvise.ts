@@ -247,7 +247,8 @@ function cool(space: AddressSpace, start: number, end: number): void {
 /** MADV_REMOVE: punches a hole into the file behind a shared mapping. */
 function remove(space: AddressSpace, vma: Vma, start: number, end: number): number {
   if (vma.has(VM.locked) || vma.file === null) return -ERRNO.EINVAL;
-  if ((vma.flags & (VM.shared | VM.write)) !== (VM.shared | VM.write)) return -ERRNO.EACCES;
+  // Whether the mapping may be written does not matter, only whether it could be made so.
+  if ((vma.flags & (VM.shared | VM.mayWrite)) !== (VM.shared | VM.mayWrite)) return -ERRNO.EACCES;
   return punchFile(space.machine, vma.file.node, vma.offsetOf(start), end - start);
 }
 
