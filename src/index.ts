@@ -16,7 +16,7 @@ export {
 } from './kernel/index.ts';
 export { formatMapsLine, type MapsEntry, parseMaps } from './procfs/index.ts';
 export * from './report/index.ts';
-export { CheckpointReader, Store, type StoreOptions } from './store/index.ts';
+export { type CheckpointReader, Store, type StoreOptions } from './store/index.ts';
 export {
   decideMapping,
   type MappingDecision,
