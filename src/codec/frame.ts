@@ -5,9 +5,9 @@ import { readFrameLayout } from './zstd-frame.ts';
 
 /** @throws UsageError if ckpt does not offer this zstd level. */
 export function checkZstdLevel(level: number): void {
-  if (!Number.isInteger(level) || level === 0 || level < MIN_ZSTD_LEVEL || level > MAX_ZSTD_LEVEL) {
+  if (!Number.isInteger(level) || level < MIN_ZSTD_LEVEL || level > MAX_ZSTD_LEVEL) {
     throw new UsageError(`zstd level ${level} is not known`, {
-      hint: `levels are ${MIN_ZSTD_LEVEL} (fastest) to ${MAX_ZSTD_LEVEL} (smallest), without 0`,
+      hint: `levels are ${MIN_ZSTD_LEVEL} (fastest) to ${MAX_ZSTD_LEVEL} (smallest)`,
     });
   }
 }

@@ -5,8 +5,8 @@
  */
 export const MAX_BLOCK_BYTES = 512 * 1024;
 
-/** zstd levels that ckpt offers: -7 is the fastest, 19 the densest. Level 0 is refused, since zstd reads it as 3. */
-export const MIN_ZSTD_LEVEL = -7;
+/** zstd levels that ckpt offers: 1 is the fastest, 19 the densest. Level 0 is refused, since zstd reads it as 3. */
+export const MIN_ZSTD_LEVEL = 1;
 export const MAX_ZSTD_LEVEL = 19;
 
 /** The level used when the user names none: pages should leave as fast as they are read. */

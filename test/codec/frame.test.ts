@@ -14,7 +14,7 @@ describe.each(nodeHasZstd ? (['wasm', 'node'] as const) : (['wasm'] as const))('
     expect(codec.implementation).toBe(name);
   });
 
-  it.each([-7, -1, 1, 3, 9, 19])('gives back what it took at level %i', (level) => {
+  it.each([1, 3, 9, 19])('gives back what it took at level %i', (level) => {
     for (const raw of [
       records(MAX_BLOCK_BYTES),
       noise(1, 100_000),
@@ -30,7 +30,7 @@ describe.each(nodeHasZstd ? (['wasm', 'node'] as const) : (['wasm'] as const))('
     fc.assert(
       fc.property(
         fc.uint8Array({ minLength: 1, maxLength: 3000 }),
-        fc.constantFrom(-7, -2, 1, 5, 19),
+        fc.constantFrom(1, 2, 5, 9, 19),
         (raw, level) => {
           const stored = codec.compress(raw, level);
           expect(codec.decompress(stored, raw.length, 'block')).toEqual(new Uint8Array(raw));
@@ -48,7 +48,7 @@ describe.each(nodeHasZstd ? (['wasm', 'node'] as const) : (['wasm'] as const))('
   it('refuses blocks that are empty or too large, and unknown levels', () => {
     expect(() => codec.compress(new Uint8Array(0), 1)).toThrow(RangeError);
     expect(() => codec.compress(new Uint8Array(MAX_BLOCK_BYTES + 1), 1)).toThrow(RangeError);
-    for (const level of [0, -8, 20, 1.5, Number.NaN]) {
+    for (const level of [0, -1, 20, 1.5, Number.NaN]) {
       expect(() => codec.compress(Uint8Array.of(1), level)).toThrow(UsageError);
     }
   });

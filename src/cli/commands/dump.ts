@@ -1,5 +1,6 @@
 import { type Command, Option } from 'commander';
 import { type DumpRequest, type DumpResult, dumpTarget } from '../../checkpoint/index.ts';
+import { MAX_ZSTD_LEVEL, MIN_ZSTD_LEVEL } from '../../codec/index.ts';
 import { dumpJson, formatDumpResult, formatWarning } from '../../report/index.ts';
 import { runsAs, type Shell, withCommonOptions } from '../command.ts';
 import type { CommonOptions } from '../context.ts';
@@ -49,7 +50,7 @@ export function declareDump(program: Command, shell: Shell): void {
         .default('auto'),
     )
     .addOption(new Option('--codec <name>', 'how pages are stored').choices(['zstd', 'none']).default('zstd'))
-    .addOption(new Option('--level <n>', 'zstd level').argParser(integer(1, 19)))
+    .addOption(new Option('--level <n>', 'zstd level').argParser(integer(MIN_ZSTD_LEVEL, MAX_ZSTD_LEVEL)))
     .addOption(
       new Option('--workers <n>', 'compression threads (default: one a core)').argParser(integer(1, 64)),
     )
