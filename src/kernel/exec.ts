@@ -71,12 +71,18 @@ export function newProgram(machine: Machine, pid: number): AddressSpace {
 
 /** vvar (which has no page structures) and vdso, as in install_special_mapping. */
 function addKernelMappings(machine: Machine, space: AddressSpace): void {
+  const { vvarHasPages } = machine.features;
   const vvar = new Vma(
     VVAR_PAGE,
     VVAR_PAGE + VVAR_PAGES,
-    VM.read | VM.mayRead | VM.io | VM.dontExpand | VM.dontDump | VM.pfnMap | VM.softDirty,
+    VM.read |
+      VM.mayRead |
+      VM.dontExpand |
+      VM.dontDump |
+      VM.softDirty |
+      (vvarHasPages ? 0 : VM.io | VM.pfnMap),
     0,
-    null,
+    vvarHasPages ? machine.open(kernelImage(machine, '[vvar]', VVAR_PAGES), false) : null,
   );
   vvar.special = '[vvar]';
   space.addMapping(vvar);
@@ -86,16 +92,17 @@ function addKernelMappings(machine: Machine, space: AddressSpace): void {
     start + VDSO_PAGES,
     VM.read | VM.exec | VM.mayRead | VM.mayExec | VM.mayWrite | VM.dontExpand | VM.softDirty,
     0,
-    machine.open(vdsoImage(machine), false),
+    machine.open(kernelImage(machine, '[vdso]', VDSO_PAGES), false),
   );
   vdso.special = '[vdso]';
   space.addMapping(vdso);
 }
 
-function vdsoImage(machine: Machine): FileNode {
-  const known = machine.files.get('[vdso]');
+/** Pages of the kernel that every process maps. */
+function kernelImage(machine: Machine, name: string, pageCount: number): FileNode {
+  const known = machine.files.get(name);
   if (known !== undefined) return known;
-  const node = machine.createNode('[vdso]', 'program', VDSO_PAGES);
-  machine.files.set('[vdso]', node);
+  const node = machine.createNode(name, 'program', pageCount);
+  machine.files.set(name, node);
   return node;
 }

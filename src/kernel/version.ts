@@ -73,6 +73,8 @@ export interface KernelFeatures {
   readonly populateStopsAtHole: boolean;
   /** 6.12: shared memory takes a huge page only where the mapping can show it by a huge entry (shmem_suitable_orders). */
   readonly sharedHugeNeedsSpace: boolean;
+  /** 6.5: a lasting pin of a shared mapping is refused where the file system has to be told of stores. */
+  readonly pinChecksFileSystem: boolean;
   /** 6.14: MADV_DONTNEED frees a page table that it empties whole. */
   readonly discardFreesTables: boolean;
   /** Features that UFFDIO_API accepts. */
@@ -81,6 +83,8 @@ export interface KernelFeatures {
   readonly uffdMove: boolean;
   /** Default of proc_mem.force_override in the recorded build. */
   readonly forceOverride: ForceOverride;
+  /** The vvar area consists of ordinary file pages (seen on 7.2); before, it has none that page tables show. */
+  readonly vvarHasPages: boolean;
   /** 6.7: smaps has a KSM line. */
   readonly smapsKsm: boolean;
 }
@@ -124,10 +128,12 @@ const LINUX_6_1: KernelFeatures = {
   uffdSpansMappings: false,
   populateStopsAtHole: false,
   sharedHugeNeedsSpace: false,
+  pinChecksFileSystem: false,
   discardFreesTables: false,
   uffdFeatures: UFFD_FEATURES_6_1,
   uffdMove: false,
   forceOverride: 'always',
+  vvarHasPages: false,
   smapsKsm: false,
 };
 
@@ -153,6 +159,7 @@ const LINUX_6_12: KernelFeatures = {
   upgradeCleanAnonymous: true,
   upgradeHuge: true,
   populateStopsAtHole: true,
+  pinChecksFileSystem: true,
   sharedHugeNeedsSpace: true,
   uffdSpansMappings: true,
   uffdFeatures: UFFD_FEATURES_6_8,
@@ -181,6 +188,7 @@ const LINUX_7_2: KernelFeatures = {
   softDirtySticky: true,
   hugeProtectLosesDirty: false,
   forceOverride: 'never',
+  vvarHasPages: true,
 };
 
 /** The feature table of each version. */

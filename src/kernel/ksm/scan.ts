@@ -6,7 +6,7 @@ import type { LeafTable } from '../pagetable/tables.ts';
 import { splitHugePage } from '../thp/split.ts';
 import { VM } from '../vma/flags.ts';
 import type { Vma } from '../vma/vma.ts';
-import { unmergeRange } from './unmerge.ts';
+import { breakMerge, unmergeRange } from './unmerge.ts';
 
 /** max_page_sharing: mappings that one merged page may have before another one is begun. */
 const SHARING_LIMIT = 256;
@@ -112,9 +112,13 @@ function visit(machine: Machine, item: Candidate, frame: number, unstable: Map<s
   const shared = privateFrame(machine, item.space, item.page);
   machine.frames.flags[shared]! |= FRAME.ksm;
   machine.frames.flags[shared]! &= ~FRAME.exclusive;
+  if (!mergeInto(machine, twin, shared)) {
+    breakMerge(item.space, item.vma, item.page);
+    return 0;
+  }
   machine.ksmStable.set(contents, shared);
   unstable.delete(contents);
-  return mergeInto(machine, twin, shared) ? 2 : 1;
+  return 2;
 }
 
 function tableOf(item: Candidate): LeafTable | undefined {

@@ -13,13 +13,17 @@ function isMerged(features: KernelFeatures, frameFlags: number, entry: number): 
 }
 
 /**
- * unmerge_ksm_pages: gives every KSM page of the range back to its mapping as a private copy. Up to 6.1 by pretending
- * a store, which makes it soft-dirty; later by unsharing, which does not.
+ * break_ksm: the mapping gets a private copy of a KSM page. Up to 6.1 by pretending a store, which makes it soft-dirty;
+ * later by unsharing, which does not.
  */
+export function breakMerge(space: AddressSpace, vma: Vma, page: number): void {
+  handleFault(space, vma, page, space.machine.features.ksmUnshares ? FAULT.unshare : FAULT.write);
+}
+
+/** unmerge_ksm_pages: undoes the merging of every KSM page of the range. */
 export function unmergeRange(space: AddressSpace, vma: Vma, start: number, end: number): void {
   if (vma.anonVma === null) return;
   const { frames, features } = space.machine;
-  const mode = features.ksmUnshares ? FAULT.unshare : FAULT.write;
   space.tables.forEachBlock(
     Math.floor(start / TABLE_ENTRIES),
     Math.ceil(end / TABLE_ENTRIES),
@@ -29,7 +33,7 @@ export function unmergeRange(space: AddressSpace, vma: Vma, start: number, end: 
         const page = block * TABLE_ENTRIES + index;
         if (page < start || page >= end || !(found.flags[index]! & PTE.present)) continue;
         if (isMerged(features, frames.flags[found.values[index]!]!, found.flags[index]!)) {
-          handleFault(space, vma, page, mode);
+          breakMerge(space, vma, page);
         }
       }
     },

@@ -2,6 +2,7 @@ import { ERRNO } from '../abi.ts';
 import type { AddressSpace } from '../address-space.ts';
 import { getUserPage, unpinFrame } from '../fault/gup.ts';
 import type { Machine } from '../machine.ts';
+import { VM } from '../vma/flags.ts';
 
 /** A registered io_uring buffer: its pages stay where they are, and count as pinned for DMA, until released. */
 export class PinnedBuffer {
@@ -29,20 +30,28 @@ export class PinnedBuffer {
   }
 }
 
-/** io_uring_register(IORING_REGISTER_BUFFERS) of one range. Files other than memory files are refused. */
+/**
+ * io_uring_register(IORING_REGISTER_BUFFERS) of one range. Mappings of disk files are refused: up to 6.4 by io_uring
+ * itself after it has taken the pages, later by get_user_pages beforehand, and only if they are shared.
+ */
 export function pinRange(space: AddressSpace, startPage: number, pageCount: number): PinnedBuffer | number {
+  const { machine } = space;
   const frames: number[] = [];
+  let onDisk = false;
   const giveUp = (error: number) => {
-    for (const frame of frames) unpinFrame(space.machine, frame);
+    for (const frame of frames) unpinFrame(machine, frame);
     return -error;
   };
   for (let page = startPage; page < startPage + pageCount; page++) {
     const vma = space.vmas.lookup(page);
     if (vma === undefined) return giveUp(ERRNO.EFAULT);
+    const shared = vma.has(VM.shared) && (vma.file?.node.wantsWriteNotice ?? false);
+    if (shared && machine.features.pinChecksFileSystem) return giveUp(ERRNO.EFAULT);
     const frame = getUserPage(space, vma, page, { write: true, pin: 'lasting' });
     if (frame < 0) return giveUp(ERRNO.EFAULT);
     frames.push(frame);
-    if (vma.file !== null && !vma.sharedMemory && !vma.hugeTlb) return giveUp(ERRNO.EOPNOTSUPP);
+    onDisk ||= vma.file !== null && !vma.sharedMemory && !vma.hugeTlb;
   }
-  return new PinnedBuffer(space.machine, frames);
+  if (onDisk && !machine.features.pinChecksFileSystem) return giveUp(ERRNO.EOPNOTSUPP);
+  return new PinnedBuffer(machine, frames);
 }

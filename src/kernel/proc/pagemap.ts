@@ -125,6 +125,7 @@ function mappingWords(
       const to = Math.min(end, base + TABLE_ENTRIES) - base;
       const at = (base - originPage) * 2;
       if (found.huge) hugeWords(space, found, from, to, whole, soft, words, at);
+      else if (vma.hugeTlb) hugeTlbMarkerWords(found, from, to, whole, words, at);
       else if (found.used > 0) tableWords(space, found, from, to, whole, soft, words, at);
     },
   );
@@ -165,6 +166,22 @@ function tableWords(
       words[at + index * 2] = swapLow(entry, value);
     }
     words[at + index * 2 + 1] = high;
+  }
+}
+
+/** pagemap_hugetlb_range knows of write protection in a marker, but does not call the marker swapped. */
+function hugeTlbMarkerWords(
+  table: LeafTable,
+  from: number,
+  to: number,
+  whole: number,
+  words: Uint32Array,
+  at: number,
+): void {
+  for (let index = from; index < to; index++) {
+    if (table.flags[index]! & PTE.uffd) {
+      words[at + index * 2 + 1] = whole | PAGEMAP_HIGH.uffdWriteProtected;
+    }
   }
 }
 

@@ -216,6 +216,7 @@ function copyMapping(
     anonVma: vma.anonVma,
     uffd: vma.uffd,
     within: undefined,
+    movedFrom: vma,
   };
   const besideSource = avoidsSource && (vma.end === newPage || vma.start === newPage + newCount);
   const merged = besideSource ? undefined : mergeNew(space, range);

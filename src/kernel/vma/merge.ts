@@ -18,6 +18,8 @@ export interface MergeCandidate {
   readonly uffd: UffdContext | null;
   /** The mapping that the range is a part of now; undefined for a new range. */
   readonly within: Vma | undefined;
+  /** The mapping whose pages mremap is about to move into the (new) range. */
+  readonly movedFrom?: Vma;
 }
 
 /** Whether flags, file and registration agree; VM_SOFTDIRTY does not matter (is_mergeable_vma). */
@@ -165,6 +167,10 @@ function expand(
   lower: Vma | undefined,
   upper: Vma | undefined,
 ): Vma | undefined {
+  const grown = lower ?? upper;
+  if (grown !== undefined && range.movedFrom !== undefined && upper?.anonVma == null) {
+    importIdentity(grown, range.movedFrom);
+  }
   if (lower !== undefined) {
     if (upper !== undefined) {
       importIdentity(lower, upper);

@@ -1,6 +1,7 @@
 import { Buffer } from 'node:buffer';
 import { ERRNO, type Kernel } from '../../kernel/index.ts';
 import type { LineArguments } from './arguments.ts';
+import type { ScenarioMachine } from './machine.ts';
 import { filePath } from './mapping-operations.ts';
 import { calling, type Operation, type OperationTable } from './operation.ts';
 
@@ -49,8 +50,8 @@ export const MACHINE_OPERATIONS: OperationTable = {
     words.end();
     return ({ kernel }) => kernel.setHugePages(count);
   },
-  swapoff: plain((machine) => machine.result(machine.kernel.swapOff())),
-  swapon: plain((machine) => machine.result(machine.kernel.swapOn())),
+  swapoff: plain((machine) => printSwapResult(machine, machine.kernel.swapOff())),
+  swapon: plain((machine) => printSwapResult(machine, machine.kernel.swapOn())),
   compact: plain(({ kernel }) => kernel.compact()),
   dropcaches: plain(({ kernel }) => kernel.dropCaches()),
   migrate(words) {
@@ -70,6 +71,11 @@ export const MACHINE_OPERATIONS: OperationTable = {
     return () => undefined;
   },
 };
+
+/** The recording interpreter looks at errno before it makes these calls, so a failure has no name. */
+function printSwapResult(machine: ScenarioMachine, result: number): void {
+  machine.print(`= ${result < 0 ? -1 : result}`);
+}
 
 function plain(operation: Operation): (words: LineArguments) => Operation {
   return (words) => {

@@ -14,6 +14,9 @@ import type { PageName } from './arguments.ts';
 export const ARENA_START_PAGE = 2 ** 32;
 /** mmap of the arena, as snap prints it, ends here. */
 export const ARENA_PAGES = 2 ** 20;
+/** Pages that one page table maps, and a huge page has. */
+const BLOCK_PAGES = 512;
+const HEAP_PAGE_IN_BLOCK = 83;
 /** ENXIO: unregistering io_uring buffers that are not registered. */
 const ENXIO = 6;
 
@@ -73,7 +76,17 @@ export class Subject {
     const subject = new Subject(kernel, 'controller', kernel.spawn({ name: 'sdops' }), undefined);
     // Shared with all subjects: where they leave their pids. It takes the topmost place below vvar.
     subject.process.mmap(0, 1, PROT.read | PROT.write, MAP.shared | MAP.anonymous);
+    subject.#heapPage = subject.#settleHeap();
     return subject;
+  }
+
+  /** The program that made the recordings is larger than a fresh one here; its heap begins at this place of a block. */
+  #settleHeap(): number {
+    const { breakPage } = this.process;
+    const ahead = (HEAP_PAGE_IN_BLOCK - breakPage) % BLOCK_PAGES;
+    const page = breakPage + (ahead < 0 ? ahead + BLOCK_PAGES : ahead);
+    this.process.brk(page);
+    return page;
   }
 
   /** First page of the heap that operations name H0. */
@@ -98,7 +111,7 @@ export class Subject {
     this.#closeAll();
     this.#files.clear();
     const result = this.process.exec();
-    this.#heapPage = this.process.breakPage;
+    this.#heapPage = this.#settleHeap();
     return result;
   }
 
