@@ -1,5 +1,7 @@
+import { PAGE_DIGEST_BYTES, type PageDigests } from '../codec/index.ts';
 import { PAGE_SIZE, type PageRangeList } from '../core/index.ts';
 import type { ProcessView } from '../target/index.ts';
+import type { DigestedChunk } from './digested.ts';
 import { type PageChunk, SPOOL_CHUNK_PAGES } from './page-spool.ts';
 import type { PreviousPages } from './previous-pages.ts';
 
@@ -50,10 +52,11 @@ function readInto(source: CopySource, chunk: PageChunk, startPage: number, pageC
   return read;
 }
 
-/** Removes from a chunk the pages that are as `previous` has them, and adds these to `same`. */
+/**
+ * Removes from a chunk, and from its digests, the pages that are as `previous` has them, and adds these to `same`.
+ */
 export async function dropUnchanged(
-  chunk: PageChunk,
-  digests: Uint8Array,
+  { chunk, found }: DigestedChunk,
   previous: PreviousPages,
   same: PageRangeList,
 ): Promise<void> {
@@ -61,15 +64,19 @@ export async function dropUnchanged(
   for (let index = 0; index < chunk.pageCount; index++) {
     const page = chunk.pages[index]!;
     if (!previous.covers(page)) await previous.enter(page);
-    if (previous.find(page) && previous.hasDigest(digests, index)) {
+    if (previous.find(page) && previous.hasDigest(found.digests, index)) {
       same.append(page, page + 1);
       continue;
     }
-    if (kept !== index) {
-      chunk.bytes.copyWithin(kept * PAGE_SIZE, index * PAGE_SIZE, (index + 1) * PAGE_SIZE);
-      chunk.pages[kept] = page;
-    }
+    if (kept !== index) movePage(chunk, found, index, kept);
     kept++;
   }
   chunk.pageCount = kept;
+}
+
+function movePage(chunk: PageChunk, found: PageDigests, from: number, to: number): void {
+  chunk.bytes.copyWithin(to * PAGE_SIZE, from * PAGE_SIZE, (from + 1) * PAGE_SIZE);
+  chunk.pages[to] = chunk.pages[from]!;
+  found.digests.copyWithin(to * PAGE_DIGEST_BYTES, from * PAGE_DIGEST_BYTES, (from + 1) * PAGE_DIGEST_BYTES);
+  found.zeroFlags[to] = found.zeroFlags[from]!;
 }

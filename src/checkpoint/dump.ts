@@ -11,10 +11,11 @@ import { EntryLog } from './entry-log.ts';
 import { IndexFeeder } from './index-feeder.ts';
 import { PageEncoder } from './page-encoder.ts';
 import { ChunkSupply, type PageChunk, PageSpool } from './page-spool.ts';
-import { openParent, type Parent } from './parent.ts';
+import { learnContents, openParent, type Parent } from './parent.ts';
 import { PreviousPages } from './previous-pages.ts';
 import { ScratchFile } from './scratch-file.ts';
 import { Stopwatch } from './stopwatch.ts';
+import { WantedDigests } from './wanted-digests.ts';
 
 /** Pages copied during the freeze that stay in memory, unless told otherwise. */
 const DEFAULT_SPOOL_BYTES = 48 * 1024 * 1024;
@@ -96,7 +97,7 @@ class DumpRun {
     const { incremental } = this.#options;
     if (incremental) {
       const { kind } = this.#chosen.tracker;
-      this.#parent = await openParent(this.#store, this.#target.identity, kind, this.#known);
+      this.#parent = await openParent(this.#store, this.#target.identity, kind);
     }
     const parent = this.#parent?.manifest.number ?? null;
     const writer = await this.#store.beginCheckpoint({ parent, compression: this.#compression });
@@ -121,6 +122,7 @@ class DumpRun {
     if (this.#isWorthCopyingRunning(processes)) {
       this.#arm(processes);
       this.#thaw();
+      if (this.#parent !== undefined) await learnContents(this.#parent, this.#known, undefined);
       for (const process of processes) await this.#copyRunning(process, encoder);
       await this.#freeze();
       processes = this.#scan();
@@ -223,10 +225,10 @@ class DumpRun {
   async #keepChanged(process: ProcessDump, chunks: Iterable<PageChunk>): Promise<void> {
     const previous = this.#previousOf(process.view.pid);
     const same = new PageRangeList();
-    for await (const { chunk, found } of digested(chunks, this.#pool)) {
+    for await (const one of digested(chunks, this.#pool)) {
       this.#options.signal?.throwIfAborted();
-      await dropUnchanged(chunk, found.digests, previous, same);
-      this.#spool.append(chunk);
+      await dropUnchanged(one, previous, same);
+      this.#spool.append(one.chunk, one.found);
     }
     process.unchanged = process.unchanged.union(same);
   }
@@ -240,8 +242,10 @@ class DumpRun {
   ): Promise<DumpResult> {
     const totalPages = this.#spool.pageCount;
     this.#donePages = 0;
-    const chunks = digested(this.#spool.drain(), this.#pool);
-    let pending = await chunks.next();
+    await this.#spool.digestAll(this.#pool);
+    await this.#learnWanted();
+    const chunks = this.#spool.drain();
+    let pending = chunks.next();
     for (const [processIndex, process] of processes.entries()) {
       const { view, vmas, changes, armed } = process;
       const parentIndex = this.#parent?.processes.get(view.pid)?.index;
@@ -259,7 +263,7 @@ class DumpRun {
         this.#donePages += chunk.pageCount;
         this.#supply.give(chunk);
         this.#report('encoding', this.#donePages, totalPages);
-        pending = await chunks.next();
+        pending = chunks.next();
       }
       await feeder.finish();
       for (const doubt of changes.doubts) this.#warn(view.pid, 0, 0, doubt);
@@ -272,6 +276,14 @@ class DumpRun {
     this.#options.signal?.throwIfAborted();
     this.#report('committing', totalPages, totalPages);
     return this.#commit(writer, encoder);
+  }
+
+  /** Learns of the parent's contents those that the spooled pages may be equal to. */
+  async #learnWanted(): Promise<void> {
+    if (this.#parent === undefined || this.#running.size > 0) return;
+    const wanted = new WantedDigests();
+    this.#spool.forEachDigests((digests, pageCount) => wanted.add(digests, pageCount));
+    await learnContents(this.#parent, this.#known, wanted);
   }
 
   async #commit(writer: CheckpointWriter, encoder: PageEncoder): Promise<DumpResult> {

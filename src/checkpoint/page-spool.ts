@@ -1,4 +1,6 @@
+import type { CodecPool, PageDigests } from '../codec/index.ts';
 import { PAGE_SIZE } from '../core/index.ts';
+import type { DigestedChunk } from './digested.ts';
 import type { ScratchFile } from './scratch-file.ts';
 
 /** Pages per chunk: 1 MiB, large enough that a read costs its bytes and not its call. */
@@ -44,11 +46,17 @@ export class ChunkSupply {
   }
 }
 
-interface Spilled {
+/** A chunk that was kept, in memory or in the scratch file, and the digests of its pages once they are known. */
+interface Kept {
   readonly processIndex: number;
-  readonly pages: Float64Array;
-  readonly offsetBytes: number;
+  readonly pageCount: number;
+  chunk: PageChunk | undefined;
+  readonly spilled: { readonly pages: Float64Array; readonly offsetBytes: number } | undefined;
+  found: PageDigests | undefined;
 }
+
+/** Spilled chunks that are read back at a time to be digested. */
+const CHUNKS_AHEAD = 4;
 
 /**
  * Holds what was copied while the target stood still until it runs again and there is time to encode. Up to a limit
@@ -57,10 +65,10 @@ interface Spilled {
  */
 export class PageSpool {
   readonly #scratch: ScratchFile;
-  readonly #memoryChunks: number;
-  readonly #resident: PageChunk[] = [];
-  readonly #spilled: Spilled[] = [];
   readonly #supply: ChunkSupply;
+  readonly #memoryChunks: number;
+  readonly #kept: Kept[] = [];
+  #residentChunks = 0;
   #pageCount = 0;
 
   constructor(scratch: ScratchFile, supply: ChunkSupply, memoryLimitBytes: number) {
@@ -74,39 +82,68 @@ export class PageSpool {
     return this.#pageCount;
   }
 
-  /** Keeps a filled chunk; it belongs to the spool afterwards. */
-  append(chunk: PageChunk): void {
-    this.#pageCount += chunk.pageCount;
-    if (chunk.pageCount === 0) this.#supply.give(chunk);
-    else if (this.#spilled.length === 0 && this.#resident.length < this.#memoryChunks)
-      this.#resident.push(chunk);
-    else this.#spill(chunk);
-  }
-
-  /** The chunks in the order in which they came. The taker gives each back to the supply. */
-  *drain(): Generator<PageChunk> {
-    for (let chunk = this.#resident.shift(); chunk !== undefined; chunk = this.#resident.shift()) {
-      this.#pageCount -= chunk.pageCount;
-      yield chunk;
+  /** Keeps a filled chunk, which belongs to the spool afterwards, and its digests if they are known. */
+  append(chunk: PageChunk, found?: PageDigests): void {
+    if (chunk.pageCount === 0) {
+      this.#supply.give(chunk);
+      return;
     }
-    for (const { processIndex, pages, offsetBytes } of this.#spilled.splice(0)) {
-      const chunk = this.#supply.take();
-      chunk.processIndex = processIndex;
-      chunk.pageCount = pages.length;
-      chunk.pages.set(pages);
-      this.#scratch.read(offsetBytes, pages.length * PAGE_SIZE, chunk.bytes);
-      this.#pageCount -= chunk.pageCount;
-      yield chunk;
-    }
-  }
-
-  #spill(chunk: PageChunk): void {
-    const offsetBytes = this.#scratch.append(chunk.bytes.subarray(0, chunk.pageCount * PAGE_SIZE));
-    this.#spilled.push({
-      processIndex: chunk.processIndex,
-      pages: chunk.pages.slice(0, chunk.pageCount),
-      offsetBytes,
+    const { processIndex, pageCount } = chunk;
+    this.#pageCount += pageCount;
+    const isResident = this.#residentChunks < this.#memoryChunks;
+    if (isResident) this.#residentChunks++;
+    this.#kept.push({
+      processIndex,
+      pageCount,
+      chunk: isResident ? chunk : undefined,
+      spilled: isResident ? undefined : this.#spill(chunk),
+      found,
     });
+  }
+
+  /** Computes the digests that are not known yet. */
+  async digestAll(pool: CodecPool): Promise<void> {
+    const unknown = this.#kept.filter(({ found }) => found === undefined);
+    const digest = async (kept: Kept) => {
+      const chunk = kept.chunk ?? this.#readBack(kept);
+      kept.found = await pool.digestPages(chunk.bytes, chunk.pageCount);
+      if (kept.chunk === undefined) this.#supply.give(chunk);
+    };
+    await Promise.all(unknown.filter(({ chunk }) => chunk !== undefined).map(digest));
+    const spilled = unknown.filter(({ found }) => found === undefined);
+    for (let at = 0; at < spilled.length; at += CHUNKS_AHEAD) {
+      await Promise.all(spilled.slice(at, at + CHUNKS_AHEAD).map(digest));
+    }
+  }
+
+  /** Calls `use` with the digests of all chunks, after `digestAll`. */
+  forEachDigests(use: (digests: Uint8Array, pageCount: number) => void): void {
+    for (const { found, pageCount } of this.#kept) if (found !== undefined) use(found.digests, pageCount);
+  }
+
+  /** The chunks in the order in which they came, after `digestAll`. The taker gives each back to the supply. */
+  *drain(): Generator<DigestedChunk> {
+    for (const kept of this.#kept.splice(0)) {
+      const chunk = kept.chunk ?? this.#readBack(kept);
+      this.#pageCount -= kept.pageCount;
+      yield { chunk, found: kept.found! };
+    }
+    this.#residentChunks = 0;
+  }
+
+  #spill(chunk: PageChunk): { readonly pages: Float64Array; readonly offsetBytes: number } {
+    const offsetBytes = this.#scratch.append(chunk.bytes.subarray(0, chunk.pageCount * PAGE_SIZE));
+    const pages = chunk.pages.slice(0, chunk.pageCount);
     this.#supply.give(chunk);
+    return { pages, offsetBytes };
+  }
+
+  #readBack({ processIndex, pageCount, spilled }: Kept): PageChunk {
+    const chunk = this.#supply.take();
+    chunk.processIndex = processIndex;
+    chunk.pageCount = pageCount;
+    chunk.pages.set(spilled!.pages);
+    this.#scratch.read(spilled!.offsetBytes, pageCount * PAGE_SIZE, chunk.bytes);
+    return chunk;
   }
 }

@@ -1,8 +1,10 @@
-import { PageRangeList, TargetError, UsageError } from '../core/index.ts';
+import { PAGE_DIGEST_BYTES } from '../codec/index.ts';
+import { TargetError, UsageError } from '../core/index.ts';
 import type { Manifest } from '../image/index.ts';
 import type { CheckpointReader, KnownPages, ProcessIndex, Store } from '../store/index.ts';
 import { identityDifference, type TargetIdentity } from '../target/index.ts';
 import type { ParentPages } from '../tracker/index.ts';
+import type { WantedDigests } from './wanted-digests.ts';
 
 /** What a delta needs of one process of its parent, fetched before the freeze. */
 export interface ParentProcess {
@@ -25,16 +27,14 @@ export async function openParent(
   store: Store,
   identity: TargetIdentity,
   trackerKind: string,
-  known: KnownPages,
 ): Promise<Parent> {
   const manifest = await requireNewest(store);
   requireSameTarget(manifest, identity);
   const reader = await store.openCheckpoint(manifest.number);
-  known.reserve(manifest.processes.reduce((sum, { index }) => sum + index.dataPages, 0));
   const processes = new Map<number, ParentProcess>();
   for (const { pid } of manifest.processes) {
     const index = await reader.index(pid);
-    const present = await learnPages(index, known);
+    const present = await index.present();
     const trackerState = manifest.tracker === trackerKind ? await reader.trackerState(pid) : undefined;
     processes.set(pid, { index, pages: { present, trackerState } });
   }
@@ -64,18 +64,27 @@ export function requireSameTarget(manifest: Manifest, identity: TargetIdentity):
   });
 }
 
-/** One pass over an index: which pages exist, and which contents lie where. */
-async function learnPages(index: ProcessIndex, known: KnownPages): Promise<PageRangeList> {
-  const present = new PageRangeList();
-  for (const reference of index.segments) {
-    const { segment } = await index.load(reference);
-    for (let entry = 0; entry < segment.count; entry++) {
-      const page = segment.startPage + segment.offsets[entry]!;
-      present.append(page, page + 1);
-      if (segment.packs[entry] !== 0 && segment.deltaPacks[entry] === 0) {
-        known.add(segment.digests, entry * 16, segment.packs[entry]!, segment.positions[entry]!);
+/**
+ * Learns which contents the parent's pages have, and where: all of them, or those that may be wanted.
+ * @throws IntegrityError
+ */
+export async function learnContents(
+  parent: Parent,
+  known: KnownPages,
+  wanted: WantedDigests | undefined,
+): Promise<void> {
+  if (wanted === undefined) {
+    known.reserve(parent.manifest.processes.reduce((sum, { index }) => sum + index.dataPages, 0));
+  }
+  for (const { index } of parent.processes.values()) {
+    for (const reference of index.segments) {
+      const { segment } = await index.load(reference);
+      const { packs, deltaPacks, positions, digests } = segment;
+      for (let entry = 0; entry < segment.count; entry++) {
+        if (packs[entry] === 0 || deltaPacks[entry] !== 0) continue;
+        if (wanted?.mayHave(digests, entry) === false) continue;
+        known.add(digests, entry * PAGE_DIGEST_BYTES, packs[entry]!, positions[entry]!);
       }
     }
   }
-  return present;
 }

@@ -18,8 +18,11 @@ export interface LoadedSegment {
   readonly reference: SegmentReference;
 }
 
-/** Decoded segments that are kept: a few hundred kilobytes each. */
-const CACHED_SEGMENTS = 12;
+/**
+ * Decoded segments that are kept: 300 KB each when full. A delta goes through an index three times (which pages exist, which
+ * contents, and to build on it), so the windows of 1.5 GiB should still be there the second time.
+ */
+const CACHED_SEGMENTS = 48;
 
 /** The page index of one process of one checkpoint: complete, whatever the length of the chain. */
 export class ProcessIndex {
