@@ -11,7 +11,7 @@ function parseRecording(text: string): Step[] {
   const steps: { command: string; items: string[] }[] = [];
   for (const line of text.split('\n')) {
     if (line.startsWith('> ')) steps.push({ command: line.slice(2), items: [] });
-    else if (line !== '') steps.at(-1)?.items.push(...expand(line));
+    else if (line !== '') for (const item of expand(line)) steps.at(-1)?.items.push(item);
   }
   return steps;
 }
@@ -29,6 +29,7 @@ function expand(line: string): string[] {
 
 /** Compares two recordings page by page; says where they part first, in a few lines. */
 export function firstDifference(expected: string, actual: string): string | undefined {
+  if (expected === actual) return undefined;
   const wanted = parseRecording(expected);
   const got = parseRecording(actual);
   for (let index = 0; index < Math.max(wanted.length, got.length); index++) {
@@ -37,8 +38,10 @@ export function firstDifference(expected: string, actual: string): string | unde
     if (want === undefined || have === undefined || want.command !== have.command) {
       return `step ${index + 1}: expected > ${want?.command ?? '(end)'}, got > ${have?.command ?? '(end)'}`;
     }
-    const missing = want.items.filter((item) => !have.items.includes(item));
-    const surplus = have.items.filter((item) => !want.items.includes(item));
+    const wantedItems = new Set(want.items);
+    const gotItems = new Set(have.items);
+    const missing = want.items.filter((item) => !gotItems.has(item));
+    const surplus = have.items.filter((item) => !wantedItems.has(item));
     if (missing.length + surplus.length === 0 && want.items.length === have.items.length) continue;
     const lines = [
       ...missing.slice(0, 8).map((item) => `- ${item}`),
