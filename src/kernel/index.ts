@@ -1,6 +1,6 @@
 export * from './abi.ts';
 export type { ContentProvider } from './content.ts';
-export { DEFAULT_COSTS, FAULT_KINDS, type FaultKind, type KernelCosts } from './costs.ts';
+export { DEFAULT_COSTS, type FaultKind, type KernelCosts } from './costs.ts';
 export { Kernel, type KernelCounters, type KernelOptions } from './kernel.ts';
 export type { WriteListener } from './machine.ts';
 export { OpenFile } from './memory/files.ts';
@@ -9,10 +9,9 @@ export { PinnedBuffer } from './memory/pins.ts';
 export { PagemapFile, type PagemapLayout } from './proc/pagemap.ts';
 export type { RawScanArgument, ScanAnswer } from './proc/scan.ts';
 export type { MappingView } from './proc/smaps.ts';
-export { isSignal, Process } from './process.ts';
+export { Process } from './process.ts';
 export { Userfaultfd } from './uffd/userfaultfd.ts';
 export {
-  FEATURES,
   type ForceOverride,
   KERNEL_VERSIONS,
   type KernelFeatures,

@@ -219,8 +219,10 @@ export class Kernel {
 
   /** /sys/kernel/mm/ksm/run. Here 1 scans until nothing is left to merge; 2 undoes all merging. */
   setKsmRun(value: 0 | 1 | 2): void {
+    // A running scanner goes on until it is stopped; here it catches up at that moment.
+    const catchesUp = value === 0 && this.machine.settings.ksmRun === 1;
     this.machine.settings.ksmRun = value;
-    if (value === 1) scanDuplicates(this.machine);
+    if (value === 1 || catchesUp) scanDuplicates(this.machine);
     else if (value === 2) unmergeAll(this.machine);
   }
 

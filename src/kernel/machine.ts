@@ -47,9 +47,10 @@ export class Machine {
     ksmRun: 0,
     ksmZeroPages: false,
   };
-  /** Huge pages in the hugetlb pool, and how many of them are promised or in use. */
+  /** Huge pages in the hugetlb pool, how many of them are in use, and how many promised to mappings besides. */
   hugePool = 0;
   hugePoolTaken = 0;
+  hugePoolPromised = 0;
   /** Open userfaultfds by id. */
   readonly uffds = new Map<number, UffdContext>();
   /** Buffers that are pinned for DMA. */

@@ -1,6 +1,6 @@
 import type { PageRange } from '../core/index.ts';
 import type { PagemapScanRequest, PagemapScanResult } from '../procfs/index.ts';
-import { ACCESS_SIGNAL, ERRNO } from './abi.ts';
+import { ERRNO } from './abi.ts';
 import type { AddressSpace } from './address-space.ts';
 import { accessPage, translate } from './fault/access.ts';
 import { getUserPage } from './fault/gup.ts';
@@ -410,9 +410,4 @@ export class Process {
   #gone(): RangeError {
     return new RangeError(`process ${this.pid} (${this.name}) has exited`);
   }
-}
-
-/** Whether an access ended in a signal. */
-export function isSignal(result: number): boolean {
-  return result <= ACCESS_SIGNAL.segmentation;
 }

@@ -1,5 +1,6 @@
 import { ACCESS_SIGNAL } from '../abi.ts';
 import { type AddressSpace, freshEntry, writableIfAllowed } from '../address-space.ts';
+import type { Machine } from '../machine.ts';
 import { FRAME, HUGE_FRAMES } from '../memory/frames.ts';
 import { PTE, SOFTWARE_DIRTY, TABLE_ENTRIES } from '../pagetable/entry.ts';
 import { HugeEntry } from '../pagetable/tables.ts';
@@ -31,8 +32,7 @@ function fill(space: AddressSpace, vma: Vma, block: number, mode: FaultMode): nu
   const index = vma.offsetOf(block * TABLE_ENTRIES);
   let head = shared ? node.pages.get(index) : undefined;
   if (head === undefined) {
-    if (machine.hugePoolTaken >= machine.hugePool) return ACCESS_SIGNAL.bus;
-    machine.hugePoolTaken++;
+    if (!takeFromPool(machine, vma)) return ACCESS_SIGNAL.bus;
     head = frames.allocateHuge(FRAME.hugeTlb | (shared ? FRAME.cached : FRAME.anonymous | FRAME.exclusive));
     if (shared) for (let at = 0; at < HUGE_FRAMES; at++) node.pages.set(index + at, head + at);
   }
@@ -49,6 +49,17 @@ function fill(space: AddressSpace, vma: Vma, block: number, mode: FaultMode): nu
   return 0;
 }
 
+/** alloc_huge_page: takes a page that the mapping was promised, or a free one that nobody was. */
+function takeFromPool(machine: Machine, vma: Vma | undefined): boolean {
+  const node = vma?.file?.node;
+  if (node !== undefined && node.promisedHuge > 0) {
+    node.promisedHuge--;
+    machine.hugePoolPromised--;
+  } else if (machine.hugePoolTaken + machine.hugePoolPromised >= machine.hugePool) return false;
+  machine.hugePoolTaken++;
+  return true;
+}
+
 /** hugetlb_wp. */
 function store(space: AddressSpace, vma: Vma, block: number, entry: HugeEntry, mode: FaultMode): number {
   const { machine } = space;
@@ -61,8 +72,7 @@ function store(space: AddressSpace, vma: Vma, block: number, entry: HugeEntry, m
     machine.ledger.fault('writeProtect');
     return 0;
   }
-  if (machine.hugePoolTaken >= machine.hugePool) return ACCESS_SIGNAL.bus;
-  machine.hugePoolTaken++;
+  if (!takeFromPool(machine, undefined)) return ACCESS_SIGNAL.bus;
   const head = frames.allocateHuge(FRAME.hugeTlb | FRAME.anonymous | FRAME.exclusive);
   for (let at = 0; at < HUGE_FRAMES; at++) frames.copyContents(entry.frame + at, head + at);
   const old = frames.compounds.get(entry.frame)!;

@@ -16,6 +16,8 @@ export class FileNode {
   readonly swapped = new Map<number, number>();
   /** Blocks of a disk file that are not in the page cache: file page to the frame that stores the contents. */
   readonly disk = new Map<number, number>();
+  /** hugetlb: huge pages of the pool that its mapping was promised and has not taken yet. */
+  promisedHuge = 0;
   /** Cached pages that carry PG_readahead: the next fault on them reads further ahead. */
   readonly readAheadMarks = new Set<number>();
   /** Mappings of it, in all address spaces. Memory without a name goes with the last one. */

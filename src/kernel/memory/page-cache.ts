@@ -153,6 +153,7 @@ export function dropFilePage(machine: Machine, node: FileNode, index: number): v
 /** Forgets an inode that has no name and no mapping any more, with all its pages. */
 export function forgetNode(machine: Machine, node: FileNode): void {
   machine.nodes.delete(node.id);
+  machine.hugePoolPromised -= node.promisedHuge;
   if (node.kind !== 'hugetlb') {
     for (const index of [...node.pages.keys(), ...node.swapped.keys()]) dropFilePage(machine, node, index);
     return;

@@ -106,7 +106,7 @@ function writeMachine(writer: ByteWriter, machine: Machine): void {
   writer.u8(THP.indexOf(settings.thp));
   writer.u8(SHARED_THP.indexOf(settings.sharedThp));
   writer.u8((settings.thpZeroPage ? 1 : 0) | (settings.ksmZeroPages ? 2 : 0) | (settings.ksmRun << 2));
-  writeNumbers(writer, [machine.hugePool, machine.hugePoolTaken, machine.lastId]);
+  writeNumbers(writer, [machine.hugePool, machine.hugePoolTaken, machine.hugePoolPromised, machine.lastId]);
   writeNumbers(
     writer,
     FAULT_KINDS.map((kind) => ledger.faults[kind]),
@@ -123,9 +123,10 @@ function readMachine(reader: ByteReader, machine: Machine): void {
   settings.ksmZeroPages = (switches & 2) !== 0;
   const run = switches >> 2;
   settings.ksmRun = run === 1 || run === 2 ? run : 0;
-  const [pool = 0, taken = 0, lastId = 1] = readNumbers(reader);
+  const [pool = 0, taken = 0, promised = 0, lastId = 1] = readNumbers(reader);
   machine.hugePool = pool;
   machine.hugePoolTaken = taken;
+  machine.hugePoolPromised = promised;
   machine.lastId = lastId;
   const faults = readNumbers(reader);
   FAULT_KINDS.forEach((kind, index) => {

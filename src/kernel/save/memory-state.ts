@@ -81,6 +81,7 @@ export function writeFiles(writer: ByteWriter, machine: Machine): void {
     writer.text(node.path);
     writer.u8(KINDS.indexOf(node.kind));
     writer.varint(node.sizePages);
+    writer.varint(node.promisedHuge);
     writePairs(writer, node.pages);
     writePairs(writer, node.swapped);
     writePairs(writer, node.disk);
@@ -101,6 +102,7 @@ export function readFiles(reader: ByteReader, machine: Machine): void {
     const kind = KINDS[reader.u8()];
     if (kind === undefined) throw reader.damaged('an unknown kind of file');
     const node = new FileNode(id, path, kind, reader.varint());
+    node.promisedHuge = reader.varint();
     readPairs(reader, node.pages);
     readPairs(reader, node.swapped);
     readPairs(reader, node.disk);

@@ -123,9 +123,9 @@ function advisedFlags(
       if (flags & VM.mergeable) unmergeRange(space, vma, start, end);
       return flags & ~VM.mergeable;
     case MADV.hugePage:
-      return flags & VM_SPECIAL ? undefined : (flags & ~VM.noHugePage) | VM.hugePage;
+      return (flags & ~VM.noHugePage) | VM.hugePage;
     case MADV.noHugePage:
-      return flags & VM_SPECIAL ? undefined : (flags & ~VM.hugePage) | VM.noHugePage;
+      return (flags & ~VM.hugePage) | VM.noHugePage;
     default:
       return flags;
   }

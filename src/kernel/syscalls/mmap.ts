@@ -42,6 +42,10 @@ export function mmap(
   const refused = huge ? reserveHuge(space, count, vmFlags) : 0;
   if (refused < 0) return refused;
   const backing = backingFile(space, flags, count, file);
+  if (huge && backing !== null && !(vmFlags & VM.noReserve)) {
+    backing.node.promisedHuge = count / HUGE_FRAMES;
+    space.machine.hugePoolPromised += backing.node.promisedHuge;
+  }
   const offset = file === undefined ? (flags & MAP.shared || huge ? 0 : start) : offsetPages;
   insertRange(space, start, end, vmFlags, offset, backing);
   if (vmFlags & VM.locked || flags & MAP.populate) populate(space, start, end, true);
@@ -124,7 +128,8 @@ function backingFile(
 function reserveHuge(space: AddressSpace, count: number, vmFlags: number): number {
   const { machine } = space;
   if (vmFlags & VM.noReserve) return 0;
-  return machine.hugePool - machine.hugePoolTaken < count / HUGE_FRAMES ? -ERRNO.ENOMEM : 0;
+  const available = machine.hugePool - machine.hugePoolTaken - machine.hugePoolPromised;
+  return available < count / HUGE_FRAMES ? -ERRNO.ENOMEM : 0;
 }
 
 /** mmap_region behind the checks: joins neighbours or makes a mapping; either way all of it is soft-dirty. */

@@ -37,8 +37,9 @@ function identityFits(space: AddressSpace, neighbour: Vma, range: MergeCandidate
   const theirs = neighbour.anonVma;
   const ours = range.anonVma;
   if (space.machine.features.mergeUnpopulatedBothWays) {
-    if (theirs === null && ours !== null)
-      return range.within === undefined || range.within.chain.length === 1;
+    if (theirs === null && ours !== null) {
+      return [range.within, range.movedFrom].every((vma) => vma === undefined || vma.chain.length === 1);
+    }
     if (theirs !== null && ours === null) return neighbour.chain.length === 1;
     return theirs === ours;
   }
@@ -168,9 +169,8 @@ function expand(
   upper: Vma | undefined,
 ): Vma | undefined {
   const grown = lower ?? upper;
-  if (grown !== undefined && range.movedFrom !== undefined && upper?.anonVma == null) {
-    importIdentity(grown, range.movedFrom);
-  }
+  if (grown === undefined) return undefined;
+  if (range.movedFrom !== undefined) importIdentity(grown, range.movedFrom);
   if (lower !== undefined) {
     if (upper !== undefined) {
       importIdentity(lower, upper);
@@ -181,10 +181,9 @@ function expand(
     inheritSoftDirty(space, lower, range.flags);
     return lower;
   }
-  if (upper === undefined) return undefined;
-  moveStart(upper, range.start);
-  inheritSoftDirty(space, upper, range.flags);
-  return upper;
+  moveStart(grown, range.start);
+  inheritSoftDirty(space, grown, range.flags);
+  return grown;
 }
 
 function moveStart(vma: Vma, start: number): void {
