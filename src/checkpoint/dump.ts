@@ -78,7 +78,8 @@ class DumpRun {
   #parent: Parent | undefined;
   #donePages = 0;
   #scannedPages = 0;
-  #dirtyPages = 0;
+  /** Pages that the tracker named when it was first asked: relative to the parent, not to the running copy. */
+  #namedPages: number | undefined;
 
   constructor(target: Target, store: Store, pool: CodecPool, options: CheckpointOptions) {
     this.#target = target;
@@ -153,15 +154,17 @@ class DumpRun {
   /** Asks the tracker what may have changed since the running copy, the parent, or ever. */
   #scan(): ProcessDump[] {
     this.#watch.start('scan');
+    let namedPages = 0;
     const processes = this.#target.processes().map((view) => {
       const vmas = view.vmas();
       const before = this.#running.get(view.pid)?.pages ?? this.#parent?.processes.get(view.pid)?.pages;
       const changes = this.#chosen.tracker.collect(view, vmas, before);
       this.#scannedPages += changes.scannedPages;
-      this.#dirtyPages += changes.suspects.pageCount;
+      namedPages += changes.suspects.pageCount;
       return { view, vmas, changes, unchanged: changes.unchanged, armed: undefined };
     });
     this.#watch.stop('scan');
+    this.#namedPages ??= namedPages;
     return processes;
   }
 
@@ -294,7 +297,8 @@ class DumpRun {
       tracker: kind,
       pages: {
         scanned: this.#scannedPages,
-        dirty: this.#dirtyPages,
+        // A tracker that names every page leaves it to the comparison to tell which are dirty.
+        dirty: kind === 'compare' ? encoder.changedPages : (this.#namedPages ?? 0),
         shared: encoder.sharedPages,
         written: encoder.writtenPages,
       },

@@ -60,7 +60,9 @@ export class PageEncoder {
   #filling: FillingBlock | undefined;
   #deltas: FillingDeltas | undefined;
   readonly #worth = new DeltaWorth();
-  /** Pages found equal to one that the store has. */
+  /** Pages that are not as they were before. */
+  changedPages = 0;
+  /** Changed pages found equal to one that the store has. */
   sharedPages = 0;
   /** Pages put into the pack, whole or as a difference. */
   writtenPages = 0;
@@ -130,6 +132,7 @@ export class PageEncoder {
       copyFromSegment(entries, index, previous.segment!, previous.index);
       return true;
     }
+    this.changedPages++;
     if (found.zeroFlags[index] === 1) {
       setWhole(entries, index, 0, 0);
       return true;

@@ -61,7 +61,7 @@ export interface PageCounts {
   readonly present: number;
   /** pagemap words that the tracker looked at. */
   readonly scanned: number;
-  /** Reported by the tracker. */
+  /** Named by the tracker as possibly changed since the parent; by the comparison, where the tracker names every page. */
   readonly dirty: number;
   /** Existing and all zeros. */
   readonly zero: number;

@@ -34,8 +34,8 @@ export function formatDumpResult(result: DumpResult): string {
     ['checkpoint', `${result.checkpoint} (${result.kind}${on}, ${result.tracker})`],
     [
       'pages',
-      `${formatCount(pages.present)} present (${formatCount(pages.zero)} zero), ${formatCount(pages.dirty)} looked at, ` +
-        `${formatCount(pages.written)} written, ${formatCount(pages.shared)} known already`,
+      `${formatCount(pages.present)} present (${formatCount(pages.zero)} zero), ${formatCount(pages.dirty)} dirty, ` +
+        `${formatCount(pages.written)} written, ${formatCount(pages.shared)} shared`,
     ],
     ['size', `${formatBytes(bytes.memory)} of memory, ${formatBytes(bytes.stored)} stored`],
     [

@@ -37,7 +37,17 @@ export function formatWorkloadReport(report: WorkloadReport): string {
   const faults = Object.entries(report.faults)
     .filter(([, count]) => count > 0)
     .map(([kind, count]) => [kind, formatCount(count)] as const);
-  return `${head}\n${processes}\nfaults\n${formatFields(faults)}`;
+  return `${head}\n${processes}${formatExited(report)}\nfaults\n${formatFields(faults)}`;
+}
+
+/** A line for each program whose processes have come and gone. */
+function formatExited({ exited }: WorkloadReport): string {
+  return Object.entries(exited)
+    .map(
+      ([name, { processes, writes }]) =>
+        `${formatCount(processes)} ${name} exited after ${formatCount(writes)} writes\n`,
+    )
+    .join('');
 }
 
 /** Trackers side by side. */
