@@ -59,8 +59,8 @@ export class Kernel {
   readonly version: KernelVersion;
   readonly features: KernelFeatures;
   readonly pagemapLayout: PagemapLayout;
-  /** Whether writes through /proc/PID/mem may ignore the protection of a mapping. */
-  readonly forcesMemoryWrites: boolean;
+  /** Whether /proc/PID/mem may ignore the protection of a mapping. */
+  readonly forcesMemoryAccess: boolean;
   readonly machine: Machine;
   readonly #processes = new Map<number, Process>();
   #nextPid = FIRST_PID;
@@ -69,7 +69,7 @@ export class Kernel {
     this.version = options.version ?? '6.1';
     this.features = FEATURES[this.version];
     this.pagemapLayout = options.pagemapLayout ?? 'modern';
-    this.forcesMemoryWrites = (options.forceOverride ?? this.features.forceOverride) === 'always';
+    this.forcesMemoryAccess = (options.forceOverride ?? this.features.forceOverride) === 'always';
     this.machine =
       options.machine ??
       new Machine(this.features, {
@@ -279,7 +279,7 @@ export class Kernel {
     return encodeKernel(this.machine, {
       version: this.version,
       pagemapLayout: this.pagemapLayout,
-      forceOverride: this.forcesMemoryWrites ? 'always' : 'never',
+      forceOverride: this.forcesMemoryAccess ? 'always' : 'never',
       nextPid: this.#nextPid,
       processes,
     });

@@ -278,12 +278,12 @@ export class Process {
 
   /** pwrite to /proc/PID/mem: -EIO if the first page cannot be written. */
   memWrite(page: number, byteOffset: number, bytes: Uint8Array): number {
-    return writeMem(this.#space, page, byteOffset, bytes, this.kernel.forcesMemoryWrites);
+    return writeMem(this.#space, page, byteOffset, bytes, this.kernel.forcesMemoryAccess);
   }
 
   /** pread of /proc/PID/mem. */
   memRead(page: number, byteOffset: number, into: Uint8Array): number {
-    return readMem(this.#space, page, byteOffset, into, true);
+    return readMem(this.#space, page, byteOffset, into, this.kernel.forcesMemoryAccess);
   }
 
   /** process_vm_writev. */

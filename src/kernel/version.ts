@@ -5,7 +5,7 @@ export type KernelVersion = '6.1' | '6.12' | '6.18' | '7.2';
 
 export const KERNEL_VERSIONS: readonly KernelVersion[] = ['6.1', '6.12', '6.18', '7.2'];
 
-/** What a program may write through /proc/PID/mem although the mapping forbids it (proc_mem.force_override). */
+/** Whether /proc/PID/mem may ignore what a mapping forbids (proc_mem.force_override). */
 export type ForceOverride = 'always' | 'never';
 
 /** Every way in which the versions differ, by name; the rest of the kernel asks for features, never for versions. */

@@ -29,16 +29,21 @@ export function mremap(
   if (elsewhere && space.machine.features.mremapManyMappings) {
     const bad = checkTarget(oldPage, oldCount, newCount, flags, newPage);
     if (bad < 0) return bad;
-    if (flags & MREMAP.fixed && !(flags & MREMAP.dontUnmap) && oldCount === newCount) {
-      return moveMany(space, oldPage, oldCount, newPage);
+    if (flags & MREMAP.fixed && oldCount === newCount) {
+      return moveMany(space, oldPage, oldCount, newPage, (flags & MREMAP.dontUnmap) !== 0);
     }
     if (vma === undefined) return -ERRNO.EFAULT;
     const refused = checkResize(vma, oldPage, oldCount, newCount, flags, true);
     if (refused < 0) return refused;
   }
   if (vma === undefined) return -ERRNO.EFAULT;
-  if (vma.hugeTlb && (oldPage % HUGE_FRAMES !== 0 || (elsewhere && newPage % HUGE_FRAMES !== 0))) {
-    return -ERRNO.EINVAL;
+  if (vma.hugeTlb) {
+    const huge = (count: number) => Math.ceil(count / HUGE_FRAMES) * HUGE_FRAMES;
+    if (oldPage % HUGE_FRAMES !== 0 || newPage % HUGE_FRAMES !== 0) return -ERRNO.EINVAL;
+    // hugetlb memory never grows: its promise of huge pages could not be extended.
+    if (huge(newCount) > huge(oldCount)) return -ERRNO.EINVAL;
+    oldCount = huge(oldCount);
+    newCount = huge(newCount);
   }
   if (elsewhere) return moveTo(space, oldPage, oldCount, newCount, flags, newPage);
   if (oldCount >= newCount) {
@@ -104,23 +109,35 @@ function moveTo(
   return moveMapping(space, vma, oldPage, count, target, newCount, (flags & MREMAP.dontUnmap) !== 0);
 }
 
-/** remap_move of 6.17: several mappings in one range keep their distances. */
-function moveMany(space: AddressSpace, oldPage: number, count: number, newPage: number): number {
+/**
+ * remap_move of 6.17: every mapping in the range is moved, at unchanged distances. Each piece of the target is unmapped
+ * only when its turn comes, and what lies in the gaps of the target stays.
+ */
+function moveMany(
+  space: AddressSpace,
+  oldPage: number,
+  count: number,
+  newPage: number,
+  keepSource: boolean,
+): number {
   const end = oldPage + count;
-  const first = space.vmas.findAbove(oldPage);
-  if (first === undefined || first.start >= end) return -ERRNO.EFAULT;
-  if (first.start > oldPage) return -ERRNO.EFAULT;
-  unmapRange(space, newPage, newPage + count);
+  const first = space.vmas.lookup(oldPage);
+  if (first === undefined) return -ERRNO.EFAULT;
   let at = oldPage;
   for (
-    let vma = space.vmas.findAbove(at);
+    let vma: Vma | undefined = first;
     vma !== undefined && vma.start < end;
     vma = space.vmas.findAbove(at)
   ) {
     const from = Math.max(vma.start, oldPage);
     const stop = Math.min(vma.end, end);
-    if (count > vma.end - oldPage && vma.uffd !== null) return -ERRNO.EFAULT;
-    const moved = moveMapping(space, vma, from, stop - from, newPage + (from - oldPage), stop - from, false);
+    // A registered mapping may move alone, but not in company.
+    if (vma.uffd !== null && (from !== oldPage || vma.end < end)) return -ERRNO.EFAULT;
+    if (keepSource && vma.has(VM.dontExpand | VM.pfnMap)) return -ERRNO.EINVAL;
+    const target = newPage + (from - oldPage);
+    if (vma.hugeTlb && (from % HUGE_FRAMES !== 0 || target % HUGE_FRAMES !== 0)) return -ERRNO.EINVAL;
+    unmapRange(space, target, target + (stop - from));
+    const moved = moveMapping(space, vma, from, stop - from, target, stop - from, keepSource);
     if (moved < 0) return moved;
     at = stop;
   }
