@@ -78,7 +78,7 @@ export function declareDump(program: Command, shell: Shell): void {
         onCheckpoint: (result) => {
           results.push(result);
           context.progress.stop();
-          context.detail(1, `tracker ${result.tracker}: ${result.trackerReason}`);
+          context.detail(1, `tracker ${result.trackerReason}`);
           for (const warning of result.warnings) context.note(`warning: ${formatWarning(warning)}`);
           if (!context.json) context.result(dumpJson(result), formatDumpResult(result));
         },
