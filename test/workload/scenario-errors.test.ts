@@ -22,7 +22,7 @@ describe('a scenario that is none', () => {
     ['write 08', 'x.sd:1: write: "08" is no octal number'],
     ['write -1', 'x.sd:1: write: -1 is not between 0 and 268435456'],
     ['read 0 1 1', 'x.sd:1: read: does not know what "1" is for'],
-    ['read 0 999999999', 'x.sd:1: read: 999999999 is not between 0 and 262144'],
+    ['read 0 999999999', 'x.sd:1: read: 999999999 is not between 0 and 1048576'],
     ['mmap 0 1 rwq anon private', 'x.sd:1: mmap: unknown protection "q"'],
     ['mmap 0 1 rw anon', 'x.sd:1: mmap: either private or shared is needed'],
     ['mmap 0 1 rw anon private sticky', 'x.sd:1: mmap: unknown option "sticky"'],
@@ -51,6 +51,17 @@ describe('a scenario that is none', () => {
     expect(problem('mmap 0 200000 rw anon private\nwrite 0 200000\nnonsense')).toBe(
       'x.sd:3: nonsense: unknown operation',
     );
+  });
+
+  it.each([
+    ['mmap 0 2000000 rw anon private populate', 'touches 2000000 pages, more than the 1048576 of the arena'],
+    ['mmap 0 9000000 r anon private\nmlockall current', 'pages, more than the 1048576 of the arena'],
+    ['mlockall future\nmmap 0 9000000 r anon private', 'touches 9000000 pages'],
+    ['mlockall future\nbrk 9000000', 'touches 9000000 pages'],
+    ['mmap 0 300000 rw anon private\nfill 0 300000 1', 'fill 0 300000 1: would use up all memory'],
+    ['mmap 0 300000 rw anon private\nmlock 0 300000', 'mlock 0 300000: would use up all memory'],
+  ])('would need more memory than there was: %j', (text, message) => {
+    expect(problem(text)).toContain(message);
   });
 
   it('would wait for a userfaultfd that nobody serves', () => {

@@ -8,8 +8,8 @@ export interface PageName {
 
 /** No scenario needs more: 1 TiB. It keeps every sum of pages far from where numbers lose precision. */
 const PAGE_LIMIT = 2 ** 28;
-/** The recording machine had 1 GiB of memory: a longer access would have ended in its OOM killer. */
-const ACCESS_LIMIT = 2 ** 18;
+/** What may be touched page by page in one call: as much as the arena has. */
+const ACCESS_LIMIT = 2 ** 20;
 
 /** The words of one line behind its operation, taken one after the other. */
 export class LineArguments {
@@ -83,6 +83,11 @@ export class LineArguments {
   /** A count of pages that will all be touched. */
   accessCount(): number {
     return this.exhausted ? 1 : this.#ranged(this.word('the count'), 0, ACCESS_LIMIT);
+  }
+
+  /** Refuses to touch more than the arena has; `pages` is only known when the line is executed, or with its options. */
+  limitAccess(pages: number): void {
+    if (pages > ACCESS_LIMIT) this.fail(`touches ${pages} pages, more than the ${ACCESS_LIMIT} of the arena`);
   }
 
   integer(what: string, from: number, to: number): number {

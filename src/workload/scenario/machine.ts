@@ -11,12 +11,14 @@ export class ScenarioMachine {
   readonly #controller: Subject;
   readonly #subjects = new Map<string, Subject>();
   readonly #lines: string[] = [];
+  #storeFaults = 0;
 
   constructor(version: KernelVersion) {
     this.kernel = new Kernel({ version });
     this.kernel.setThp('never');
     this.kernel.setSharedThp('never');
     this.kernel.setThpZeroPage(true);
+    this.kernel.listener = { storeFault: () => this.#countStoreFault() };
     this.#controller = Subject.start(this.kernel);
     this.fork(this.#controller, 'p0');
   }
@@ -49,6 +51,10 @@ export class ScenarioMachine {
     }
   }
 
+  #countStoreFault(): void {
+    if (++this.#storeFaults > STORE_FAULT_LIMIT) throw new Hopeless('would use up all memory', MEMORY_HINT);
+  }
+
   print(line: string): void {
     this.#lines.push(line);
   }
@@ -63,19 +69,32 @@ export class ScenarioMachine {
   }
 }
 
+const BLOCKED_HINT = 'the page is registered with a userfaultfd, and nobody serves its faults';
+
+/** The recording machines had 1 GiB of memory, about half of it free; each store fault may take a page of it. */
+const STORE_FAULT_LIMIT = 2 ** 17;
+const MEMORY_HINT = `no more than ${STORE_FAULT_LIMIT} pages may be stored to: the recorded machines had no more memory`;
+
 /** What the recordings print for a signal, which the kernel reports as a number beyond those of errors. */
 const SIGNALS = new Map<number, string>([
   [ACCESS_SIGNAL.segmentation, 'SEGV'],
   [ACCESS_SIGNAL.bus, 'BUS'],
 ]);
 
-/** The program waits for somebody to serve its userfaultfd: nothing more would ever be printed. */
-export class BlockedAccess extends Error {}
+/** A real machine would not come to the end of this line. */
+export class Hopeless extends Error {
+  readonly hint: string;
+
+  constructor(message: string, hint: string) {
+    super(message);
+    this.hint = hint;
+  }
+}
 
 /** `= N`, `= -ENAME`, `= -SEGV`. */
 export function formatResult(value: number): string {
   if (value >= 0) return `= ${value}`;
-  if (value === ACCESS_SIGNAL.blocked) throw new BlockedAccess('blocked on a userfaultfd');
+  if (value === ACCESS_SIGNAL.blocked) throw new Hopeless('would wait for ever', BLOCKED_HINT);
   return `= -${SIGNALS.get(value) ?? errnoName(value)}`;
 }
 

@@ -64,20 +64,38 @@ export const MAPPING_OPERATIONS: OperationTable = {
     const { page, count } = range(words);
     const advice = words.choice('advice', ADVICE);
     words.end();
+    if (advice === MADV.populateRead || advice === MADV.populateWrite) words.limitAccess(count);
     return calling((subject) => subject.process.madvise(subject.pageNumber(page), count, advice));
   },
-  mlock: overRange((subject, start, count) => subject.process.mlock(start, count)),
+  mlock(words) {
+    const page = words.page();
+    const count = words.accessCount();
+    words.end();
+    return calling((subject) => subject.process.mlock(subject.pageNumber(page), count));
+  },
   munlock: overRange((subject, start, count) => subject.process.munlock(start, count)),
   mlockall(words) {
     const modes = { current: MCL.current, future: MCL.future };
     const flags = words.rest().reduce((all, word) => all | words.choice('mode', modes, word), 0);
-    return calling(({ process }) => (flags === 0 ? process.munlockall() : process.mlockall(flags)));
+    return calling((subject) => {
+      const { process } = subject;
+      if (flags === 0) {
+        subject.locksFuture = false;
+        return process.munlockall();
+      }
+      if (flags & MCL.current) {
+        words.limitAccess(process.vmas().reduce((pages, vma) => pages + vma.endPage - vma.startPage, 0));
+      }
+      subject.locksFuture = (flags & MCL.future) !== 0;
+      return process.mlockall(flags);
+    });
   },
   msync: overRange((subject, start, count) => subject.process.msync(start, count)),
   brk(words) {
     const pages = words.integer('the number of pages', 0, FILE_PAGE_LIMIT);
     words.end();
     return calling((subject) => {
+      if (subject.locksFuture) words.limitAccess(pages);
       const result = subject.process.brk(subject.heapPage + pages);
       return result < 0 ? result : pages;
     });
@@ -129,9 +147,11 @@ function parseMmap(words: LineArguments): Operation {
     else flags |= words.choice('option', MMAP_FLAGS, option);
   }
   if ((flags & (MAP.private | MAP.shared)) === 0) words.fail('either private or shared is needed');
+  if (flags & (MAP.populate | MAP.locked)) words.limitAccess(count);
   if ((flags & MAP.fixed) === 0) flags |= MAP.fixedNoReplace;
   return calling((subject) => {
     const start = subject.pageNumber(page);
+    if (subject.locksFuture) words.limitAccess(count);
     if (!isFile) return arenaPage(subject.process.mmap(start, count, protection, flags, undefined, offset));
     const file = subject.openFile(filePath(kind), readOnly, separate);
     if (typeof file === 'number') return file;
@@ -141,8 +161,8 @@ function parseMmap(words: LineArguments): Operation {
 
 function parseMremap(words: LineArguments): Operation {
   const page = words.page();
-  const oldCount = words.count();
-  const newCount = words.count();
+  const oldCount = words.accessCount();
+  const newCount = words.accessCount();
   let flags = 0;
   let target: PageName = { heap: false, index: 0 };
   for (const option of words.rest()) {

@@ -1,6 +1,6 @@
 import { ScenarioError } from '../../core/index.ts';
 import type { KernelVersion } from '../../kernel/index.ts';
-import { BlockedAccess, ScenarioMachine } from './machine.ts';
+import { Hopeless, ScenarioMachine } from './machine.ts';
 import { parseScenario } from './parse.ts';
 
 export interface ScenarioOptions {
@@ -24,9 +24,9 @@ export function runScenario(text: string, options: ScenarioOptions = {}): string
     try {
       line.run(machine, machine.subject(line.actor));
     } catch (error) {
-      if (!(error instanceof BlockedAccess)) throw error;
-      throw new ScenarioError(`${name}:${line.number}: ${line.text}: would wait for ever`, {
-        hint: 'the page is registered with a userfaultfd, and nobody serves its faults',
+      if (!(error instanceof Hopeless)) throw error;
+      throw new ScenarioError(`${name}:${line.number}: ${line.text}: ${error.message}`, {
+        hint: error.hint,
         cause: error,
       });
     }

@@ -52,6 +52,8 @@ export class Subject {
   readonly parent: Subject | undefined;
   /** Its pid is gone; it was no longer a zombie that /proc knows. */
   reaped = false;
+  /** mlockall(MCL_FUTURE) is in force: new mappings are populated at once. */
+  locksFuture = false;
   /** Minor faults at the last `faults`. */
   countedFaults = 0;
   readonly #kernel: Kernel;
@@ -110,6 +112,7 @@ export class Subject {
   exec(): number {
     this.#closeAll();
     this.#files.clear();
+    this.locksFuture = false;
     const result = this.process.exec();
     this.#heapPage = this.#settleHeap();
     return result;
