@@ -1,7 +1,7 @@
 import { UFFD_FEATURE } from './abi.ts';
 import { AddressSpace, freshEntry, writableIfAllowed } from './address-space.ts';
 import { PRIVATE_FRAME } from './fault/anonymous.ts';
-import { FRAME, HUGE_FRAMES } from './memory/frames.ts';
+import { FRAME } from './memory/frames.ts';
 import { PTE, SOFTWARE_DIRTY, TABLE_ENTRIES } from './pagetable/entry.ts';
 import { HugeEntry, LeafTable } from './pagetable/tables.ts';
 import { splitHugeEntry } from './pagetable/unmap.ts';
@@ -81,7 +81,7 @@ function copyHuge(
     return true;
   }
   if (!(frames.flags[entry.frame]! & FRAME.anonymous)) return true;
-  if (frames.flags[entry.frame]! & FRAME.exclusive && hugePinned(parent, entry.frame)) {
+  if (parent.hasPinned && frames.flags[entry.frame]! & FRAME.exclusive && frames.isPinned(entry.frame)) {
     if (!vma.hugeTlb) return false;
     return true;
   }
@@ -92,12 +92,6 @@ function copyHuge(
   compound.total++;
   child.tables.attach(block, new HugeEntry(flags & ~(PTE.write | PTE.uffd | PTE.accessed), entry.frame));
   return true;
-}
-
-function hugePinned(space: AddressSpace, head: number): boolean {
-  const { frames } = space.machine;
-  for (let frame = head; frame < head + HUGE_FRAMES; frame++) if (frames.pins[frame] !== 0) return true;
-  return false;
 }
 
 /** copy_present_pte and copy_nonpresent_pte. */
@@ -129,7 +123,7 @@ function copyEntry(
   if (!(flags & PTE.special)) {
     const state = frames.flags[value]!;
     if (state & FRAME.anonymous) {
-      if (state & FRAME.exclusive && frames.pins[value]! > 0) {
+      if (parent.hasPinned && state & FRAME.exclusive && frames.isPinned(value)) {
         copyPinned(child, copy, target, index, value);
         return;
       }

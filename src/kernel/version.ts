@@ -67,6 +67,11 @@ export interface KernelFeatures {
   readonly upgradeCleanAnonymous: boolean;
   /** 6.2: mprotect restores write permission of huge entries. */
   readonly upgradeHuge: boolean;
+  /**
+   * 6.1: lifting write protection of userfaultfd makes entries of shared memory writable even while soft-dirty is
+   * tracked, so that the next store is missed; later the entries stay read-only.
+   */
+  readonly uffdResolveWritable: boolean;
   /** 6.4: UFFDIO_WRITEPROTECT may span several mappings. */
   readonly uffdSpansMappings: boolean;
   /** 6.12: MADV_POPULATE_READ and _WRITE stop at a hole; before, they skip it as other advice does. */
@@ -125,6 +130,7 @@ const LINUX_6_1: KernelFeatures = {
   swapInWritable: false,
   upgradeCleanAnonymous: false,
   upgradeHuge: false,
+  uffdResolveWritable: true,
   uffdSpansMappings: false,
   populateStopsAtHole: false,
   sharedHugeNeedsSpace: false,
@@ -161,6 +167,7 @@ const LINUX_6_12: KernelFeatures = {
   populateStopsAtHole: true,
   pinChecksFileSystem: true,
   sharedHugeNeedsSpace: true,
+  uffdResolveWritable: false,
   uffdSpansMappings: true,
   uffdFeatures: UFFD_FEATURES_6_8,
   uffdMove: true,

@@ -43,13 +43,13 @@ export function writeFile(machine: Machine, node: FileNode, offset: number, byte
   return bytes.length;
 }
 
-/** ftruncate(2). Shrinking unmaps the tail everywhere, private copies included. */
+/** ftruncate(2). Shrinking unmaps the tail everywhere, private copies included; userfaultfd markers stay or appear. */
 export function truncateFile(machine: Machine, node: FileNode, pageCount: number): number {
   const old = node.sizePages;
   node.sizePages = pageCount;
   if (pageCount >= old) return 0;
   forEachMapping(machine, node, pageCount, Number.MAX_SAFE_INTEGER, (space, vma, start, end) => {
-    zapRange(space, vma, start, end, { privateCopies: true, markers: true });
+    zapRange(space, vma, start, end, { privateCopies: true, markers: false });
   });
   for (let index = pageCount; index < old; index++) dropFilePage(machine, node, index);
   return 0;

@@ -146,6 +146,14 @@ export class FrameTable {
     return references;
   }
 
+  /** page_maybe_dma_pinned: a pin on any page of a huge page counts for all of them. */
+  isPinned(frame: number): boolean {
+    if (!(this.flags[frame]! & FRAME.compound)) return this.pins[frame] !== 0;
+    const head = frame - (frame % HUGE_FRAMES);
+    for (let at = head; at < head + HUGE_FRAMES; at++) if (this.pins[at] !== 0) return true;
+    return false;
+  }
+
   /** Makes room for frames below `count`. */
   reserve(count: number): void {
     if (count <= this.flags.length) return;

@@ -86,7 +86,9 @@ function changeTable(
   to: number,
   options: ProtectOptions,
 ): void {
-  const bits = protectionBits(vma);
+  const restores = options.uffd === 'resolve' && space.machine.features.uffdResolveWritable;
+  const shared = VM.shared | VM.write;
+  const bits = protectionBits(vma) | (restores && (vma.flags & shared) === shared ? PTE.write : 0);
   const markers = options.uffd === 'protect' && usesMarkers(vma);
   for (let index = from; index < to; index++) {
     const old = table.flags[index]!;

@@ -94,7 +94,7 @@ function clearTable(space: AddressSpace, vma: Vma, table: LeafTable, from: numbe
   for (let index = from; index < to; index++) {
     const flags = table.flags[index]!;
     if (!(flags & (PTE.soft | PTE.write))) continue;
-    if (pins && flags & PTE.write && frames.pins[table.values[index]!]! > 0) {
+    if (pins && flags & PTE.write && frames.isPinned(table.values[index]!)) {
       if (frames.flags[table.values[index]!]! & FRAME.anonymous) continue;
     }
     table.setFlags(index, flags & ~(PTE.soft | PTE.write));
