@@ -25,7 +25,7 @@ const BLOCKS_UNDER_WAY = 48;
 /** A difference longer than this would often not be smaller than the page's share of a compressed block. */
 const DELTA_LIMIT_BYTES = MAX_PAGE_DELTA_BYTES / 2;
 
-/** Differences put together in one block. */
+/** Differences put together in one block: about the bytes of a block of pages. */
 const DELTA_BLOCK_BYTES = BLOCK_PAGES * PAGE_SIZE;
 
 interface FillingBlock {

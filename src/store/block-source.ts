@@ -1,7 +1,9 @@
 import { type CodecPool, crc32 } from '../codec/index.ts';
 import { IntegrityError } from '../core/index.ts';
 import { type BlockKind, type DigestExtent, decodeDigestBlock, MAX_PACK_BLOCKS } from '../image/index.ts';
+import { BlockCache, type BlockLease } from './block-cache.ts';
 import { PackReader, type RawBlock } from './pack-reader.ts';
+import { SegmentCache } from './segment-cache.ts';
 
 /** A decoded block. */
 export interface DecodedBlock {
@@ -28,29 +30,22 @@ export interface DecodedDigests {
   readonly digests: Uint8Array;
 }
 
-interface CacheEntry {
-  readonly block: Promise<DecodedBlock>;
-  readonly bytes: number;
-}
-
 const OPEN_PACKS = 64;
 
 /** Blocks of digests that are kept: 64 KiB each. */
 const CACHED_DIGEST_BLOCKS = 256;
 
-/** Decoded blocks that are kept for the next page; adjacent pages mostly share a block. */
-const CACHE_BYTES = 24 * 1024 * 1024;
-
-/** Reads blocks of all packs of a store: checks and decodes in the codec pool, and keeps the newest ones decoded. */
+/** Reads blocks of all packs of a store: checks and decodes in the codec pool, and keeps the newest pages decoded. */
 export class BlockSource {
   readonly statistics: ReadStatistics = { blocksRead: 0, bytesRead: 0 };
+  /** Segments of the indexes that lie in these packs. */
+  readonly segments = new SegmentCache();
   readonly #pathOfPack: (pack: number) => string;
   readonly #codec: CodecPool;
   readonly #openPack: (path: string, pack: number) => PackReader;
   readonly #packs = new Map<number, PackReader>();
-  readonly #cache = new Map<number, CacheEntry>();
+  readonly #cache = new BlockCache();
   readonly #digestCache = new Map<number, Promise<DecodedDigests>>();
-  #cachedBytes = 0;
 
   /** @param openPack how packs are opened: strictly, or making the best of a damaged one. */
   constructor(
@@ -64,28 +59,37 @@ export class BlockSource {
   }
 
   /**
-   * A decoded block of kind `kind`.
+   * A decoded block of kind `kind`, to be kept by the caller.
+   * @throws IntegrityError naming pack, block and offset.
+   */
+  async block(pack: number, block: number, kind: BlockKind): Promise<DecodedBlock> {
+    return checkedKind(await this.decode(this.readRaw(pack, block)), kind);
+  }
+
+  /**
+   * Lends a decoded block of pages or differences, which is read and decoded once while it is among the newest ones.
    * @param digestsOf gives the digests of all pages of the block if they are known, to be proved while decoding.
    * @throws IntegrityError naming pack, block and offset.
    */
-  async block(
+  async lease(
     pack: number,
     block: number,
-    kind: BlockKind,
+    kind: 'pages' | 'page-deltas',
     digestsOf?: (itemCount: number) => Uint8Array | undefined,
-  ): Promise<DecodedBlock> {
-    const key = pack * MAX_PACK_BLOCKS + block;
-    const cached = this.#cache.get(key);
-    if (cached !== undefined) {
-      this.#cache.delete(key);
-      this.#cache.set(key, cached);
-      return checkedKind(await cached.block, kind);
+  ): Promise<BlockLease> {
+    const lease = await this.#cache.lease(pack * MAX_PACK_BLOCKS + block, (slot) => {
+      const raw = this.readRaw(pack, block, slot);
+      const { rawBytes, itemCount } = raw.header;
+      const into = rawBytes <= slot.length ? slot : undefined;
+      return { block: this.decode(raw, digestsOf?.(itemCount), into), rawBytes };
+    });
+    try {
+      checkedKind(lease.block, kind);
+      return lease;
+    } catch (cause) {
+      lease.release();
+      throw cause;
     }
-    const raw = this.readRaw(pack, block);
-    const decoded = this.decode(raw, digestsOf?.(raw.header.itemCount));
-    decoded.catch(() => this.#forget(key));
-    this.#remember(key, { block: decoded, bytes: raw.header.rawBytes });
-    return checkedKind(await decoded, kind);
   }
 
   /**
@@ -105,9 +109,9 @@ export class BlockSource {
     return found;
   }
 
-  /** Reads a block without looking into it. */
-  readRaw(pack: number, block: number): RawBlock {
-    const raw = this.pack(pack).read(block);
+  /** Reads a block without looking into it, into `into` if it fits there. */
+  readRaw(pack: number, block: number, into?: Uint8Array): RawBlock {
+    const raw = this.pack(pack).read(block, into);
     this.statistics.blocksRead++;
     this.statistics.bytesRead += raw.stored.length;
     return raw;
@@ -133,15 +137,20 @@ export class BlockSource {
     this.#packs.clear();
     this.#digestCache.clear();
     this.#cache.clear();
-    this.#cachedBytes = 0;
+    this.segments.clear();
   }
 
   /**
    * Decodes a block that was read, past the cache.
    * @param digests of its pages, to be proved.
+   * @param into shared memory that takes the content if it fits; `stored` may lie there too.
    * @throws IntegrityError
    */
-  async decode({ header, stored, where }: RawBlock, digests?: Uint8Array): Promise<DecodedBlock> {
+  async decode(
+    { header, stored, where }: RawBlock,
+    digests?: Uint8Array,
+    into?: Uint8Array,
+  ): Promise<DecodedBlock> {
     const { codec, checksum, rawBytes, kind, itemCount } = header;
     if (codec === 'none' && digests === undefined) {
       // Nothing to decode: looking at the checksum costs less here than the way to a worker and back.
@@ -149,7 +158,7 @@ export class BlockSource {
       return { kind, itemCount, bytes: stored, where, provenDigests: undefined };
     }
     const block = { codec, checksum, rawLengthBytes: rawBytes, stored };
-    const bytes = await this.#codec.decompress(block, where, digests);
+    const bytes = await this.#codec.decompress(block, where, digests, into);
     return { kind, itemCount, bytes, where, provenDigests: digests };
   }
 
@@ -157,22 +166,6 @@ export class BlockSource {
     const decoded = checkedKind(await this.decode(this.readRaw(pack, block)), 'digests');
     const { extents, digests } = decodeDigestBlock(decoded.bytes, decoded.where);
     return { extents: new Map(extents.map((extent) => [extent.block, extent])), digests };
-  }
-
-  #remember(key: number, entry: CacheEntry): void {
-    this.#cache.set(key, entry);
-    this.#cachedBytes += entry.bytes;
-    for (const oldest of this.#cache.keys()) {
-      if (this.#cachedBytes <= CACHE_BYTES || oldest === key) break;
-      this.#forget(oldest);
-    }
-  }
-
-  #forget(key: number): void {
-    const entry = this.#cache.get(key);
-    if (entry === undefined) return;
-    this.#cache.delete(key);
-    this.#cachedBytes -= entry.bytes;
   }
 }
 

@@ -23,6 +23,7 @@ import { IndexBuilder } from './index-builder.ts';
 import type { BlockToWrite, PackWriter } from './pack-writer.ts';
 import type { ProcessIndex } from './process-index.ts';
 import { removeUnneededPacks } from './recovery.ts';
+import type { SegmentCache } from './segment-cache.ts';
 
 /** What identifies a process of a new checkpoint. */
 export interface NewProcess {
@@ -59,18 +60,27 @@ export class CheckpointWriter {
   readonly #files: StoreFiles;
   readonly #pack: PackWriter;
   readonly #codec: CodecPool;
+  readonly #segments: SegmentCache;
   readonly #processes: StoredProcess[] = [];
   readonly #digested: DigestedProcess[] = [];
   readonly #packs = new Set<number>();
   #state: StoredState | null = null;
   #published = false;
+  #aborted = false;
 
-  constructor(files: StoreFiles, pack: PackWriter, codec: CodecPool, plan: CheckpointPlan) {
+  constructor(
+    files: StoreFiles,
+    pack: PackWriter,
+    codec: CodecPool,
+    segments: SegmentCache,
+    plan: CheckpointPlan,
+  ) {
     this.number = plan.number;
     this.#plan = plan;
     this.#files = files;
     this.#pack = pack;
     this.#codec = codec;
+    this.#segments = segments;
   }
 
   /** Number of the pack that blocks go into. */
@@ -113,7 +123,9 @@ export class CheckpointWriter {
    * @param parent the index of the same process in the parent checkpoint, if pages are to be inherited from it.
    */
   buildIndex(parent: ProcessIndex | undefined): IndexBuilder {
-    return new IndexBuilder(this.#pack, this.#codec, this.#plan.compression, parent);
+    return new IndexBuilder(this.#pack, this.#codec, this.#plan.compression, parent, (reference, segment) => {
+      if (!this.#aborted) this.#segments.add(reference, segment);
+    });
   }
 
   /** Completes a process whose pages have all been added to `builder`. */
@@ -167,6 +179,9 @@ export class CheckpointWriter {
 
   /** Gives the checkpoint up and removes what was written of it. */
   async abort(): Promise<void> {
+    // The next checkpoint's pack will have the same number and other contents.
+    this.#aborted = true;
+    this.#segments.clear();
     await this.#pack.abort();
     // If only the very last step failed the manifest may be there, and then its pack has to stay.
     if (this.#published) await removeUnneededPacks(this.#files);

@@ -41,21 +41,25 @@ export class IndexBuilder {
   readonly #codec: CodecPool;
   readonly #compression: Compression;
   readonly #parent: ProcessIndex | undefined;
+  readonly #onSegment: (reference: SegmentReference, segment: Segment) => void;
   readonly #segments: Promise<FinishedSegment | undefined>[] = [];
   #window: Window | undefined;
   #nextPage = 0;
   #tail: Promise<unknown> = Promise.resolve();
 
+  /** @param onSegment is given each segment that is not the parent's, which stays as it is. */
   constructor(
     writer: PackWriter,
     codec: CodecPool,
     compression: Compression,
     parent: ProcessIndex | undefined,
+    onSegment: (reference: SegmentReference, segment: Segment) => void,
   ) {
     this.#writer = writer;
     this.#codec = codec;
     this.#compression = compression;
     this.#parent = parent;
+    this.#onSegment = onSegment;
   }
 
   /** Adds pages of zeros. */
@@ -194,6 +198,7 @@ export class IndexBuilder {
     const { startPage } = segment;
     const counts = { zeroPages, dataPages: segment.count - zeroPages };
     const reference = { startPage, location, ...counts, digest: segmentDigest(segment) };
+    this.#onSegment(reference, segment);
     return { finished: { reference, packs }, content };
   }
 }

@@ -107,9 +107,10 @@ export class PackReader {
 
   /**
    * Reads a block by its number.
+   * @param into takes header and stored bytes if they fit; else they get an array of their own.
    * @throws IntegrityError if the pack has no such block or its header is not what the table says.
    */
-  read(block: number): RawBlock {
+  read(block: number, into?: Uint8Array): RawBlock {
     const index = this.indexOf(block);
     if (index < 0) {
       throw new IntegrityError(`pack ${formatNumber(this.pack)} has no block ${block}`, {
@@ -117,19 +118,19 @@ export class PackReader {
         data: { pack: this.pack, block, path: this.path },
       });
     }
-    return this.readIndex(index);
+    return this.readIndex(index, into);
   }
 
   /**
    * Reads the block at `index` of the table.
    * @throws IntegrityError as `read`.
    */
-  readIndex(index: number): RawBlock {
+  readIndex(index: number, into?: Uint8Array): RawBlock {
     const block = this.table.blocks[index]!;
     const offset = this.table.offsetsBytes[index]!;
     const storedBytes = this.table.storedBytes[index]!;
     const where = `block ${block} of pack ${formatNumber(this.pack)} (at offset ${offset})`;
-    const bytes = this.readAt(offset, BLOCK_HEADER_BYTES + storedBytes);
+    const bytes = this.readAt(offset, BLOCK_HEADER_BYTES + storedBytes, into);
     const header = readBlockHeader(bytes.subarray(0, BLOCK_HEADER_BYTES), where);
     if (header.block !== block || header.storedBytes !== storedBytes) {
       throw new IntegrityError(`${where} is damaged: its header does not match the block table`, {
@@ -141,11 +142,11 @@ export class PackReader {
   }
 
   /**
-   * Reads exactly `length` bytes.
+   * Reads exactly `length` bytes, into `into` if they fit there.
    * @throws IntegrityError if the file ends before.
    */
-  readAt(offsetBytes: number, length: number): Uint8Array {
-    const bytes = readUpTo(this.#descriptor, this.path, offsetBytes, length);
+  readAt(offsetBytes: number, length: number, into?: Uint8Array): Uint8Array {
+    const bytes = readUpTo(this.#descriptor, this.path, offsetBytes, length, into);
     if (bytes.length < length) {
       throw new IntegrityError(
         `pack ${formatNumber(this.pack)} is truncated: ${length} bytes expected at offset ${offsetBytes}, ${bytes.length} found`,
@@ -185,8 +186,15 @@ function openPack(path: string, pack: number): number {
   }
 }
 
-function readUpTo(descriptor: number, path: string, offsetBytes: number, length: number): Uint8Array {
-  const bytes = new Uint8Array(length);
+function readUpTo(
+  descriptor: number,
+  path: string,
+  offsetBytes: number,
+  length: number,
+  into?: Uint8Array,
+): Uint8Array {
+  const bytes =
+    into !== undefined && length <= into.length ? into.subarray(0, length) : new Uint8Array(length);
   let done = 0;
   try {
     while (done < length) {

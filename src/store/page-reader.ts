@@ -12,7 +12,8 @@ import {
   slotOfPosition,
   windowStartOf,
 } from '../image/index.ts';
-import type { BlockSource, DecodedBlock } from './block-source.ts';
+import type { BlockLease } from './block-cache.ts';
+import type { BlockSource } from './block-source.ts';
 import type { ProcessIndex } from './process-index.ts';
 
 /** Adjacent pages of a process, read from the store. */
@@ -75,14 +76,18 @@ export async function* readPages(
     const segment = await loadSegment(index, reference, options);
     if (segment === undefined) continue;
     const reader = new SegmentReader(source, segment, selectEntries(segment, wanted), options);
-    for (let at = 0; at < reader.entries.length; at++) {
-      const entry = reader.entries[at]!;
-      const page = segment.startPage + segment.offsets[entry]!;
-      const isZero = segment.packs[entry] === 0;
-      const full = gatherer.flushUnlessNext(page, isZero);
-      if (full !== undefined) yield full;
-      if (isZero) gatherer.addZero();
-      else if (!(await reader.readInto(at, gatherer.nextPage()))) gatherer.dropLast();
+    try {
+      for (let at = 0; at < reader.entries.length; at++) {
+        const entry = reader.entries[at]!;
+        const page = segment.startPage + segment.offsets[entry]!;
+        const isZero = segment.packs[entry] === 0;
+        const full = gatherer.flushUnlessNext(page, isZero);
+        if (full !== undefined) yield full;
+        if (isZero) gatherer.addZero();
+        else if (!(await reader.readInto(at, gatherer.nextPage()))) gatherer.dropLast();
+      }
+    } finally {
+      reader.release();
     }
   }
   const rest = gatherer.flush();
@@ -188,6 +193,14 @@ class SegmentReader {
     this.#newest = options.version !== 'whole';
   }
 
+  /** Gives back the blocks that were read last. */
+  release(): void {
+    this.#whole?.lease.release();
+    this.#deltas?.lease.release();
+    this.#whole = undefined;
+    this.#deltas = undefined;
+  }
+
   /** Reads data page number `at` of `entries`; false if it is lost and that is no failure. */
   async readInto(at: number, into: Uint8Array): Promise<boolean> {
     try {
@@ -208,19 +221,18 @@ class SegmentReader {
     const entry = this.entries[at]!;
     const isDelta = this.#newest && segment.deltaPacks[entry] !== 0;
     const whole = await this.#wholeBlock(at);
+    const { block } = whole.lease;
     const slot = slotOfPosition(segment.positions[entry]!);
     const end = (slot + 1) * PAGE_SIZE;
-    if (end > whole.block.bytes.length)
-      throw this.#damaged(entry, `${whole.block.where} has no slot ${slot}`);
-    into.set(whole.block.bytes.subarray(slot * PAGE_SIZE, end));
+    if (end > block.bytes.length) throw this.#damaged(entry, `${block.where} has no slot ${slot}`);
+    into.set(block.bytes.subarray(slot * PAGE_SIZE, end));
     if (isDelta) this.#applyDelta(await this.#deltaBlock(entry), entry, into);
     else if (!this.#newest && segment.deltaPacks[entry] !== 0) return;
-    else if (whole.block.provenDigests && sameDigest(whole.block.provenDigests, slot, segment.digests, entry))
-      return;
+    else if (block.provenDigests && sameDigest(block.provenDigests, slot, segment.digests, entry)) return;
     if (!sameDigest(digestPage(into), 0, segment.digests, entry)) {
       throw this.#damaged(
         entry,
-        `${(isDelta ? this.#deltas : whole)?.block.where} does not hold its content`,
+        `${(isDelta ? this.#deltas : whole)?.lease.block.where} does not hold its content`,
       );
     }
   }
@@ -237,7 +249,9 @@ class SegmentReader {
     const pack = this.#segment.packs[entry]!;
     const block = blockOfPosition(this.#segment.positions[entry]!);
     if (this.#whole?.number !== block || this.#whole.pack !== pack) {
-      this.#whole = { pack, number: block, block: await this.#requestWhole(at) };
+      const lease = await this.#requestWhole(at);
+      this.#whole?.lease.release();
+      this.#whole = { pack, number: block, lease };
     }
     return this.#whole;
   }
@@ -246,8 +260,15 @@ class SegmentReader {
     const pack = this.#segment.deltaPacks[entry]!;
     const number = blockOfPosition(this.#segment.deltaPositions[entry]!);
     if (this.#deltas?.number !== number || this.#deltas.pack !== pack) {
-      const block = await this.#source.block(pack, number, 'page-deltas');
-      this.#deltas = { pack, number, block, records: decodeDeltaBlock(block.bytes, block.where) };
+      const lease = await this.#source.lease(pack, number, 'page-deltas');
+      try {
+        const records = decodeDeltaBlock(lease.block.bytes, lease.block.where);
+        this.#deltas?.lease.release();
+        this.#deltas = { pack, number, lease, records };
+      } catch (cause) {
+        lease.release();
+        throw cause;
+      }
     }
     return this.#deltas;
   }
@@ -261,7 +282,10 @@ class SegmentReader {
       const entry = this.entries[next]!;
       const whole = blockOfPosition(this.#segment.positions[entry]!);
       if (this.#segment.packs[entry] === 0 || whole === lastWhole) continue;
-      this.#requestWhole(next).catch(() => undefined);
+      this.#requestWhole(next).then(
+        (lease) => lease.release(),
+        () => undefined,
+      );
       lastWhole = whole;
       blocks++;
     }
@@ -269,10 +293,10 @@ class SegmentReader {
     this.#lookAgainAt = at + Math.ceil((next - at) / 2);
   }
 
-  async #requestWhole(at: number): Promise<DecodedBlock> {
+  async #requestWhole(at: number): Promise<BlockLease> {
     const entry = this.entries[at]!;
     const block = blockOfPosition(this.#segment.positions[entry]!);
-    return this.#source.block(this.#segment.packs[entry]!, block, 'pages', (itemCount) =>
+    return this.#source.lease(this.#segment.packs[entry]!, block, 'pages', (itemCount) =>
       this.#digestsOfBlock(at, itemCount),
     );
   }
@@ -315,7 +339,7 @@ class SegmentReader {
 interface CurrentBlock {
   readonly pack: number;
   readonly number: number;
-  readonly block: DecodedBlock;
+  readonly lease: BlockLease;
   /** Only of a block of differences. */
   readonly records?: readonly Uint8Array[];
 }

@@ -2,7 +2,6 @@ import { formatPageAddress, IntegrityError, PageRangeList } from '../core/index.
 import {
   decodeRoot,
   decodeSegment,
-  MAX_PACK_BLOCKS,
   type Segment,
   type SegmentReference,
   type StoredProcess,
@@ -18,12 +17,6 @@ export interface LoadedSegment {
   readonly reference: SegmentReference;
 }
 
-/**
- * Decoded segments that are kept: 300 KB each when full. A delta goes through an index three times (which pages exist, which
- * contents, and to build on it), so the windows of 1.5 GiB should still be there the second time.
- */
-const CACHED_SEGMENTS = 48;
-
 /** The page index of one process of one checkpoint: complete, whatever the length of the chain. */
 export class ProcessIndex {
   readonly process: StoredProcess;
@@ -31,7 +24,6 @@ export class ProcessIndex {
   readonly segments: readonly SegmentReference[];
   readonly #source: BlockSource;
   readonly #what: string;
-  readonly #cache = new Map<number, Promise<Segment>>();
 
   private constructor(
     process: StoredProcess,
@@ -99,16 +91,8 @@ export class ProcessIndex {
    * @throws IntegrityError
    */
   async load(reference: SegmentReference): Promise<LoadedSegment> {
-    const key = reference.location.pack * MAX_PACK_BLOCKS + reference.location.block;
-    const loaded = this.#cache.get(key) ?? this.#read(reference);
-    this.#cache.delete(key);
-    this.#cache.set(key, loaded);
-    loaded.catch(() => this.#cache.delete(key));
-    for (const oldest of this.#cache.keys()) {
-      if (this.#cache.size <= CACHED_SEGMENTS) break;
-      this.#cache.delete(oldest);
-    }
-    return { segment: await loaded, reference };
+    const segment = await this.#source.segments.load(reference, () => this.#read(reference));
+    return { segment, reference };
   }
 
   /** All pages that exist, zero pages included. */

@@ -161,7 +161,10 @@ export class Store {
     const highestPack = (await packsOf(this.#files)).at(-1) ?? 0;
     const pack = await PackWriter.create(this.#files, Math.max(highest, highestPack) + 1);
     const number = options.replaces ?? highest + 1;
-    return new CheckpointWriter(this.#files, pack, this.#codec, { ...options, number });
+    return new CheckpointWriter(this.#files, pack, this.#codec, this.#source.segments, {
+      ...options,
+      number,
+    });
   }
 
   /**

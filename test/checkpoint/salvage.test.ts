@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { restoreToDirectory } from '../../src/checkpoint/index.ts';
 import { IntegrityError } from '../../src/core/index.ts';
+import { BLOCK_PAGES } from '../../src/image/index.ts';
 import { dump, openStore, pageOf, temporaryDirectory } from '../store/harness.ts';
 
 /** A store whose only checkpoint has 100 pages, of which a bit was flipped in one block. */
@@ -30,19 +31,19 @@ describe('a restore with salvage', () => {
     expect(existsSync(request.outputDirectory)).toBe(false);
     const { lost, pages, files } = await restoreToDirectory({ ...request, salvage: true });
     expect(files).toBe(1);
-    expect(lost).toEqual([expect.objectContaining({ pid: 7, startPage: 0, endPage: 32 })]);
-    expect(pages).toBe(68);
+    expect(lost).toEqual([expect.objectContaining({ pid: 7, startPage: 0, endPage: BLOCK_PAGES })]);
+    expect(pages).toBe(100 - BLOCK_PAGES);
     const names = readdirSync(request.outputDirectory).sort();
     expect(names).toEqual([expect.stringMatching(/\.mem$/), 'lost', 'maps']);
     expect(readFileSync(join(request.outputDirectory, 'lost'), 'utf8')).toMatch(
-      /^7 0x0000-0x20000 .*pack 000001/,
+      new RegExp(`^7 0x0000-0x${(BLOCK_PAGES * 4096).toString(16)} .*pack 000001`),
     );
     const memory = Buffer.alloc(100 * 4096);
     const file = openSync(join(request.outputDirectory, names[0]!), 'r');
     readSync(file, memory);
     closeSync(file);
     for (let page = 0; page < 100; page++) {
-      const expected = page < 32 ? new Uint8Array(4096) : pageOf(page);
+      const expected = page < BLOCK_PAGES ? new Uint8Array(4096) : pageOf(page);
       expect(memory.subarray(page * 4096, (page + 1) * 4096).equals(expected)).toBe(true);
     }
   });
