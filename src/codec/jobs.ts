@@ -29,12 +29,15 @@ export interface JobRequests {
   };
 }
 
+/** Bytes, or only how many they are if they were placed where the caller wanted them: those need not travel back. */
+export type Content = Uint8Array | number;
+
 /** What comes back. */
 export interface JobResults {
   open: null;
   digest: PageDigests;
-  encode: EncodedBlock;
-  decode: Uint8Array;
+  encode: Omit<EncodedBlock, 'stored'> & { readonly stored: Content };
+  decode: Content;
 }
 
 export type JobKind = keyof JobRequests;
@@ -50,9 +53,24 @@ const JOBS: {
     digestPages(bytes, pageCount, digests, zeroFlags);
     return { digests, zeroFlags };
   },
-  encode: (codec, { raw, codec: wanted, level, into }) => codec.encode(raw, wanted, level, into),
-  decode: (codec, { block, record, digests, into }) => codec.decode(block, record, digests, into),
+  encode: (codec, { raw, codec: wanted, level, into }) => {
+    const encoded = codec.encode(raw, wanted, level, into);
+    return { ...encoded, stored: unlessPlaced(encoded.stored, into) };
+  },
+  decode: (codec, { block, record, digests, into }) =>
+    unlessPlaced(codec.decode(block, record, digests, into), into),
 };
+
+function unlessPlaced(bytes: Uint8Array, into: Uint8Array | undefined): Content {
+  return bytes.buffer === into?.buffer ? bytes.length : bytes;
+}
+
+/** The content of a result, wherever it was placed. */
+export function contentOf(content: Content, into: Uint8Array | undefined): Uint8Array {
+  if (typeof content !== 'number') return content;
+  if (into === undefined) throw new RangeError('a result was placed where nobody asked for it');
+  return into.subarray(0, content);
+}
 
 /** Does a job on the calling thread. */
 export function runJob<Kind extends JobKind>(codec: BlockCodec, job: Job<Kind>): JobResults[Kind] {

@@ -12,6 +12,7 @@ import { checkZstdLevel } from './frame.ts';
 import {
   type AnswerMessage,
   type BatchMessage,
+  contentOf,
   fromFailure,
   type Job,
   type JobKind,
@@ -110,7 +111,8 @@ export class CodecPool {
     if (codec === 'zstd') checkZstdLevel(level);
     requireShared(into);
     const input = portable(block);
-    return this.#submit('encode', { raw: input.bytes, codec, level, into }, input.transfer);
+    const encoded = await this.#submit('encode', { raw: input.bytes, codec, level, into }, input.transfer);
+    return { ...encoded, stored: contentOf(encoded.stored, into) };
   }
 
   /**
@@ -129,7 +131,7 @@ export class CodecPool {
     const { codec, checksum, rawLengthBytes } = block;
     const stored = portable(block.stored);
     const expected = digests === undefined ? undefined : portable(digests);
-    return this.#submit(
+    const content = await this.#submit(
       'decode',
       {
         block: { codec, checksum, rawLengthBytes, stored: stored.bytes },
@@ -139,6 +141,7 @@ export class CodecPool {
       },
       [...stored.transfer, ...(expected?.transfer ?? [])],
     );
+    return contentOf(content, into);
   }
 
   /** Ends all threads. Jobs under way are rejected, and so is every later one. */

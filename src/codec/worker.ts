@@ -1,7 +1,15 @@
 /** Entry of a codec worker thread. */
 import { parentPort, type TransferListItem, workerData } from 'node:worker_threads';
 import { openBlockCodec } from './block.ts';
-import { type AnswerMessage, type BatchMessage, type Job, type Outcome, runJob, toFailure } from './jobs.ts';
+import {
+  type AnswerMessage,
+  type BatchMessage,
+  type Content,
+  type Job,
+  type Outcome,
+  runJob,
+  toFailure,
+} from './jobs.ts';
 import type { ZstdImplementation } from './zstd.ts';
 
 const { implementation }: { implementation: ZstdImplementation } = workerData;
@@ -24,11 +32,12 @@ function attempt(job: Job): Outcome {
 function buffersOf(outcome: Outcome): TransferListItem[] {
   if ('failure' in outcome || outcome.result === null) return [];
   const { result } = outcome;
-  const views =
-    result instanceof Uint8Array
-      ? [result]
-      : 'stored' in result
-        ? [result.stored]
-        : [result.digests, result.zeroFlags];
-  return views.flatMap(({ buffer }) => (buffer instanceof ArrayBuffer ? [buffer] : []));
+  if (typeof result === 'object' && 'digests' in result) {
+    return [result.digests, result.zeroFlags].flatMap(bufferOf);
+  }
+  return bufferOf(typeof result === 'object' && 'stored' in result ? result.stored : result);
+}
+
+function bufferOf(content: Content): TransferListItem[] {
+  return typeof content !== 'number' && content.buffer instanceof ArrayBuffer ? [content.buffer] : [];
 }
