@@ -1,9 +1,9 @@
-import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { rename, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { formatPageAddress, IntegrityError, PAGE_SIZE } from '../core/index.ts';
 import type { StoredProcess } from '../image/index.ts';
 import { formatMapsLine } from '../procfs/index.ts';
-import type { CheckpointReader, PageRun } from '../store/index.ts';
+import { type CheckpointReader, makeDirectory, type PageRun } from '../store/index.ts';
 import type { WorkProgress } from './dump-types.ts';
 import { attempt, requireEmpty, VmaFiles } from './memory-files.ts';
 import { proveMemoryDigest } from './memory-proof.ts';
@@ -97,7 +97,7 @@ async function writeProcesses(
   let files = 0;
   for (const stored of processes) {
     const folder = processes.length === 1 ? directory : join(directory, String(stored.pid));
-    await attempt(folder, () => mkdir(folder, { recursive: true, mode: 0o700 }));
+    await attempt(folder, () => makeDirectory(folder));
     const pages = request.salvage === true ? salvaged(reader, stored, lost) : reader.pages(stored.pid);
     files += await writeProcess(pages, stored, folder, request, progress);
   }

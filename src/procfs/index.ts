@@ -2,7 +2,6 @@ export { CLEAR_REFS } from './clear-refs.ts';
 export { formatMapsLine, type MapsEntry, parseMaps, parseMapsLine } from './maps.ts';
 export { PAGEMAP_HIGH, PAGEMAP_WORD_BYTES, pagemapFrame } from './pagemap.ts';
 export {
-  PAGEMAP_SCAN_IOCTL,
   type PagemapScanRegion,
   type PagemapScanRequest,
   type PagemapScanResult,

@@ -1,7 +1,7 @@
-/** ioctl(PAGEMAP_SCAN) of Linux 6.7 and later (include/uapi/linux/fs.h, struct pm_scan_arg). */
-export const PAGEMAP_SCAN_IOCTL = 0xc0606610;
-
-/** Page categories as bits. `softDirty` came with 6.8, `guard` with 6.15. */
+/**
+ * Page categories of ioctl(PAGEMAP_SCAN) as bits (Linux 6.7, include/uapi/linux/fs.h). `softDirty` came with 6.8, `guard`
+ * with 6.15.
+ */
 export const SCAN_CATEGORY = {
   writeProtectAllowed: 1 << 0,
   written: 1 << 1,

@@ -1,6 +1,6 @@
 import { constants, type Stats } from 'node:fs';
 import { type FileHandle, lstat, mkdir, open, readdir, readFile, rename, unlink } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { StoreFullError, StoreUnusableError } from '../core/index.ts';
 import type { FaultPoint, FaultPoints } from './faults.ts';
 
@@ -80,14 +80,7 @@ export class StoreFiles {
     this.reached(point);
     const path = this.pathOf(name);
     await this.attempt('create', name, async () => {
-      try {
-        await mkdir(path, { mode: DIRECTORY_MODE });
-      } catch (cause) {
-        if (isErrno(cause, 'EEXIST')) return;
-        // Asked for the whole path at once, Node reports a read-only file system as a missing directory.
-        if (!isErrno(cause, 'ENOENT')) throw cause;
-        await mkdir(path, { recursive: true, mode: DIRECTORY_MODE });
-      }
+      await makeDirectory(path);
     });
   }
 
@@ -200,4 +193,22 @@ const HINTS: Readonly<Record<string, string>> = {
 
 function reasonOf(code: string, message: string): string {
   return REASONS[code] ?? message;
+}
+
+/**
+ * Creates a directory for its owner alone, and those above it, unless it exists. Node's own `recursive` reports a
+ * read-only file system as a missing directory, and never returns for a path inside /proc.
+ */
+export async function makeDirectory(path: string): Promise<void> {
+  try {
+    await mkdir(path, { mode: DIRECTORY_MODE });
+  } catch (cause) {
+    if (isErrno(cause, 'EEXIST')) return;
+    const parent = dirname(path);
+    if (!isErrno(cause, 'ENOENT') || parent === path) throw cause;
+    await makeDirectory(parent);
+    await mkdir(path, { mode: DIRECTORY_MODE }).catch((again: unknown) => {
+      if (!isErrno(again, 'EEXIST')) throw again;
+    });
+  }
 }

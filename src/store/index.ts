@@ -3,6 +3,7 @@ export type { BlockSource, DecodedBlock, ReadStatistics } from './block-source.t
 export type { CheckpointReader } from './checkpoint-reader.ts';
 export type { CheckpointFacts, CheckpointWriter, NewProcess } from './checkpoint-writer.ts';
 export { FAULT_POINTS, type FaultPoint, type FaultPoints } from './faults.ts';
+export { makeDirectory } from './files.ts';
 export type { IndexBuilder } from './index-builder.ts';
 export { KnownPages } from './known-pages.ts';
 export { packFileName } from './layout.ts';

@@ -10,7 +10,6 @@ export {
 export {
   openSimulatedTarget,
   restoreSimulatedTarget,
-  SIMULATED_STATE_FORMAT,
   type SimulatedTarget,
 } from './simulated.ts';
 export { type PagemapRow, pagemapRows } from './simulated-inspect.ts';

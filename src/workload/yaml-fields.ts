@@ -194,7 +194,7 @@ export class YamlField {
   #describe(): string {
     if (isMap(this.#node)) return 'a mapping';
     if (isSeq(this.#node)) return 'a list';
-    return isScalar(this.#node) ? `'${String(this.#node.value)}'` : 'nothing';
+    return isScalar(this.#node) ? quoted(String(this.#node.value)) : 'nothing';
   }
 
   #child(name: string): string {
@@ -249,4 +249,11 @@ function editDistance(left: string, right: string): number {
     }
   }
   return row[right.length]!;
+}
+
+/** Longer values are cut in messages: a file that is no workload may be one long value. */
+const LONGEST_QUOTE = 60;
+
+function quoted(text: string): string {
+  return text.length <= LONGEST_QUOTE ? `'${text}'` : `'${text.slice(0, LONGEST_QUOTE)}...'`;
 }

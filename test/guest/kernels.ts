@@ -13,13 +13,18 @@ export interface GuestKernel {
   readonly modules: string;
 }
 
+/**
+ * The releases on which the shipped cases were recorded. Later ones of the same series may differ: between 6.12.107 and
+ * 6.12.117, mremap with DONTUNMAP stopped merging the new mapping with its own source.
+ */
+const RECORDED_RELEASES: Readonly<Record<GuestKernelVersion, string>> = {
+  '6.1': '6.1.0-56-cloud-amd64',
+  '6.12': '6.12.107+deb12-cloud-amd64',
+};
+
 const PACKAGE_PATTERNS: Readonly<Record<GuestKernelVersion, RegExp>> = {
   '6.1': /^linux-image-6\.1\.0-\d+-cloud-amd64$/,
   '6.12': /^linux-image-6\.12\.\d+\+deb1\d+-cloud-amd64$/,
-};
-const RELEASE_PATTERNS: Readonly<Record<GuestKernelVersion, RegExp>> = {
-  '6.1': /^6\.1\.0-\d+-cloud-amd64$/,
-  '6.12': /^6\.12\.\d+\+deb1\d+-cloud-amd64$/,
 };
 
 /** Where kernels are kept between runs: $CKPT_GUEST_CACHE, else ~/.cache/ckpt-guest. */
@@ -28,16 +33,15 @@ function cacheDirectory(): string {
 }
 
 /**
- * The kernel of that version: from the cache, else its newest package fetched with `apt-get download`.
+ * The kernel of that version: from the cache, else its package fetched with `apt-get download`. It is the release of the
+ * recordings as long as the archive has it, then the newest.
  * @throws Error that says what is missing.
  */
 export function guestKernel(version: GuestKernelVersion): GuestKernel {
-  const home = join(cacheDirectory(), version);
-  if (!existsSync(home)) download(version, home);
-  const release = readdirSync(join(home, 'lib', 'modules')).find((name) =>
-    RELEASE_PATTERNS[version].test(name),
-  );
-  if (release === undefined) throw new Error(`${home} holds no kernel ${version}`);
+  const recorded = RECORDED_RELEASES[version];
+  const release = isCached(recorded) ? recorded : availableRelease(version);
+  if (!isCached(release)) download(release);
+  const home = join(cacheDirectory(), release);
   return {
     release,
     image: join(home, 'boot', `vmlinuz-${release}`),
@@ -45,13 +49,29 @@ export function guestKernel(version: GuestKernelVersion): GuestKernel {
   };
 }
 
-function download(version: GuestKernelVersion, home: string): void {
+/** Whether `kernel` is the very release that the shipped cases were recorded on. */
+export function isRecordedRelease(version: GuestKernelVersion, kernel: GuestKernel): boolean {
+  return kernel.release === RECORDED_RELEASES[version];
+}
+
+function isCached(release: string): boolean {
+  return existsSync(join(cacheDirectory(), release));
+}
+
+function availableRelease(version: GuestKernelVersion): string {
   const names = execFileSync('apt-cache', ['pkgnames', 'linux-image-'], { encoding: 'utf8' }).split('\n');
-  const name = names
+  const found = names
     .filter((candidate) => PACKAGE_PATTERNS[version].test(candidate))
     .sort((a, b) => a.localeCompare(b, 'en', { numeric: true }))
-    .at(-1);
-  if (name === undefined) throw new Error(`apt knows no package ${PACKAGE_PATTERNS[version].source}`);
+    .map((name) => name.replace('linux-image-', ''));
+  const recorded = RECORDED_RELEASES[version];
+  const release = found.includes(recorded) ? recorded : found.at(-1);
+  if (release === undefined) throw new Error(`apt knows no package ${PACKAGE_PATTERNS[version].source}`);
+  return release;
+}
+
+function download(release: string): void {
+  const name = `linux-image-${release}`;
   mkdirSync(cacheDirectory(), { recursive: true });
   const work = mkdtempSync(join(cacheDirectory(), 'download-'));
   try {
@@ -60,7 +80,7 @@ function download(version: GuestKernelVersion, home: string): void {
     const archive = readdirSync(work).find((file) => file.endsWith('.deb'));
     if (archive === undefined) throw new Error(`apt-get download ${name} left no package`);
     execFileSync('dpkg', ['-x', archive, 'root'], { cwd: work });
-    renameSync(join(work, 'root'), home);
+    renameSync(join(work, 'root'), join(cacheDirectory(), release));
   } finally {
     rmSync(work, { recursive: true, force: true });
   }

@@ -143,15 +143,24 @@ static void fork_once(int keep) {
     waitpid(kept, NULL, 0);
     kept = 0;
   }
+  int finished[2];
+  if (pipe(finished)) abort();
   pid_t self = getpid(), child = fork();
   if (child == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != self) _exit(0);
+    close(finished[0]);
     for (int i = 0; i < 50; i++) store(random_page());
     if (shared) store(shared + random_below(64) * PAGE);
+    close(finished[1]);
     if (keep) for (;;) pause();
     _exit(0);
   }
+  /* Nothing may be written while the parent stands still, not even by a child: wait until it has finished. */
+  char none;
+  close(finished[1]);
+  if (read(finished[0], &none, 1) != 0) abort();
+  close(finished[0]);
   if (keep) kept = child;
   else waitpid(child, NULL, 0);
 }

@@ -1,10 +1,19 @@
-import { mkdirSync, readdirSync, readFileSync, rmdirSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { digestPage } from '../../src/codec/index.ts';
 import {
   CheckpointNotFoundError,
   StoreNotFoundError,
+  StoreUnusableError,
   StoreVersionError,
   UsageError,
 } from '../../src/core/index.ts';
@@ -44,6 +53,10 @@ describe('opening a store', () => {
     await expect(openStore(join(directory.path, 'none'), { access: 'write' })).rejects.toThrow(
       StoreNotFoundError,
     );
+  });
+
+  it.runIf(existsSync('/proc/self'))('does not try for ever where no directory can be made', async () => {
+    await expect(openStore('/proc/ckpt/store', { access: 'create' })).rejects.toThrow(StoreUnusableError);
   });
 
   it('refuses directories that hold something else, and files', async () => {
