@@ -46,6 +46,8 @@ export async function dumpTarget(request: DumpRequest): Promise<DumpResult[]> {
     const store = await Store.open(request.storeDirectory, { access, command: 'ckpt dump', codec: pool });
     try {
       for (const notice of store.notices) request.onNote?.(notice);
+      // The threads start while the target is opened; the first job meets what fails.
+      pool.start().catch(() => undefined);
       const target = await openTarget(specification, store, request.incremental);
       return await dumpOpened(target, store, pool, request);
     } finally {

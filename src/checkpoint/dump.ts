@@ -1,7 +1,13 @@
 import { type CodecPool, DEFAULT_ZSTD_LEVEL } from '../codec/index.ts';
 import { machineClock, PAGE_SIZE, PageRangeList } from '../core/index.ts';
 import type { DumpWarning } from '../image/index.ts';
-import { type CheckpointWriter, type Compression, KnownPages, type Store } from '../store/index.ts';
+import {
+  type CheckpointWriter,
+  type Compression,
+  KnownPages,
+  type ProcessIndex,
+  type Store,
+} from '../store/index.ts';
 import type { ProcessView, Target, TargetState, Vma } from '../target/index.ts';
 import { type Changes, type ChosenTracker, chooseTracker, type ParentPages } from '../tracker/index.ts';
 import { copyPages, dropUnchanged } from './copy-pages.ts';
@@ -13,6 +19,7 @@ import { PageEncoder } from './page-encoder.ts';
 import { ChunkSupply, type PageChunk, PageSpool } from './page-spool.ts';
 import { learnContents, openParent, type Parent } from './parent.ts';
 import { PreviousPages } from './previous-pages.ts';
+import type { ReadAhead } from './read-ahead.ts';
 import { ScratchFile } from './scratch-file.ts';
 import { Stopwatch } from './stopwatch.ts';
 import { WantedDigests } from './wanted-digests.ts';
@@ -76,6 +83,7 @@ class DumpRun {
   readonly #spoolPages: number;
   readonly #running = new Map<number, RunningCopy>();
   #parent: Parent | undefined;
+  #ahead: ReadAhead | undefined;
   #donePages = 0;
   #scannedPages = 0;
   /** Pages that the tracker named when it was first asked: relative to the parent, not to the running copy. */
@@ -113,6 +121,7 @@ class DumpRun {
 
   /** Lets go of the scratch file. */
   release(): void {
+    this.#ahead?.stop();
     this.#scratch.close();
   }
 
@@ -256,10 +265,11 @@ class DumpRun {
       const previous = this.#previousOf(view.pid);
       const elsewhere = this.#running.has(view.pid) ? this.#previousOf(view.pid) : undefined;
       const feeder = new IndexFeeder(builder, process.unchanged, elsewhere);
+      const ahead = this.#readAhead(encoder, processIndex, parentIndex);
       while (pending.done !== true && pending.value.chunk.processIndex === processIndex) {
         this.#options.signal?.throwIfAborted();
         const { chunk, found } = pending.value;
-        const entries = await encoder.encode(chunk, found, previous, view.pid);
+        const entries = await encoder.encode(chunk, found, previous, view.pid, ahead);
         for (let index = 0; index < chunk.pageCount; index++) {
           await feeder.add(chunk.pages[index]!, entries, index);
         }
@@ -268,6 +278,7 @@ class DumpRun {
         this.#report('encoding', this.#donePages, totalPages);
         pending = chunks.next();
       }
+      ahead?.stop();
       await feeder.finish();
       for (const doubt of changes.doubts) this.#warn(view.pid, 0, 0, doubt);
       for (const note of changes.notes) this.#options.onNote?.(note);
@@ -279,6 +290,19 @@ class DumpRun {
     this.#options.signal?.throwIfAborted();
     this.#report('committing', totalPages, totalPages);
     return this.#commit(writer, encoder);
+  }
+
+  /** Fetches the older versions of a process's spooled pages ahead of the encoder. */
+  #readAhead(
+    encoder: PageEncoder,
+    processIndex: number,
+    parentIndex: ProcessIndex | undefined,
+  ): ReadAhead | undefined {
+    if (this.#parent === undefined || parentIndex === undefined) return undefined;
+    this.#ahead = encoder.readAhead(this.#parent.reader, parentIndex);
+    // The encoder meets the same failure.
+    this.#ahead.run(this.#spool.pagesAhead(processIndex)).catch(() => undefined);
+    return this.#ahead;
   }
 
   /** Learns of the parent's contents those that the spooled pages may be equal to. */

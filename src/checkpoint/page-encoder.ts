@@ -8,7 +8,13 @@ import {
 } from '../codec/index.ts';
 import { PAGE_SIZE, PageRangeList } from '../core/index.ts';
 import { BLOCK_PAGES, encodeDeltaBlock, MAX_BLOCK_SLOTS, positionOf } from '../image/index.ts';
-import type { CheckpointReader, CheckpointWriter, Compression, KnownPages } from '../store/index.ts';
+import type {
+  CheckpointReader,
+  CheckpointWriter,
+  Compression,
+  KnownPages,
+  ProcessIndex,
+} from '../store/index.ts';
 import {
   copyFromSegment,
   createPageEntries,
@@ -18,6 +24,7 @@ import {
 } from './page-entries.ts';
 import { type PageChunk, SPOOL_CHUNK_PAGES } from './page-spool.ts';
 import type { PreviousPages } from './previous-pages.ts';
+import { ReadAhead } from './read-ahead.ts';
 
 /** Blocks that may be filled, compressed or waiting to be written at once: 64 KiB each. */
 const BLOCKS_UNDER_WAY = 48;
@@ -90,6 +97,7 @@ export class PageEncoder {
     found: PageDigests,
     previous: PreviousPages,
     pid: number,
+    ahead?: ReadAhead,
   ): Promise<PageEntries> {
     const entries = this.#entries;
     entries.digests.set(found.digests.subarray(0, chunk.pageCount * PAGE_DIGEST_BYTES));
@@ -105,9 +113,15 @@ export class PageEncoder {
         } else this.#storeWhole(this.#filling ?? (await this.#beginBlock()), chunk, entries, index);
       }
     }
-    if (candidates.length > 0) await this.#storeDifferences(chunk, entries, candidates, pid);
+    if (candidates.length > 0) await this.#storeDifferences(chunk, entries, candidates, pid, ahead);
+    ahead?.pass(chunk.pages[chunk.pageCount - 1]!);
     await this.#writer.ready();
     return entries;
+  }
+
+  /** Older versions of pages, to be fetched before the pages are encoded. */
+  readAhead(parent: CheckpointReader, index: ProcessIndex): ReadAhead {
+    return new ReadAhead(parent, index, () => this.#worth.isWorthIt);
   }
 
   /** Writes the blocks that are not full. */
@@ -177,6 +191,7 @@ export class PageEncoder {
     entries: PageEntries,
     candidates: readonly number[],
     pid: number,
+    ahead: ReadAhead | undefined,
   ): Promise<void> {
     const ranges = new PageRangeList();
     for (const index of candidates) ranges.append(chunk.pages[index]!, chunk.pages[index]! + 1);
@@ -184,6 +199,7 @@ export class PageEncoder {
     for await (const run of this.#parent!.pages(pid, ranges, 'whole')) {
       for (let page = 0; page < run.pageCount; page++) {
         const index = candidates[next++]!;
+        ahead?.pass(chunk.pages[index]!);
         const older = run.bytes!.subarray(page * PAGE_SIZE, (page + 1) * PAGE_SIZE);
         const length = encodePageDelta(older, pageBytes(chunk, index), this.#deltaBuffer);
         const worthwhile = length >= 0 && length <= DELTA_LIMIT_BYTES;
@@ -255,8 +271,12 @@ class DeltaWorth {
   #small = 0;
   #skipped = 0;
 
+  get isWorthIt(): boolean {
+    return this.#tries < TRIES_TO_LEARN || this.#small >= this.#tries * WORTHWHILE_SHARE;
+  }
+
   shouldTry(): boolean {
-    if (this.#tries < TRIES_TO_LEARN || this.#small >= this.#tries * WORTHWHILE_SHARE) return true;
+    if (this.isWorthIt) return true;
     this.#skipped++;
     return this.#skipped % RETRY_INTERVAL === 0;
   }

@@ -1,6 +1,7 @@
 import type { CodecPool, PageDigests } from '../codec/index.ts';
 import { PAGE_SIZE } from '../core/index.ts';
 import type { DigestedChunk } from './digested.ts';
+import type { PagesAhead } from './read-ahead.ts';
 import type { ScratchFile } from './scratch-file.ts';
 
 /** Pages per chunk: 1 MiB, large enough that a read costs its bytes and not its call. */
@@ -121,13 +122,23 @@ export class PageSpool {
     for (const { found, pageCount } of this.#kept) if (found !== undefined) use(found.digests, pageCount);
   }
 
+  /** The pages of a process that `drain` has not given out, after `digestAll`. */
+  *pagesAhead(processIndex: number): Generator<PagesAhead> {
+    for (const { processIndex: ofProcess, chunk, spilled, pageCount, found } of [...this.#kept]) {
+      const pages = spilled?.pages ?? chunk?.pages;
+      if (ofProcess === processIndex && pages !== undefined) yield { pages, pageCount, found: found! };
+    }
+  }
+
   /** The chunks in the order in which they came, after `digestAll`. The taker gives each back to the supply. */
   *drain(): Generator<DigestedChunk> {
-    for (const kept of this.#kept.splice(0)) {
+    for (const kept of this.#kept) {
       const chunk = kept.chunk ?? this.#readBack(kept);
       this.#pageCount -= kept.pageCount;
+      kept.chunk = undefined;
       yield { chunk, found: kept.found! };
     }
+    this.#kept.length = 0;
     this.#residentChunks = 0;
   }
 

@@ -1,11 +1,15 @@
+import { PAGE_DIGEST_BYTES } from '../codec/index.ts';
 import { CheckpointNotFoundError, type PageRangeList } from '../core/index.ts';
 import {
   type BlobReference,
+  blockOfPosition,
   type DigestedProcess,
   formatNumber,
   type Manifest,
   memoryDigest,
+  type Segment,
   type StoredProcess,
+  slotOfPosition,
 } from '../image/index.ts';
 import { readBlob } from './blobs.ts';
 import type { BlockSource, ReadStatistics } from './block-source.ts';
@@ -49,6 +53,20 @@ export class CheckpointReader {
     version: PageVersion = 'newest',
   ): AsyncGenerator<PageRun> {
     yield* readPages(this.#source, await this.index(pid), { ranges, version });
+  }
+
+  /**
+   * Begins to decode the block that the whole version of an entry lies in, so that `pages` finds it decoded if it comes
+   * there soon. Failures are met there too.
+   * @param all whether all pages of the block are wanted: they are then proved while it is decoded, else one by one.
+   */
+  prefetch(segment: Segment, entry: number, all: boolean): void {
+    const block = blockOfPosition(segment.positions[entry]!);
+    const digestsOf = (itemCount: number) => (all ? digestsOfBlock(segment, entry, itemCount) : undefined);
+    this.#source.lease(segment.packs[entry]!, block, 'pages', digestsOf).then(
+      (lease) => lease.release(),
+      () => undefined,
+    );
   }
 
   /**
@@ -106,4 +124,16 @@ export class CheckpointReader {
     const known = this.manifest.processes.map((candidate) => candidate.pid).join(', ');
     throw new CheckpointNotFoundError(`${this.#name} has no process ${pid}`, { hint: `it has ${known}` });
   }
+}
+
+/** The digests of the pages of a block, if they lie in the segment as in the block, beginning with `entry`. */
+function digestsOfBlock(segment: Segment, entry: number, itemCount: number): Uint8Array | undefined {
+  const { packs, positions, deltaPacks, digests, count } = segment;
+  if (slotOfPosition(positions[entry]!) !== 0 || entry + itemCount > count) return undefined;
+  for (let slot = 0; slot < itemCount; slot++) {
+    const at = entry + slot;
+    const isInPlace = packs[at] === packs[entry] && positions[at] === positions[entry]! + slot;
+    if (!isInPlace || deltaPacks[at] !== 0) return undefined;
+  }
+  return digests.slice(entry * PAGE_DIGEST_BYTES, (entry + itemCount) * PAGE_DIGEST_BYTES);
 }
