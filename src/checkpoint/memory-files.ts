@@ -1,4 +1,4 @@
-import { open, readdir } from 'node:fs/promises';
+import { type FileHandle, open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { formatPageAddress, OutputError, PAGE_SIZE, pageCountOf } from '../core/index.ts';
 import type { StoredVma } from '../image/index.ts';
@@ -10,11 +10,14 @@ const WRITE_BYTES = 1024 * 1024;
 export class VmaFiles {
   readonly #folder: string;
   readonly #vmas: readonly StoredVma[];
-  readonly #buffer = new Uint8Array(WRITE_BYTES);
+  /** One is filled while the other is written. */
+  #filling = new Uint8Array(WRITE_BYTES);
+  #spare = new Uint8Array(WRITE_BYTES);
+  #writing: Promise<void> = Promise.resolve();
   #buffered = 0;
   #bufferOffset = 0;
   #next = 0;
-  #file: Awaited<ReturnType<typeof open>> | undefined;
+  #file: FileHandle | undefined;
 
   constructor(folder: string, vmas: readonly StoredVma[]) {
     this.#folder = folder;
@@ -42,6 +45,8 @@ export class VmaFiles {
   }
 
   async close(): Promise<void> {
+    // A failure was, or will be, thrown where the bytes were handed over.
+    await this.#writing.catch(() => undefined);
     await this.#file?.close();
     this.#file = undefined;
   }
@@ -75,23 +80,35 @@ export class VmaFiles {
       await this.#flush();
       this.#bufferOffset = offsetBytes;
     }
-    this.#buffer.set(bytes, this.#buffered);
+    this.#filling.set(bytes, this.#buffered);
     this.#buffered += bytes.length;
   }
 
+  /** Begins to write what was gathered, after waiting for the write before. */
   async #flush(): Promise<void> {
+    await this.#writing;
     const file = this.#file;
-    for (let done = 0; file !== undefined && done < this.#buffered; ) {
+    if (file === undefined || this.#buffered === 0) return;
+    const full = this.#filling.subarray(0, this.#buffered);
+    this.#writing = this.#writeOut(file, full, this.#bufferOffset);
+    // Observed here so that a failure which is met by the next flush is not reported as unhandled in the meantime.
+    this.#writing.catch(() => undefined);
+    [this.#filling, this.#spare] = [this.#spare, this.#filling];
+    this.#buffered = 0;
+  }
+
+  async #writeOut(file: FileHandle, bytes: Uint8Array, offsetBytes: number): Promise<void> {
+    for (let done = 0; done < bytes.length; ) {
       const { bytesWritten } = await attempt(this.#folder, () =>
-        file.write(this.#buffer, done, this.#buffered - done, this.#bufferOffset + done),
+        file.write(bytes, done, bytes.length - done, offsetBytes + done),
       );
       done += bytesWritten;
     }
-    this.#buffered = 0;
   }
 
   async #closeFile(): Promise<void> {
     await this.#flush();
+    await this.#writing;
     await this.close();
   }
 }
