@@ -306,6 +306,8 @@ describe('the identity of a live target', () => {
     const target = await open(first.pid);
     await first.kill();
     await expect(target.freeze()).rejects.toThrow(/has exited/);
+    // Start times are counted in ticks of 10 ms: within one tick the next program would look like an exec of the first.
+    await new Promise((resolve) => setTimeout(resolve, 30));
     for (let attempt = 0; attempt < 50; attempt++) {
       writeFileSync('/proc/sys/kernel/ns_last_pid', `${first.pid - 1}`);
       const next = start('cat', []);
