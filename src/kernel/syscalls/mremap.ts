@@ -126,7 +126,8 @@ function moveMany(
   let at = oldPage;
   for (
     let vma: Vma | undefined = first;
-    vma !== undefined && vma.start < end;
+    // A mapping that reaches beyond the end and keeps its place with MREMAP_DONTUNMAP must not be met again.
+    at < end && vma !== undefined && vma.start < end;
     vma = space.vmas.findAbove(at)
   ) {
     const from = Math.max(vma.start, oldPage);
