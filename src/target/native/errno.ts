@@ -30,15 +30,17 @@ export class SystemCallError extends TargetError {
   readonly errno: string;
   readonly call: string;
 
-  /** @param call what was called, for people: `ptrace SEIZE of thread 17` */
-  constructor(call: string, errno: number, pid?: number) {
-    const name = errnoName(errno);
-    const hint = HINTS[name];
-    super(`${call} failed: ${name}`, {
+  /**
+   * @param call what was called, for people: `ptrace SEIZE of thread 17`
+   * @param errno its name: `EPERM`
+   */
+  constructor(call: string, errno: string, pid?: number) {
+    const hint = HINTS[errno];
+    super(`${call} failed: ${errno}`, {
       ...(hint === undefined ? {} : { hint }),
-      data: { call, errno: name, ...(pid === undefined ? {} : { pid }) },
+      data: { call, errno, ...(pid === undefined ? {} : { pid }) },
     });
-    this.errno = name;
+    this.errno = errno;
     this.call = call;
   }
 }

@@ -4,11 +4,11 @@ import { errnoName, SystemCallError } from './errno.ts';
 /** An argument of a system call. */
 export type Word = number | bigint;
 
-/** The result of a system call: its value, or the number of its errno. */
-export interface RawResult {
+/** The result of a system call. */
+export interface CallResult {
   readonly value: Word;
-  /** 0 for success. */
-  readonly errno: number;
+  /** `EPERM`; undefined for success. */
+  readonly errno: string | undefined;
 }
 
 /** The only way out of JavaScript: libc's `syscall`, and addresses of our own memory. */
@@ -28,10 +28,10 @@ export class SystemLibrary {
   }
 
   /** Makes a system call of this process and tells how it went. */
-  tryCall(number: number, ...words: Word[]): RawResult {
+  tryCall(number: number, ...words: Word[]): CallResult {
     const [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0] = words;
     const value = this.#syscall(number, a, b, c, d, e, f);
-    return value === -1 ? { value, errno: this.#errno() } : { value, errno: 0 };
+    return value === -1 ? { value, errno: errnoName(this.#errno()) } : { value, errno: undefined };
   }
 
   /**
@@ -40,7 +40,7 @@ export class SystemLibrary {
    */
   call(what: string, number: number, ...words: Word[]): Word {
     const { value, errno } = this.tryCall(number, ...words);
-    if (errno !== 0) throw new SystemCallError(what, errno);
+    if (errno !== undefined) throw new SystemCallError(what, errno);
     return value;
   }
 
@@ -85,9 +85,4 @@ function unsupported(why: string, cause?: unknown): UnsupportedError {
     hint: "reinstall ckpt with optional packages ('npm install --include=optional'); plain /proc access works without",
     cause,
   });
-}
-
-/** The name of an errno in a raw result; undefined for success. */
-export function errnoOfResult(result: RawResult): string | undefined {
-  return result.errno === 0 ? undefined : errnoName(result.errno);
 }

@@ -1,0 +1,49 @@
+import { UnsupportedError } from '../../core/index.ts';
+import { type MapsEntry, PAGEMAP_HIGH } from '../../procfs/index.ts';
+
+const PAGE_BYTES = 4096;
+/** One page for the signal frame (three with AMX state), the rest for arguments. */
+export const FRAME_BYTES = 4 * PAGE_BYTES;
+export const ARGUMENT_BYTES = 4 * PAGE_BYTES;
+const SCRATCH_PAGES = (FRAME_BYTES + ARGUMENT_BYTES) / PAGE_BYTES;
+/** Bytes below the stack pointer that belong to the running function (System V ABI for x86-64; none on aarch64). */
+const RED_ZONE_BYTES = 128;
+
+/** What the search must know of a process. */
+export interface ScratchSearch {
+  readonly mappings: readonly MapsEntry[];
+  /** Of every thread. */
+  readonly stackPointers: readonly bigint[];
+  /** pagemap words (two halves each) of pages. */
+  readonly readPagemap: (startPage: number, pageCount: number) => Uint32Array;
+}
+
+/**
+ * Finds memory of the process that holds nothing: the far end of the main stack. It was never used if its pages do not
+ * exist; if they do, they are dead where every stack pointer in the mapping is above them. A program that is let go
+ * half-way, because ckpt was killed, does not notice what stands there.
+ * @throws UnsupportedError if the process has no such memory
+ */
+export function findScratch({ mappings, stackPointers, readPagemap }: ScratchSearch): bigint {
+  const stack = mappings.find(({ pathname, write }) => pathname === '[stack]' && write);
+  if (stack === undefined || stack.endPage - stack.startPage < SCRATCH_PAGES) throw noScratch();
+  const end = stack.startPage + SCRATCH_PAGES;
+  const inside = stackPointers.filter(
+    (pointer) => pointer >= stack.startPage * PAGE_BYTES && pointer < stack.endPage * PAGE_BYTES,
+  );
+  const isBelowAll = inside.every((pointer) => pointer - BigInt(RED_ZONE_BYTES) >= end * PAGE_BYTES);
+  const isUsed = readPagemap(stack.startPage, SCRATCH_PAGES).some(
+    (half, index) => index % 2 === 1 && (half & (PAGEMAP_HIGH.present | PAGEMAP_HIGH.swapped)) !== 0,
+  );
+  if (isBelowAll && (!isUsed || inside.length > 0)) return BigInt(stack.startPage) * BigInt(PAGE_BYTES);
+  throw noScratch();
+}
+
+function noScratch(): UnsupportedError {
+  return new UnsupportedError(
+    'the process has no unused memory on its main stack for calls made on its behalf',
+    {
+      hint: 'dump it with --tracker compare, which needs no calls inside the target',
+    },
+  );
+}

@@ -1,0 +1,185 @@
+import { setTimeout } from 'node:timers/promises';
+import { machineClock, TargetError } from '../../core/index.ts';
+import { isDeadState, readTaskStat, threadIds } from '../live-files.ts';
+import type { Native } from './calls.ts';
+import { Injector, type InjectorOptions } from './injector.ts';
+import { hasErrno, Tracee } from './tracee.ts';
+
+/** How long to ask without a pause: most threads stop within this time, and a pause would last longer. */
+const IMPATIENT_MICROSECONDS = 3_000;
+/** How long threads that did not stop in time are given before they are left to the end of this program. */
+const RELEASE_MICROSECONDS = 2e6;
+
+export interface StopOptions {
+  readonly timeoutMicroseconds: number;
+  /** Options of PTRACE_SEIZE, see TRACE_OPTION. */
+  readonly traceOptions?: number;
+  /** False once the stop is not wanted any more. */
+  readonly isWanted?: () => boolean;
+}
+
+/** One process of a session, its leader first among the threads. */
+export interface TracedProcess {
+  readonly pid: number;
+  readonly threads: readonly Tracee[];
+}
+
+/**
+ * Processes held by ptrace, with every thread. Nothing has to guard them: should ckpt die, the kernel detaches and
+ * they run on.
+ */
+export class TraceSession {
+  readonly #native: Native;
+  readonly #tracees = new Map<number, Tracee>();
+  #processes: readonly TracedProcess[] = [];
+
+  private constructor(native: Native) {
+    this.#native = native;
+  }
+
+  /** In the order in which they were named. */
+  get processes(): readonly TracedProcess[] {
+    return this.#processes;
+  }
+
+  /**
+   * Stops processes. `listProcesses` is asked again until neither a process nor a thread is new: what stands still
+   * cannot fork.
+   * @throws TargetError if one cannot be traced or does not stop in time; then all run on
+   */
+  static async stop(
+    native: Native,
+    listProcesses: () => readonly number[],
+    options: StopOptions,
+  ): Promise<TraceSession> {
+    const session = new TraceSession(native);
+    const deadline = machineClock() + options.timeoutMicroseconds;
+    try {
+      let pids = listProcesses();
+      while (session.#seizeNew(pids, options.traceOptions ?? 0)) {
+        await session.#waitUntilStopped(deadline, options.isWanted ?? (() => true));
+        pids = listProcesses();
+      }
+      session.#processes = session.#grouped(pids);
+      return session;
+    } catch (error) {
+      await session.#release();
+      throw error;
+    }
+  }
+
+  /** The process with this PID. @throws TargetError if it is not held */
+  process(pid: number): TracedProcess {
+    const found = this.#processes.find((process) => process.pid === pid);
+    if (found === undefined) throw new TargetError(`process ${pid} is not held by ckpt`, { data: { pid } });
+    return found;
+  }
+
+  /** Prepares system calls inside a process. @throws UnsupportedError, TargetError if none can be made there */
+  injector(pid: number, options: InjectorOptions = {}): Injector {
+    return Injector.open(this.#native, this.process(pid), options);
+  }
+
+  /**
+   * Lets everything go on: threads with the registers they stopped with, or those set since, and interrupted system
+   * calls start again. Safe to call twice.
+   */
+  detach(options: { readonly leaveStopped?: boolean } = {}): void {
+    if (options.leaveStopped === true) {
+      // Delivered before the first instruction that a thread would execute.
+      for (const { pid } of this.#processes) process.kill(pid, 'SIGSTOP');
+    }
+    for (const tracee of this.#tracees.values()) tracee.detach();
+    this.#tracees.clear();
+    this.#processes = [];
+  }
+
+  /** Seizes what is not held yet. @returns whether there was anything */
+  #seizeNew(pids: readonly number[], traceOptions: number): boolean {
+    let found = false;
+    for (const pid of pids) {
+      for (const tid of threadIds(pid)) {
+        if (this.#tracees.has(tid) || !this.#seize(pid, tid, traceOptions)) continue;
+        this.#tracees.set(tid, new Tracee(this.#native, pid, tid));
+        found = true;
+      }
+    }
+    return found;
+  }
+
+  #seize(pid: number, tid: number, traceOptions: number): boolean {
+    try {
+      this.#native.seize(tid, traceOptions);
+    } catch (error) {
+      const state = readTaskStat(pid, tid)?.state;
+      if (state === undefined || isDeadState(state)) return false;
+      throw error;
+    }
+    try {
+      this.#native.interrupt(tid);
+    } catch (error) {
+      if (!hasErrno(error, 'ESRCH')) throw error;
+    }
+    return true;
+  }
+
+  async #waitUntilStopped(deadline: number, isWanted: () => boolean): Promise<void> {
+    const moving = new Map([...this.#tracees].filter(([, tracee]) => !tracee.stopped));
+    const began = machineClock();
+    for (;;) {
+      this.#lookAt(moving);
+      if (moving.size === 0) return;
+      const now = machineClock();
+      if (now > deadline) throw tooSlow([...moving.values()][0]!);
+      if (now - began > IMPATIENT_MICROSECONDS) await setTimeout(1);
+      if (!isWanted()) throw new TargetError('the target was let go before it stood still');
+    }
+  }
+
+  /** Takes those out that have stopped or ended. */
+  #lookAt(moving: Map<number, Tracee>): void {
+    for (const [tid, tracee] of moving) {
+      const state = tracee.checkStopped();
+      if (state === 'moving') continue;
+      moving.delete(tid);
+      if (state === 'gone') this.#tracees.delete(tid);
+    }
+  }
+
+  #grouped(pids: readonly number[]): TracedProcess[] {
+    return pids
+      .map((pid) => ({
+        pid,
+        threads: [...this.#tracees.values()]
+          .filter((tracee) => tracee.pid === pid)
+          .sort(
+            (left, right) => Number(right.tid === pid) - Number(left.tid === pid) || left.tid - right.tid,
+          ),
+      }))
+      .filter(({ threads }) => threads.length > 0);
+  }
+
+  /** Lets go after a stop that failed; only a stopped thread can be detached, so the others are waited for. */
+  async #release(): Promise<void> {
+    const deadline = machineClock() + RELEASE_MICROSECONDS;
+    while (this.#tracees.size > 0 && machineClock() < deadline) {
+      for (const [tid, tracee] of this.#tracees) {
+        if (!tracee.stopped && tracee.checkStopped() === 'moving') continue;
+        tracee.detach();
+        this.#tracees.delete(tid);
+      }
+      if (this.#tracees.size > 0) await setTimeout(1);
+    }
+  }
+}
+
+function tooSlow({ pid, tid }: Tracee): TargetError {
+  const state = readTaskStat(pid, tid)?.state ?? 'gone';
+  return new TargetError(`thread ${tid} of process ${pid} did not stop in time: it is in state ${state}`, {
+    hint:
+      state === 'D'
+        ? 'it waits in the kernel for a device or for a child of vfork; try again later'
+        : 'see whether a debugger or another tool holds it',
+    data: { pid, thread: tid, state },
+  });
+}
