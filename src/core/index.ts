@@ -1,6 +1,7 @@
 export { ByteReader, ByteWriter } from './bytes.ts';
 export { type MonotonicClock, machineClock } from './clock.ts';
 export * from './errors.ts';
+export { JsonFields } from './json-fields.ts';
 export {
   formatPageAddress,
   PAGE_SIZE,

@@ -1,5 +1,4 @@
-import { formatPageAddress, PAGE_SIZE, parsePageAddress } from '../core/index.ts';
-import { JsonFields } from './json-fields.ts';
+import { formatPageAddress, JsonFields, PAGE_SIZE, parsePageAddress } from '../core/index.ts';
 import { ADDRESS_SPACE_PAGES, BLOB_CHUNK_BYTES, MAX_PACK_BLOCKS } from './limits.ts';
 import { formatNumber } from './location.ts';
 import type {

@@ -1,4 +1,4 @@
-import { JsonFields } from './json-fields.ts';
+import { JsonFields } from '../core/index.ts';
 import { openSealedJson, sealJson } from './sealed-json.ts';
 
 const STORE_FORMAT = 'ckpt-store';

@@ -1,5 +1,7 @@
 export { type LiveOptions, openLiveTarget } from './live.ts';
 export { identityDifference } from './live-identity.ts';
+export { decodeLiveState } from './live-state-codec.ts';
+export * from './live-state-format.ts';
 export {
   decideMapping,
   decideMappings,

@@ -5,6 +5,8 @@ export const LIVE_STATE_FORMAT = 'ckpt-live-2';
 export type HexNumber = `0x${string}`;
 /** Bytes in base64. */
 export type Base64 = string;
+/** An integer of any size, possibly negative: `-1`, `9223372036854775807`. */
+export type DecimalNumber = string;
 
 /** Everything beyond memory that a checkpoint of a live target holds. */
 export interface LiveState {
@@ -20,7 +22,10 @@ export interface LiveState {
 
 export interface LiveProcessState {
   readonly pid: number;
+  /** 0 for the root of the target, whatever its parent is. */
   readonly parentPid: number;
+  /** When it started, in clock ticks since boot: with the PID it names the process while the machine runs. */
+  readonly startTicks: number;
   readonly processGroup: number;
   readonly session: number;
   /** `/dev/pts/3`, or null without a controlling terminal. */
@@ -53,10 +58,12 @@ export interface LiveProcessState {
 
 export interface FileIdentity {
   readonly path: string;
+  /** `254:1`, decimal. */
   readonly device: string;
-  readonly inode: number;
+  readonly inode: DecimalNumber;
+  /** Rounded if above 2^53. */
   readonly sizeBytes: number;
-  readonly modifiedNanoseconds: string;
+  readonly modifiedNanoseconds: DecimalNumber;
 }
 
 export interface Credentials {
@@ -135,8 +142,8 @@ export interface PosixTimer {
   /** Thread for SIGEV_THREAD_ID. */
   readonly notifyThread: number | null;
   readonly value: HexNumber;
-  readonly remainingNanoseconds: string | null;
-  readonly intervalNanoseconds: string | null;
+  readonly remainingNanoseconds: DecimalNumber | null;
+  readonly intervalNanoseconds: DecimalNumber | null;
   readonly overrun: number | null;
 }
 
@@ -170,9 +177,12 @@ export interface OpenFile {
   /** O_* without O_CLOEXEC. */
   readonly flags: number;
   readonly closeOnExec: boolean;
-  readonly positionBytes: number;
+  /** A position in bytes, or, of a directory, what its file system takes for one (up to 64 bits). */
+  readonly position: DecimalNumber;
+  /** `254:1`, decimal: of the file system that the file is on; of a device or terminal, its own numbers. */
   readonly device: string;
-  readonly inode: number;
+  readonly inode: DecimalNumber;
+  /** Rounded if above 2^53. */
   readonly sizeBytes: number;
   /**
    * Equal for descriptors that share one open file description, in the whole target; null if nobody could tell.
@@ -181,8 +191,17 @@ export interface OpenFile {
   readonly description: number | null;
   /** The lines of fdinfo beyond pos, flags, mnt_id and ino: what epoll watches, what an eventfd counts, ... */
   readonly details: readonly string[];
-  /** Bytes that lie unread in a pipe both ends of which the target holds; null for anything else. */
-  readonly unread: Base64 | null;
+  /**
+   * What is in a pipe or FIFO both ends of which the target holds: on the first descriptor, in the order of this
+   * state, that reads from it; null on every other and wherever it could not be looked at.
+   */
+  readonly pipe: PipeContent | null;
+}
+
+export interface PipeContent {
+  readonly unread: Base64;
+  /** As F_GETPIPE_SZ says. */
+  readonly capacityBytes: number;
 }
 
 export interface LiveThreadState {

@@ -1,4 +1,4 @@
-import { IntegrityError } from '../core/index.ts';
+import { IntegrityError } from './errors.ts';
 
 /** Reads the fields of parsed JSON strictly: an error names the file, the path of the field, and what was expected. */
 export class JsonFields {
@@ -16,46 +16,77 @@ export class JsonFields {
     this.#fields = new Map(Object.entries(value));
   }
 
+  /** Whether the field is there at all. */
+  has(name: string): boolean {
+    return this.#fields.has(name);
+  }
+
   text(name: string): string {
-    const value = this.#fields.get(name);
-    if (typeof value !== 'string') throw this.#mismatch(this.#pathOf(name), 'text');
-    return value;
+    return this.#asText(this.#fields.get(name), this.#pathOf(name));
+  }
+
+  textOrNull(name: string): string | null {
+    return this.orNull(name, () => this.text(name));
+  }
+
+  texts(name: string): string[] {
+    return this.#asArray(name).map((value, index) => this.#asText(value, `${this.#pathOf(name)}[${index}]`));
   }
 
   /** Text that `pattern` accepts. */
   matching(name: string, pattern: RegExp, expected: string): string {
+    return this.checked(name, (text): text is string => pattern.test(text), expected);
+  }
+
+  /** Text that `isRight` accepts. */
+  checked<Value extends string>(
+    name: string,
+    isRight: (text: string) => text is Value,
+    expected: string,
+  ): Value {
     const text = this.text(name);
-    if (!pattern.test(text)) throw this.#mismatch(this.#pathOf(name), expected);
+    if (!isRight(text)) throw this.wrong(name, expected);
     return text;
   }
 
   oneOf<Value extends string>(name: string, values: readonly Value[]): Value {
     const text = this.text(name);
     const value = values.find((candidate) => candidate === text);
-    if (value === undefined) throw this.#mismatch(this.#pathOf(name), `one of ${values.join(', ')}`);
+    if (value === undefined) throw this.wrong(name, `one of ${values.join(', ')}`);
     return value;
   }
 
   flag(name: string): boolean {
     const value = this.#fields.get(name);
-    if (typeof value !== 'boolean') throw this.#mismatch(this.#pathOf(name), 'true or false');
+    if (typeof value !== 'boolean') throw this.wrong(name, 'true or false');
     return value;
   }
 
   /** A non-negative integer of at least `lowest`. */
   count(name: string, lowest = 0): number {
-    return this.#asCount(this.#fields.get(name), this.#pathOf(name), lowest);
+    return this.#asInteger(this.#fields.get(name), this.#pathOf(name), lowest);
   }
 
   countOrNull(name: string, lowest = 0): number | null {
-    return this.#fields.get(name) === null ? null : this.count(name, lowest);
+    return this.orNull(name, () => this.count(name, lowest));
+  }
+
+  counts(name: string): number[] {
+    return this.#asArray(name).map((value, index) =>
+      this.#asInteger(value, `${this.#pathOf(name)}[${index}]`, 0),
+    );
+  }
+
+  /** An integer that may be negative. */
+  integer(name: string): number {
+    return this.#asInteger(this.#fields.get(name), this.#pathOf(name), Number.NEGATIVE_INFINITY);
   }
 
   /** Non-negative integers in ascending order. */
   ascendingCounts(name: string, lowest = 0): number[] {
     let previous = lowest - 1;
     return this.#asArray(name).map((value, index) => {
-      previous = this.#asCount(value, `${this.#pathOf(name)}[${index}]`, previous + 1);
+      previous = this.#asInteger(value, `${this.#pathOf(name)}[${index}]`, previous + 1);
       return previous;
     });
   }
@@ -65,13 +96,18 @@ export class JsonFields {
   }
 
   objectOrNull(name: string): JsonFields | null {
-    return this.#fields.get(name) === null ? null : this.object(name);
+    return this.orNull(name, () => this.object(name));
   }
 
   objects(name: string): JsonFields[] {
     return this.#asArray(name).map(
       (value, index) => new JsonFields(value, this.#what, `${this.#pathOf(name)}[${index}]`),
     );
+  }
+
+  /** What `read` makes of the field, or null if it is null. */
+  orNull<Value>(name: string, read: () => Value): Value | null {
+    return this.#fields.get(name) === null ? null : read();
   }
 
   /** The fields as they are, for content that is opaque here. */
@@ -86,13 +122,18 @@ export class JsonFields {
 
   #asArray(name: string): readonly unknown[] {
     const value = this.#fields.get(name);
-    if (!Array.isArray(value)) throw this.#mismatch(this.#pathOf(name), 'an array');
+    if (!Array.isArray(value)) throw this.wrong(name, 'an array');
     return value;
   }
 
-  #asCount(value: unknown, path: string, lowest: number): number {
+  #asText(value: unknown, path: string): string {
+    if (typeof value !== 'string') throw this.#mismatch(path, 'text');
+    return value;
+  }
+
+  #asInteger(value: unknown, path: string, lowest: number): number {
     if (typeof value !== 'number' || !Number.isInteger(value) || value < lowest) {
-      throw this.#mismatch(path, `an integer of at least ${lowest}`);
+      throw this.#mismatch(path, lowest < 0 ? 'an integer' : `an integer of at least ${lowest}`);
     }
     return value;
   }
