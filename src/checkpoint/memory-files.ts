@@ -2,20 +2,14 @@ import { type FileHandle, open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { formatPageAddress, OutputError, PAGE_SIZE, pageCountOf } from '../core/index.ts';
 import type { StoredVma } from '../image/index.ts';
-
-/** Bytes gathered before they are written. */
-const WRITE_BYTES = 1024 * 1024;
+import { GatheredWriter } from './gathered-writer.ts';
+import { attempt, outputError } from './output-error.ts';
 
 /** The files of one process's mappings, written in address order. */
 export class VmaFiles {
   readonly #folder: string;
   readonly #vmas: readonly StoredVma[];
-  /** One is filled while the other is written. */
-  #filling = new Uint8Array(WRITE_BYTES);
-  #spare = new Uint8Array(WRITE_BYTES);
-  #writing: Promise<void> = Promise.resolve();
-  #buffered = 0;
-  #bufferOffset = 0;
+  readonly #writer = new GatheredWriter();
   #next = 0;
   #file: FileHandle | undefined;
 
@@ -32,7 +26,10 @@ export class VmaFiles {
       const count = Math.min(vma.endPage, startPage + pageCount) - page;
       const from = (page - startPage) * PAGE_SIZE;
       if (bytes !== undefined) {
-        await this.#put((page - vma.startPage) * PAGE_SIZE, bytes.subarray(from, from + count * PAGE_SIZE));
+        await this.#writer.put(
+          (page - vma.startPage) * PAGE_SIZE,
+          bytes.subarray(from, from + count * PAGE_SIZE),
+        );
       }
       page += count;
     }
@@ -45,8 +42,7 @@ export class VmaFiles {
   }
 
   async close(): Promise<void> {
-    // A failure was, or will be, thrown where the bytes were handed over.
-    await this.#writing.catch(() => undefined);
+    await this.#writer.settle();
     await this.#file?.close();
     this.#file = undefined;
   }
@@ -72,43 +68,11 @@ export class VmaFiles {
     this.#file = await attempt(path, () => open(path, 'wx', 0o600));
     const file = this.#file;
     await attempt(path, () => file.truncate(pageCountOf(vma) * PAGE_SIZE));
-  }
-
-  async #put(offsetBytes: number, bytes: Uint8Array): Promise<void> {
-    const fits = this.#buffered + bytes.length <= WRITE_BYTES;
-    if (this.#bufferOffset + this.#buffered !== offsetBytes || !fits) {
-      await this.#flush();
-      this.#bufferOffset = offsetBytes;
-    }
-    this.#filling.set(bytes, this.#buffered);
-    this.#buffered += bytes.length;
-  }
-
-  /** Begins to write what was gathered, after waiting for the write before. */
-  async #flush(): Promise<void> {
-    await this.#writing;
-    const file = this.#file;
-    if (file === undefined || this.#buffered === 0) return;
-    const full = this.#filling.subarray(0, this.#buffered);
-    this.#writing = this.#writeOut(file, full, this.#bufferOffset);
-    // Observed here so that a failure which is met by the next flush is not reported as unhandled in the meantime.
-    this.#writing.catch(() => undefined);
-    [this.#filling, this.#spare] = [this.#spare, this.#filling];
-    this.#buffered = 0;
-  }
-
-  async #writeOut(file: FileHandle, bytes: Uint8Array, offsetBytes: number): Promise<void> {
-    for (let done = 0; done < bytes.length; ) {
-      const { bytesWritten } = await attempt(this.#folder, () =>
-        file.write(bytes, done, bytes.length - done, offsetBytes + done),
-      );
-      done += bytesWritten;
-    }
+    this.#writer.begin(file, path);
   }
 
   async #closeFile(): Promise<void> {
-    await this.#flush();
-    await this.#writing;
+    await this.#writer.finish();
     await this.close();
   }
 }
@@ -130,24 +94,4 @@ export async function requireEmpty(directory: string): Promise<void> {
     hint: 'name a directory that does not exist yet; ckpt overwrites nothing',
     data: { path: directory },
   });
-}
-
-/** Does something with a file; failures become OutputErrors that name it. */
-export async function attempt<Result>(path: string, work: () => Promise<Result>): Promise<Result> {
-  try {
-    return await work();
-  } catch (error) {
-    throw outputError(path, error);
-  }
-}
-
-function outputError(path: string, error: unknown): OutputError {
-  const { code, message } = error as NodeJS.ErrnoException;
-  const hint =
-    code === 'ENOSPC' || code === 'EDQUOT'
-      ? 'free some space, or restore to a larger file system'
-      : code === 'EFBIG'
-        ? 'the file system cannot hold a sparse file as large as this mapping; restore to another one, such as a tmpfs'
-        : 'choose another --to directory';
-  return new OutputError(`cannot write ${path}: ${message}`, { hint, data: { path }, cause: error });
 }

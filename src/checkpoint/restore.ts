@@ -5,8 +5,9 @@ import type { StoredProcess } from '../image/index.ts';
 import { formatMapsLine } from '../procfs/index.ts';
 import { type CheckpointReader, makeDirectory, type PageRun } from '../store/index.ts';
 import type { WorkProgress } from './dump-types.ts';
-import { attempt, requireEmpty, VmaFiles } from './memory-files.ts';
+import { requireEmpty, VmaFiles } from './memory-files.ts';
 import { proveMemoryDigest } from './memory-proof.ts';
+import { attempt } from './output-error.ts';
 import { type CheckpointName, openDamaged, openNamed, readStore, requireRestorable } from './read-store.ts';
 
 /** What to restore, and to where. */
