@@ -5,8 +5,8 @@ import { type CallResult, loadSystemLibrary, type SystemLibrary, type Word } fro
 /** Requests of ptrace (include/uapi/linux/ptrace.h). */
 const PTRACE = {
   cont: 7,
-  singleStep: 9,
   detach: 17,
+  systemCall: 24,
   getEventMessage: 0x4201,
   getRegisterSet: 0x4204,
   setRegisterSet: 0x4205,
@@ -20,9 +20,10 @@ const PTRACE = {
 
 /** Options of PTRACE_SEIZE. EXITKILL is only for processes that ckpt itself has begun. */
 export const TRACE_OPTION = {
-  clone: 8,
+  markSystemCalls: 1,
   fork: 2,
   vfork: 4,
+  clone: 8,
   exitKill: 1 << 20,
   suspendSeccomp: 1 << 21,
 } as const;
@@ -93,7 +94,7 @@ export class Native {
 
   /** Attaches to a thread without stopping it. */
   seize(tid: number, options = 0): void {
-    this.#ptrace('SEIZE', PTRACE.seize, tid, 0, options);
+    this.#ptrace('SEIZE', PTRACE.seize, tid, 0, options | TRACE_OPTION.markSystemCalls);
   }
 
   /** Asks a seized thread to stop; `wait` tells when it has. */
@@ -111,9 +112,9 @@ export class Native {
     this.#ptrace('CONT', PTRACE.cont, tid, 0, signal);
   }
 
-  /** Lets a stopped thread execute one instruction. */
-  singleStep(tid: number): void {
-    this.#ptrace('SINGLESTEP', PTRACE.singleStep, tid, 0, 0);
+  /** Lets a stopped thread run to the next entry into, or return from, a system call. */
+  resumeToSystemCall(tid: number): void {
+    this.#ptrace('SYSCALL', PTRACE.systemCall, tid, 0, 0);
   }
 
   /** The value that belongs to an event stop: after a clone, the new thread. */

@@ -16,8 +16,8 @@ import { buildSignalFrame } from './signal-frame.ts';
 import type { TracedProcess } from './trace-session.ts';
 import type { Tracee } from './tracee.ts';
 
-const SIGTRAP = 5;
-const SIGKILL = 9;
+/** SIGTRAP with the mark that PTRACE_O_TRACESYSGOOD asks for. */
+const SYSTEM_CALL_STOP = 0x85;
 const SIGSTOP = 19;
 const ALL_SIGNALS = 0xffff_ffff_ffff_ffffn;
 const LARGEST_ERRNO = 4095n;
@@ -44,6 +44,8 @@ export class Injector {
   #thread: Tracee;
   /** Registers for the next call, once the thread stands on its frame. */
   #ready: Registers | undefined;
+  /** Signals that the thread blocks by itself. */
+  #mask = 0n;
   #stopSignals = 0;
 
   private constructor(
@@ -138,7 +140,7 @@ export class Injector {
     const { architecture } = registers;
     const number = architecture.systemCall(name);
     this.#prepare(registers, number, words);
-    this.#step(registers.instructionPointer);
+    this.#runCall();
     return this.#generalRegisters().result;
   }
 
@@ -191,8 +193,6 @@ export class Injector {
     return ready;
   }
 
-  #mask = 0n;
-
   #prepare(registers: Registers, number: number, words: readonly Word[]): void {
     const { architecture } = registers;
     architecture.callArguments.forEach((name, index) => {
@@ -206,22 +206,25 @@ export class Injector {
     }
   }
 
-  /** Executes the one instruction at `from`, whatever else reaches the thread meanwhile. */
-  #step(from: bigint): void {
-    const { tid } = this.#thread;
-    for (;;) {
-      this.#native.singleStep(tid);
-      const status = this.#native.wait(tid, true);
+  /**
+   * Runs through the entry into the prepared call and its return, whatever else reaches the thread meanwhile. Not by
+   * single steps: the processor would go on stepping if ckpt died, and the trap would kill the program.
+   */
+  #runCall(): void {
+    for (let stops = 0; stops < 2; ) {
+      this.#native.resumeToSystemCall(this.#thread.tid);
+      const status = this.#native.wait(this.#thread.tid, true);
       if (status === undefined) continue;
       if (status.kind !== 'stopped') throw goneError(this.#process.pid);
-      if (status.event === 0 && status.signal === SIGSTOP) this.#stopSignals++;
-      else if (status.event === 0 && status.signal !== SIGTRAP && status.signal !== SIGKILL) {
+      if (status.event === EVENT_STOP) continue;
+      if (status.signal === SYSTEM_CALL_STOP) stops++;
+      else if (status.signal === SIGSTOP) this.#stopSignals++;
+      else {
         throw new TargetError(
           `a call inside process ${this.#process.pid} was answered by signal ${status.signal}`,
           { data: { pid: this.#process.pid, signal: status.signal } },
         );
       }
-      if (status.event !== EVENT_STOP && this.#generalRegisters().instructionPointer !== from) return;
     }
   }
 

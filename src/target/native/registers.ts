@@ -14,8 +14,7 @@ export class Registers {
    * @throws TargetError if there are fewer: a 32-bit thread
    */
   constructor(architecture: Architecture, bytes: Uint8Array) {
-    const expected = architecture.registerNames.length * WORD_BYTES;
-    if (bytes.length < expected) {
+    if (!Registers.fit(architecture, bytes)) {
       throw new TargetError(
         `a register set of ${bytes.length} bytes: the thread does not run 64-bit ${architecture.name} code`,
         { hint: 'programs of 32 bits are not supported' },
@@ -24,6 +23,11 @@ export class Registers {
     this.architecture = architecture;
     this.bytes = bytes;
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  /** Whether `bytes` are the registers of a 64-bit thread. */
+  static fit(architecture: Architecture, bytes: Uint8Array): boolean {
+    return bytes.length >= architecture.registerNames.length * WORD_BYTES;
   }
 
   /** Value of a register by its name in `architecture.registerNames`, as an unsigned number. */

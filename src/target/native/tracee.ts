@@ -38,7 +38,7 @@ export class Tracee {
       if (status.kind !== 'stopped') return 'gone';
       if (isOurStop(status)) {
         this.#stopped = true;
-        return 'stopped';
+        return this.#arrangeRestart() ? 'stopped' : 'gone';
       }
       this.#native.resume(this.tid, status.event === 0 ? status.signal : 0);
     }
@@ -94,9 +94,22 @@ export class Tracee {
 
   #atStop(): Registers {
     const bytes = this.#native.getRegisterSet(this.tid, REGISTER_SET.general);
-    const registers = new Registers(this.#native.architecture, bytes);
-    if (restartable(registers)) this.#changed = true;
-    return registers;
+    return new Registers(this.#native.architecture, bytes);
+  }
+
+  /** At once, since ckpt could be killed while the thread stands still. @returns whether the thread still exists */
+  #arrangeRestart(): boolean {
+    try {
+      const bytes = this.#native.getRegisterSet(this.tid, REGISTER_SET.general);
+      if (!Registers.fit(this.#native.architecture, bytes)) return true;
+      const registers = new Registers(this.#native.architecture, bytes);
+      if (restartable(registers))
+        this.#native.setRegisterSet(this.tid, REGISTER_SET.general, registers.bytes);
+      return true;
+    } catch (error) {
+      if (hasErrno(error, 'ESRCH')) return false;
+      throw error;
+    }
   }
 }
 
