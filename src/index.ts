@@ -7,6 +7,13 @@ export { type CodecName, CodecPool, type CodecPoolOptions } from './codec/index.
 export * from './core/index.ts';
 export type { Manifest } from './image/index.ts';
 export {
+  type CoreRequest,
+  type CoreResult,
+  type DebugRequest,
+  debugCheckpoint,
+  writeCoreFile,
+} from './interop/index.ts';
+export {
   type ContentProvider,
   KERNEL_VERSIONS,
   Kernel,

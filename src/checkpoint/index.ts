@@ -18,6 +18,7 @@ export { takeCheckpoint } from './dump.ts';
 export { type DumpRequest, dumpTarget } from './dump-target.ts';
 export type { CheckpointOptions, DumpResult, WorkProgress } from './dump-types.ts';
 export type { Finding } from './finding.ts';
+export { GatheredWriter } from './gathered-writer.ts';
 export { inspectSimulated, type SimulatedProcess, type SimulatedSource } from './inspect-simulated.ts';
 export {
   type MaintenanceRequest,
@@ -31,8 +32,9 @@ export {
 export { memoryFileName } from './memory-files.ts';
 export { digestTargetMemory, proveMemoryDigest } from './memory-proof.ts';
 export { openTarget, parseTarget, readWorkloadFile, type TargetSpecification } from './open-target.ts';
+export { attempt } from './output-error.ts';
 export { executePrune, type PackChange, type PruneOptions, type PrunePlan, planPrune } from './prune.ts';
-export type { CheckpointName } from './read-store.ts';
+export { type CheckpointName, openNamed, readStore, requireRestorable } from './read-store.ts';
 export { type LostPages, type RestoreRequest, type RestoreResult, restoreToDirectory } from './restore.ts';
 export { type RunRequest, type RunResult, runFromCheckpoint } from './run-from.ts';
 export {

@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander';
 import type { Shell } from './command.ts';
 import { declareDiff } from './commands/diff.ts';
 import { declareDump } from './commands/dump.ts';
+import { declareGdb } from './commands/gdb.ts';
 import { declareLs } from './commands/ls.ts';
 import { declarePrune } from './commands/prune.ts';
 import { declareRestore } from './commands/restore.ts';
@@ -35,6 +36,7 @@ export async function main(argv: readonly string[], environment: CliEnvironment)
   for (const declare of [
     declareDump,
     declareRestore,
+    declareGdb,
     declareLs,
     declareShow,
     declareDiff,

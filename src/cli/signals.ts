@@ -9,6 +9,7 @@ export class SignalGuard {
   readonly #controller = new AbortController();
   readonly #releases = new Set<() => void>();
   readonly #note: (text: string) => void;
+  #heir: ((signal: NodeJS.Signals) => void) | undefined;
   readonly #onInterrupt = () => this.#receive('SIGINT');
   readonly #onTerminate = () => this.#receive('SIGTERM');
 
@@ -27,6 +28,14 @@ export class SignalGuard {
     return () => this.#releases.delete(release);
   }
 
+  /**
+   * Leaves signals to a program that has the terminal now. It gets Ctrl-C from the terminal itself; `forward` passes
+   * SIGTERM on, which concerns it only if it is told.
+   */
+  handOver(forward: (signal: NodeJS.Signals) => void): void {
+    this.#heir = forward;
+  }
+
   install(): void {
     process.on('SIGINT', this.#onInterrupt);
     process.on('SIGTERM', this.#onTerminate);
@@ -38,6 +47,10 @@ export class SignalGuard {
   }
 
   #receive(signal: 'SIGINT' | 'SIGTERM'): void {
+    if (this.#heir !== undefined) {
+      if (signal === 'SIGTERM') this.#heir(signal);
+      return;
+    }
     for (const release of this.#releases) release();
     if (this.#controller.signal.aborted) {
       process.exit(signal === 'SIGINT' ? EXIT_STATUS.interrupted : EXIT_STATUS.terminated);

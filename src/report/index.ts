@@ -4,6 +4,7 @@ export {
   formatCheckpoint,
   formatCheckpoints,
 } from './checkpoint-report.ts';
+export { formatCoreResult } from './core-report.ts';
 export { diffJson, formatDiff } from './diff-report.ts';
 export {
   dumpJson,

@@ -30,7 +30,7 @@ describe('ckpt', () => {
     [['dump', '-t', '1', '-D', 'x', '--count', '3'], '--count tells how many'],
     [['show', 'first', '-D', 'x'], 'a whole number from 1'],
     [['prune', '-D', 'x', '--keep', '0'], 'a whole number from 1'],
-    [['restore', '-D', 'x'], 'say either --to DIR or --run DURATION'],
+    [['restore', '-D', 'x'], 'say one way to restore'],
     [['sim', 'maps'], 'name either a workload file or a store'],
     [['sim', 'run', '/nonexistent.sd'], 'cannot read /nonexistent.sd'],
   ])('refuses %j with status 2', async (argv, message) => {

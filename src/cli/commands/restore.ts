@@ -1,31 +1,24 @@
 import { type Command, Option } from 'commander';
-import {
-  type RestoreResult,
-  type RunResult,
-  restoreToDirectory,
-  runFromCheckpoint,
-} from '../../checkpoint/index.ts';
 import { UsageError } from '../../core/index.ts';
-import { formatRestoreResult, formatRunResult, restoredJson } from '../../report/index.ts';
 import { runsAs, type Shell, withCommonOptions } from '../command.ts';
-import type { CommonOptions } from '../context.ts';
-import { EXIT_STATUS } from '../exit-status.ts';
-import { argument, checkpointNumber, durationOption, storeOption } from '../parse.ts';
+import { argument, checkpointNumber, durationOption, integer, storeOption } from '../parse.ts';
+import {
+  coreMode,
+  filesMode,
+  type RestoreCommandOptions,
+  type RestoreMode,
+  runMode,
+} from './restore-modes.ts';
 
-interface RestoreCommandOptions extends CommonOptions {
-  readonly store: string;
-  readonly at: number | 'latest';
-  readonly to?: string;
-  readonly salvage?: boolean;
-  readonly run?: number;
-}
+const MODES: readonly RestoreMode[] = [filesMode, runMode, coreMode];
 
 const EXAMPLES = `
 Examples:
-  ckpt restore -D store --at 3 --to out          one <start>-<end>.mem file a mapping, and maps
-  ckpt restore -D store --at 3 --run 2s          a simulated process goes on from checkpoint 3`;
+  ckpt restore -D store --at 3 --to out               one <start>-<end>.mem file a mapping, and maps
+  ckpt restore -D store --at 3 --run 2s               a simulated process goes on from checkpoint 3
+  ckpt restore -D store --at 3 --format core -o core  an ELF core for gdb; 'ckpt gdb 3' opens it at once`;
 
-/** `ckpt restore`: write the memory of a checkpoint to files, or let a simulated process go on from it. */
+/** `ckpt restore`: bring a checkpoint back in one of several ways. */
 export function declareRestore(program: Command, shell: Shell): void {
   const command = program
     .command('restore')
@@ -42,32 +35,25 @@ export function declareRestore(program: Command, shell: Shell): void {
       'of a damaged store: write what can be proved, and list what is lost in the file lost',
     )
     .addOption(durationOption('--run <duration>', 'restore the simulated process and let it run this long'))
+    .addOption(new Option('--format <format>', 'write a live process as an ELF core').choices(['core']))
+    .option('-o, --output <file>', 'the core file, which must not exist yet')
+    .addOption(
+      new Option(
+        '--pid <pid>',
+        'which process of a tree goes into the core; the root unless given',
+      ).argParser(integer(1, 4_194_304)),
+    )
     .addHelpText('after', EXAMPLES);
   withCommonOptions(command).action(
     runsAs<RestoreCommandOptions>(shell, async (context, options) => {
-      const common = {
-        storeDirectory: options.store,
-        checkpoint: options.at,
-        signal: context.signals.signal,
-        onProgress: context.progress.update.bind(context.progress),
-      };
-      if ((options.to === undefined) === (options.run === undefined)) {
-        throw new UsageError('say either --to DIR or --run DURATION', {
-          hint: '--to writes files; --run lets a simulated process go on',
-        });
-      }
-      if (options.to !== undefined) {
-        const result: RestoreResult = await restoreToDirectory({
-          ...common,
-          outputDirectory: options.to,
-          salvage: options.salvage === true,
-        });
-        context.result(restoredJson(result), formatRestoreResult(result));
-        if (result.lost.length > 0) context.exitStatus = EXIT_STATUS.incomplete;
-      } else if (options.run !== undefined) {
-        const result: RunResult = await runFromCheckpoint({ ...common, runMicroseconds: options.run });
-        context.result(result, formatRunResult(result));
-      }
+      await chosenMode(options).run(context, options);
     }),
   );
+}
+
+/** @throws UsageError unless exactly one way to restore is asked for. */
+function chosenMode(options: RestoreCommandOptions): RestoreMode {
+  const [chosen, ...others] = MODES.filter((mode) => mode.isAskedFor(options));
+  if (chosen !== undefined && others.length === 0) return chosen;
+  throw new UsageError('say one way to restore', { hint: MODES.map((mode) => mode.usage).join('; ') });
 }
