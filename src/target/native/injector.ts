@@ -146,9 +146,18 @@ export class Injector {
 
   /** Gives everything back: registers, signal mask and scratch memory are as before. */
   close(): void {
+    this.#end(true);
+  }
+
+  /** As `close`, where the scratch memory was unmapped or holds by now what it should. */
+  abandon(): void {
+    this.#end(false);
+  }
+
+  #end(restoreScratch: boolean): void {
     try {
       this.#leave();
-      this.#memory.write(this.#scratch, this.#saved);
+      if (restoreScratch) this.#memory.write(this.#scratch, this.#saved);
       if (this.#stopSignals > 0) process.kill(this.#process.pid, 'SIGSTOP');
     } finally {
       this.#memory.close();

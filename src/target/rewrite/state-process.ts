@@ -1,0 +1,107 @@
+import { closeSync, constants } from 'node:fs';
+import type { MemoryLayout, OpenFile, ResourceLimit } from '../live-state-format.ts';
+import type { Native } from '../native/calls.ts';
+import type { Injector } from '../native/injector.ts';
+import { words, zeroTerminated } from './words.ts';
+
+const PR_SET_MM = 35;
+const PR_SET_MM_MAP = 14;
+const PR_SET_MM_MAP_SIZE = 15;
+/** struct prctl_mm_map: eleven addresses, the vector's address, its size and a descriptor (u32 each). */
+const MAP_BYTES = 104;
+const NO_DESCRIPTOR = 0xffff_ffff;
+const SEEK_SET = 0;
+const AT_FDCWD = -100;
+
+/** What else the kernel remembers of a program, where it is to be replaced. */
+export interface ProgramIdentity {
+  readonly auxiliaryVector: Uint8Array;
+  /** A descriptor of the process for the file that /proc/PID/exe is to name. */
+  readonly exeDescriptor: number;
+}
+
+/** Whether this kernel lets a process move its break and the like (CONFIG_CHECKPOINT_RESTORE). */
+export function canSetMemoryLayout(injector: Injector): boolean {
+  const address = injector.writeScratch(new Uint8Array(4));
+  if (injector.tryCall('prctl', PR_SET_MM, PR_SET_MM_MAP_SIZE, address, 0, 0) !== 0n) return false;
+  return new DataView(injector.readScratch(0, 4).buffer).getUint32(0, true) === MAP_BYTES;
+}
+
+/**
+ * Sets what mm_struct knows of the layout: code, data, break, stack, arguments and environment. Mappings are not
+ * changed. Without `program`, auxiliary vector and exe link stay. `brk` must be known.
+ */
+export function setMemoryLayout(injector: Injector, layout: MemoryLayout, program?: ProgramIdentity): void {
+  const vector = program?.auxiliaryVector ?? new Uint8Array();
+  const vectorAddress = vector.length === 0 ? 0n : injector.writeScratch(vector, 128);
+  const map = new Uint8Array(MAP_BYTES);
+  map.set(
+    words(
+      ...[layout.startCode, layout.endCode, layout.startData, layout.endData].map(BigInt),
+      ...[layout.startBrk, layout.brk ?? layout.startBrk, layout.startStack].map(BigInt),
+      ...[layout.argumentsStart, layout.argumentsEnd].map(BigInt),
+      ...[layout.environmentStart, layout.environmentEnd].map(BigInt),
+      vectorAddress,
+    ),
+  );
+  const view = new DataView(map.buffer);
+  view.setUint32(96, vector.length, true);
+  view.setUint32(100, program?.exeDescriptor ?? NO_DESCRIPTOR, true);
+  injector.call('prctl', PR_SET_MM, PR_SET_MM_MAP, injector.writeScratch(map), MAP_BYTES, 0);
+}
+
+/** Sets resource limits, from outside. */
+export function setLimits(native: Native, pid: number, limits: readonly ResourceLimit[]): void {
+  for (const { resource, soft, hard } of limits) {
+    const limit = words(BigInt(soft), BigInt(hard));
+    const address = native.addressOf(limit);
+    native.call(`prlimit ${resource} of process ${pid}`, 'prlimit64', pid, resource, address, 0);
+  }
+}
+
+/** Sets the mask that new files are created with. */
+export function setUmask(injector: Injector, umask: number): void {
+  injector.call('umask', umask);
+}
+
+/** Goes to a directory, by its path as the process sees it. */
+export function setWorkingDirectory(injector: Injector, path: string): void {
+  injector.call('chdir', injector.writeScratch(zeroTerminated(path)));
+}
+
+/** Sets the position of open files, from outside, through descriptors that share their open file descriptions. */
+export function setFilePositions(
+  native: Native,
+  pid: number,
+  files: readonly Pick<OpenFile, 'descriptor' | 'position'>[],
+): void {
+  if (files.length === 0) return;
+  const pidfd = native.pidfdOpen(pid);
+  try {
+    for (const { descriptor, position } of files) {
+      const copy = native.pidfdGetfd(pidfd, descriptor);
+      try {
+        const what = `lseek of descriptor ${descriptor} of process ${pid}`;
+        native.call(what, 'lseek', copy, BigInt(position), SEEK_SET);
+      } finally {
+        closeSync(copy);
+      }
+    }
+  } finally {
+    closeSync(pidfd);
+  }
+}
+
+/** Opens a file inside the process. @returns its descriptor there, close-on-exec */
+export function openInside(injector: Injector, path: string, flags: number): number {
+  const address = injector.writeScratch(zeroTerminated(path));
+  return Number(injector.call('openat', AT_FDCWD, address, flags | O_CLOEXEC, 0));
+}
+
+/** The same number on both architectures; Node does not name it. */
+const O_CLOEXEC = 0o2000000;
+
+/** Access mode of open(2) out of the flags of an open file. */
+export function accessMode(flags: number): number {
+  return flags & (constants.O_WRONLY | constants.O_RDWR);
+}

@@ -1,0 +1,74 @@
+import type { LiveThreadState } from '../live-state-format.ts';
+import { type Native, REGISTER_SET, type RseqConfiguration } from '../native/calls.ts';
+import type { Injector } from '../native/injector.ts';
+import { Registers } from '../native/registers.ts';
+import { withRestartDone } from '../native/restart.ts';
+import type { Tracee } from '../native/tracee.ts';
+import { fromBase64, words, zeroTerminated } from './words.ts';
+
+const PR_SET_NAME = 15;
+const RSEQ_UNREGISTER = 1;
+const SS_ONSTACK = 1;
+const PRIO_PROCESS = 0;
+
+/**
+ * Has a thread go on with the registers of a checkpoint, its vector state included. A system call that it was in is
+ * made again. To be called last, when no more calls are injected into the thread.
+ */
+export function setThreadRegisters(native: Native, tracee: Tracee, state: LiveThreadState): void {
+  const { registers } = state;
+  if (registers === null) return;
+  const isX86 = native.architecture.name === 'x86_64';
+  if (isX86 && registers.extended !== null) {
+    tracee.setRegisterSet(REGISTER_SET.x86Extended, fromBase64(registers.extended));
+  } else tracee.setRegisterSet(REGISTER_SET.floatingPoint, fromBase64(registers.floatingPoint));
+  const general = withRestartDone(new Registers(native.architecture, fromBase64(registers.general)));
+  // Nothing is left for the kernel to restart.
+  if (isX86) general.set('orig_rax', -1n);
+  tracee.setRegisters(general);
+}
+
+/** Sets the alternate signal stack of the injector's thread. */
+export function setAlternateStack(injector: Injector, stack: LiveThreadState['alternateStack']): void {
+  if (stack === null) return;
+  // stack_t: pointer, flags (i32, padded), size
+  const flags = stack.flags & ~SS_ONSTACK;
+  const address = injector.writeScratch(words(BigInt(stack.start), flags >>> 0, stack.sizeBytes));
+  injector.call('sigaltstack', address, 0);
+}
+
+/** Sets the list of robust futexes of the injector's thread; null or 0x0 for none. */
+export function setRobustList(injector: Injector, list: LiveThreadState['robustList']): void {
+  injector.call('set_robust_list', BigInt(list?.head ?? '0x0'), list?.lengthBytes ?? 24);
+}
+
+/** Sets what the kernel clears, and wakes as a futex, when the injector's thread ends; null for nothing. */
+export function setClearChildTid(injector: Injector, address: LiveThreadState['clearChildTid']): void {
+  injector.call('set_tid_address', BigInt(address ?? '0x0'));
+}
+
+/** Takes back the rseq area of the injector's thread: from then on the kernel does not write there. */
+export function unregisterRseq(injector: Injector, present: RseqConfiguration | undefined): void {
+  if (present === undefined) return;
+  const { pointer, sizeBytes, signature } = present;
+  injector.call('rseq', pointer, sizeBytes, RSEQ_UNREGISTER, signature);
+}
+
+/** Registers the rseq area of the injector's thread, which must have none. */
+export function registerRseq(injector: Injector, wanted: LiveThreadState['rseq']): void {
+  if (wanted === null) return;
+  injector.call('rseq', BigInt(wanted.pointer), wanted.sizeBytes, wanted.flags, wanted.signature);
+}
+
+/** Names the injector's thread. */
+export function setThreadName(injector: Injector, name: string): void {
+  injector.call('prctl', PR_SET_NAME, injector.writeScratch(zeroTerminated(name)), 0, 0, 0);
+}
+
+/** Sets scheduling policy, priority and niceness of a thread, from outside. */
+export function setSchedule(native: Native, tid: number, schedule: LiveThreadState['schedule']): void {
+  const parameter = new Int32Array([schedule.priority]);
+  const address = native.addressOf(new Uint8Array(parameter.buffer));
+  native.call(`sched_setscheduler of thread ${tid}`, 'sched_setscheduler', tid, schedule.policy, address);
+  native.call(`setpriority of thread ${tid}`, 'setpriority', PRIO_PROCESS, tid, schedule.nice);
+}
