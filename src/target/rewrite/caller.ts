@@ -1,5 +1,6 @@
 import type { SystemCallName } from '../native/architecture.ts';
 import type { Word } from '../native/library.ts';
+import type { RemoteMemory } from '../native/remote-memory.ts';
 
 /**
  * Makes system calls inside a process: an injector in one that lives, or a thread of one that is being made. Whoever
@@ -15,4 +16,6 @@ export interface Caller {
   readScratch(offset: number, length: number): Uint8Array;
   /** How much of that memory there is; at least 4096. */
   readonly scratchBytes: number;
+  /** All memory of the process. */
+  readonly memory: RemoteMemory;
 }

@@ -1,6 +1,6 @@
 import type { SystemCallName } from '../native/architecture.ts';
-import type { Injector } from '../native/injector.ts';
 import type { Vma } from '../view.ts';
+import type { Caller } from './caller.ts';
 import { growsDown } from './mapping-kinds.ts';
 import { ADVICE, type MappingOperation } from './mapping-operations.ts';
 import { zeroTerminated } from './words.ts';
@@ -36,38 +36,38 @@ export interface MappedFiles {
  * Carries out an operation inside a process.
  * @throws SystemCallError naming the call; TargetError if a file is not to be had
  */
-export function executeMapping(injector: Injector, operation: MappingOperation, files: MappedFiles): void {
+export function executeMapping(caller: Caller, operation: MappingOperation, files: MappedFiles): void {
   switch (operation.kind) {
     case 'unmap':
-      onRange(injector, 'munmap', operation);
+      onRange(caller, 'munmap', operation);
       return;
     case 'map':
-      map(injector, operation, files);
+      map(caller, operation, files);
       return;
     case 'move':
-      move(injector, operation);
+      move(caller, operation);
       return;
     case 'grow':
-      grow(injector, operation, files);
+      grow(caller, operation, files);
       return;
     case 'protect':
-      onRange(injector, 'mprotect', operation, protectionOf(operation));
+      onRange(caller, 'mprotect', operation, protectionOf(operation));
       return;
     case 'advise':
-      onRange(injector, 'madvise', operation, ADVICE[operation.advice]);
+      onRange(caller, 'madvise', operation, ADVICE[operation.advice]);
       return;
     case 'lock':
-      if (operation.onFault) onRange(injector, 'mlock2', operation, LOCK_ON_FAULT);
-      else onRange(injector, 'mlock', operation);
+      if (operation.onFault) onRange(caller, 'mlock2', operation, LOCK_ON_FAULT);
+      else onRange(caller, 'mlock', operation);
       return;
     case 'unlock':
-      onRange(injector, 'munlock', operation);
+      onRange(caller, 'munlock', operation);
       return;
     case 'name': {
-      const name = operation.name === '' ? 0n : injector.writeScratch(zeroTerminated(operation.name));
+      const name = operation.name === '' ? 0n : caller.writeScratch(zeroTerminated(operation.name));
       const [start, length] = bytesOf(operation);
       // The name is for people: a kernel without such names does not fail the rest.
-      injector.tryCall('prctl', PR_SET_VMA, PR_SET_VMA_ANON_NAME, start, length, name);
+      caller.tryCall('prctl', PR_SET_VMA, PR_SET_VMA_ANON_NAME, start, length, name);
     }
   }
 }
@@ -81,24 +81,24 @@ function bytesOf({ startPage, endPage }: Range): [bigint, bigint] {
   return [BigInt(startPage) * PAGE_BYTES, BigInt(endPage - startPage) * PAGE_BYTES];
 }
 
-function onRange(injector: Injector, call: SystemCallName, range: Range, last = 0): void {
-  injector.call(call, ...bytesOf(range), last);
+function onRange(caller: Caller, call: SystemCallName, range: Range, last = 0): void {
+  caller.call(call, ...bytesOf(range), last);
 }
 
 function protectionOf({ read, write, execute }: Pick<Vma, 'read' | 'write' | 'execute'>): number {
   return (read ? PROTECTION.read : 0) | (write ? PROTECTION.write : 0) | (execute ? PROTECTION.execute : 0);
 }
 
-function map(injector: Injector, range: Range & { readonly vma: Vma }, files: MappedFiles): void {
+function map(caller: Caller, range: Range & { readonly vma: Vma }, files: MappedFiles): void {
   const { vma } = range;
   const [start, length] = bytesOf(range);
   if (vma.inode === 0) {
-    injector.call('mmap', start, length, protectionOf(vma), anonymousFlags(vma), -1, 0);
+    caller.call('mmap', start, length, protectionOf(vma), anonymousFlags(vma), -1, 0);
     return;
   }
   const offset = BigInt(vma.offsetPages + range.startPage - vma.startPage) * PAGE_BYTES;
   const flags = MAP.fixed | (vma.shared ? MAP.shared : MAP.private) | noReserveFlag(vma);
-  injector.call('mmap', start, length, protectionOf(vma), flags, files.descriptorFor(vma), offset);
+  caller.call('mmap', start, length, protectionOf(vma), flags, files.descriptorFor(vma), offset);
 }
 
 function anonymousFlags(vma: Vma): number {
@@ -112,12 +112,12 @@ function noReserveFlag({ flags }: Vma): number {
 }
 
 function move(
-  injector: Injector,
+  caller: Caller,
   { fromPage, toPage, pageCount }: { fromPage: number; toPage: number; pageCount: number },
 ): void {
   const length = BigInt(pageCount) * PAGE_BYTES;
   const flags = REMAP_MAY_MOVE | REMAP_FIXED;
-  injector.call('mremap', BigInt(fromPage) * PAGE_BYTES, length, length, flags, BigInt(toPage) * PAGE_BYTES);
+  caller.call('mremap', BigInt(fromPage) * PAGE_BYTES, length, length, flags, BigInt(toPage) * PAGE_BYTES);
 }
 
 /**
@@ -125,8 +125,8 @@ function move(
  * and it stays one mapping. Where the kernel will not (a limit, a neighbour within the guard gap), the missing part is
  * mapped: that serves the program just as well.
  */
-function grow(injector: Injector, range: Range & { readonly vma: Vma }, files: MappedFiles): void {
+function grow(caller: Caller, range: Range & { readonly vma: Vma }, files: MappedFiles): void {
   const [start] = bytesOf(range);
-  if (injector.memory.read(start, new Uint8Array(1)) === 1) return;
-  map(injector, range, files);
+  if (caller.memory.read(start, new Uint8Array(1)) === 1) return;
+  map(caller, range, files);
 }

@@ -1,7 +1,7 @@
 import { closeSync, constants } from 'node:fs';
 import type { MemoryLayout, OpenFile, ResourceLimit } from '../live-state-format.ts';
 import type { Native } from '../native/calls.ts';
-import type { Injector } from '../native/injector.ts';
+import type { Caller } from './caller.ts';
 import { words, zeroTerminated } from './words.ts';
 
 const PR_SET_MM = 35;
@@ -21,19 +21,19 @@ export interface ProgramIdentity {
 }
 
 /** Whether this kernel lets a process move its break and the like (CONFIG_CHECKPOINT_RESTORE). */
-export function canSetMemoryLayout(injector: Injector): boolean {
-  const address = injector.writeScratch(new Uint8Array(4));
-  if (injector.tryCall('prctl', PR_SET_MM, PR_SET_MM_MAP_SIZE, address, 0, 0) !== 0n) return false;
-  return new DataView(injector.readScratch(0, 4).buffer).getUint32(0, true) === MAP_BYTES;
+export function canSetMemoryLayout(caller: Caller): boolean {
+  const address = caller.writeScratch(new Uint8Array(4));
+  if (caller.tryCall('prctl', PR_SET_MM, PR_SET_MM_MAP_SIZE, address, 0, 0) !== 0n) return false;
+  return new DataView(caller.readScratch(0, 4).buffer).getUint32(0, true) === MAP_BYTES;
 }
 
 /**
  * Sets what mm_struct knows of the layout: code, data, break, stack, arguments and environment. Mappings are not
  * changed. Without `program`, auxiliary vector and exe link stay. `brk` must be known.
  */
-export function setMemoryLayout(injector: Injector, layout: MemoryLayout, program?: ProgramIdentity): void {
+export function setMemoryLayout(caller: Caller, layout: MemoryLayout, program?: ProgramIdentity): void {
   const vector = program?.auxiliaryVector ?? new Uint8Array();
-  const vectorAddress = vector.length === 0 ? 0n : injector.writeScratch(vector, 128);
+  const vectorAddress = vector.length === 0 ? 0n : caller.writeScratch(vector, 128);
   const map = new Uint8Array(MAP_BYTES);
   map.set(
     words(
@@ -47,7 +47,7 @@ export function setMemoryLayout(injector: Injector, layout: MemoryLayout, progra
   const view = new DataView(map.buffer);
   view.setUint32(96, vector.length, true);
   view.setUint32(100, program?.exeDescriptor ?? NO_DESCRIPTOR, true);
-  injector.call('prctl', PR_SET_MM, PR_SET_MM_MAP, injector.writeScratch(map), MAP_BYTES, 0);
+  caller.call('prctl', PR_SET_MM, PR_SET_MM_MAP, caller.writeScratch(map), MAP_BYTES, 0);
 }
 
 /** Sets resource limits, from outside. */
@@ -60,13 +60,13 @@ export function setLimits(native: Native, pid: number, limits: readonly Resource
 }
 
 /** Sets the mask that new files are created with. */
-export function setUmask(injector: Injector, umask: number): void {
-  injector.call('umask', umask);
+export function setUmask(caller: Caller, umask: number): void {
+  caller.call('umask', umask);
 }
 
 /** Goes to a directory, by its path as the process sees it. */
-export function setWorkingDirectory(injector: Injector, path: string): void {
-  injector.call('chdir', injector.writeScratch(zeroTerminated(path)));
+export function setWorkingDirectory(caller: Caller, path: string): void {
+  caller.call('chdir', caller.writeScratch(zeroTerminated(path)));
 }
 
 /** Sets the position of open files, from outside, through descriptors that share their open file descriptions. */
@@ -93,9 +93,9 @@ export function setFilePositions(
 }
 
 /** Opens a file inside the process. @returns its descriptor there, close-on-exec */
-export function openInside(injector: Injector, path: string, flags: number): number {
-  const address = injector.writeScratch(zeroTerminated(path));
-  return Number(injector.call('openat', AT_FDCWD, address, flags | O_CLOEXEC, 0));
+export function openInside(caller: Caller, path: string, flags: number): number {
+  const address = caller.writeScratch(zeroTerminated(path));
+  return Number(caller.call('openat', AT_FDCWD, address, flags | O_CLOEXEC, 0));
 }
 
 /** The same number on both architectures; Node does not name it. */

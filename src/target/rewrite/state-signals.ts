@@ -1,5 +1,5 @@
 import type { ProcessSignals, SignalDisposition } from '../live-state-format.ts';
-import type { Injector } from '../native/injector.ts';
+import type { Caller } from './caller.ts';
 import { fromBase64, words } from './words.ts';
 
 const SIGNAL_SET_BYTES = 8;
@@ -11,17 +11,17 @@ const EVERY_SIGNAL = 0xffff_ffff_ffff_ffffn;
 
 /** Sets how a process reacts to signals; those not listed get their default if `present` has them otherwise. */
 export function setDispositions(
-  injector: Injector,
+  caller: Caller,
   wanted: readonly SignalDisposition[],
   present: readonly SignalDisposition[],
 ): void {
   for (const disposition of changedDispositions(wanted, present)) {
     const { signal, handler, flags, restorer, mask } = disposition;
     // struct kernel_sigaction: handler, flags, restorer, mask
-    const address = injector.writeScratch(
+    const address = caller.writeScratch(
       words(BigInt(handler), BigInt(flags), BigInt(restorer), BigInt(mask)),
     );
-    injector.call('rt_sigaction', signal, address, 0, SIGNAL_SET_BYTES);
+    caller.call('rt_sigaction', signal, address, 0, SIGNAL_SET_BYTES);
   }
 }
 
@@ -49,45 +49,41 @@ function isSameDisposition(left: SignalDisposition | undefined, right: SignalDis
 }
 
 /**
- * Takes away every signal that is pending for the injector's thread or for its process, delivering none.
+ * Takes away every signal that is pending for the caller's thread or for its process, delivering none.
  * @returns how many there were
  */
-export function drainSignals(injector: Injector): number {
-  const set = injector.writeScratch(words(EVERY_SIGNAL), 0);
-  const atOnce = injector.writeScratch(words(0, 0), 64);
+export function drainSignals(caller: Caller): number {
+  const set = caller.writeScratch(words(EVERY_SIGNAL), 0);
+  const atOnce = caller.writeScratch(words(0, 0), 64);
   for (let count = 0; ; count++) {
-    const result = injector.tryCall('rt_sigtimedwait', set, 0, atOnce, SIGNAL_SET_BYTES);
+    const result = caller.tryCall('rt_sigtimedwait', set, 0, atOnce, SIGNAL_SET_BYTES);
     if (result === EAGAIN) return count;
-    if (result < 0n) injector.call('rt_sigtimedwait', set, 0, atOnce, SIGNAL_SET_BYTES);
+    if (result < 0n) caller.call('rt_sigtimedwait', set, 0, atOnce, SIGNAL_SET_BYTES);
   }
 }
 
-/** Makes signals pending for the process of the injector, which has to be `pid`. siginfo in base64, 128 bytes each. */
-export function queueProcessSignals(
-  injector: Injector,
-  pid: number,
-  signals: ProcessSignals['pending'],
-): void {
+/** Makes signals pending for the process of the caller, which has to be `pid`. siginfo in base64, 128 bytes each. */
+export function queueProcessSignals(caller: Caller, pid: number, signals: ProcessSignals['pending']): void {
   for (const signal of signals) {
-    const [number, address] = placed(injector, signal);
-    injector.call('rt_sigqueueinfo', pid, number, address);
+    const [number, address] = placed(caller, signal);
+    caller.call('rt_sigqueueinfo', pid, number, address);
   }
 }
 
-/** Makes signals pending for one thread, which the injector has to be using. */
+/** Makes signals pending for one thread, which the caller has to be using. */
 export function queueThreadSignals(
-  injector: Injector,
+  caller: Caller,
   pid: number,
   tid: number,
   signals: readonly string[],
 ): void {
   for (const signal of signals) {
-    const [number, address] = placed(injector, signal);
-    injector.call('rt_tgsigqueueinfo', pid, tid, number, address);
+    const [number, address] = placed(caller, signal);
+    caller.call('rt_tgsigqueueinfo', pid, tid, number, address);
   }
 }
 
-function placed(injector: Injector, signal: string): [number, bigint] {
+function placed(caller: Caller, signal: string): [number, bigint] {
   const bytes = fromBase64(signal);
-  return [new DataView(bytes.buffer).getInt32(0, true), injector.writeScratch(bytes)];
+  return [new DataView(bytes.buffer).getInt32(0, true), caller.writeScratch(bytes)];
 }

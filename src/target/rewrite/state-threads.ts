@@ -1,9 +1,9 @@
 import type { LiveThreadState } from '../live-state-format.ts';
 import { type Native, REGISTER_SET, type RseqConfiguration } from '../native/calls.ts';
-import type { Injector } from '../native/injector.ts';
 import { Registers } from '../native/registers.ts';
 import { withRestartDone } from '../native/restart.ts';
 import type { Tracee } from '../native/tracee.ts';
+import type { Caller } from './caller.ts';
 import { fromBase64, words, zeroTerminated } from './words.ts';
 
 const PR_SET_NAME = 15;
@@ -28,41 +28,41 @@ export function setThreadRegisters(native: Native, tracee: Tracee, state: LiveTh
   tracee.setRegisters(general);
 }
 
-/** Sets the alternate signal stack of the injector's thread. */
-export function setAlternateStack(injector: Injector, stack: LiveThreadState['alternateStack']): void {
+/** Sets the alternate signal stack of the caller's thread. */
+export function setAlternateStack(caller: Caller, stack: LiveThreadState['alternateStack']): void {
   if (stack === null) return;
   // stack_t: pointer, flags (i32, padded), size
   const flags = stack.flags & ~SS_ONSTACK;
-  const address = injector.writeScratch(words(BigInt(stack.start), flags >>> 0, stack.sizeBytes));
-  injector.call('sigaltstack', address, 0);
+  const address = caller.writeScratch(words(BigInt(stack.start), flags >>> 0, stack.sizeBytes));
+  caller.call('sigaltstack', address, 0);
 }
 
-/** Sets the list of robust futexes of the injector's thread; null or 0x0 for none. */
-export function setRobustList(injector: Injector, list: LiveThreadState['robustList']): void {
-  injector.call('set_robust_list', BigInt(list?.head ?? '0x0'), list?.lengthBytes ?? 24);
+/** Sets the list of robust futexes of the caller's thread; null or 0x0 for none. */
+export function setRobustList(caller: Caller, list: LiveThreadState['robustList']): void {
+  caller.call('set_robust_list', BigInt(list?.head ?? '0x0'), list?.lengthBytes ?? 24);
 }
 
-/** Sets what the kernel clears, and wakes as a futex, when the injector's thread ends; null for nothing. */
-export function setClearChildTid(injector: Injector, address: LiveThreadState['clearChildTid']): void {
-  injector.call('set_tid_address', BigInt(address ?? '0x0'));
+/** Sets what the kernel clears, and wakes as a futex, when the caller's thread ends; null for nothing. */
+export function setClearChildTid(caller: Caller, address: LiveThreadState['clearChildTid']): void {
+  caller.call('set_tid_address', BigInt(address ?? '0x0'));
 }
 
-/** Takes back the rseq area of the injector's thread: from then on the kernel does not write there. */
-export function unregisterRseq(injector: Injector, present: RseqConfiguration | undefined): void {
+/** Takes back the rseq area of the caller's thread: from then on the kernel does not write there. */
+export function unregisterRseq(caller: Caller, present: RseqConfiguration | undefined): void {
   if (present === undefined) return;
   const { pointer, sizeBytes, signature } = present;
-  injector.call('rseq', pointer, sizeBytes, RSEQ_UNREGISTER, signature);
+  caller.call('rseq', pointer, sizeBytes, RSEQ_UNREGISTER, signature);
 }
 
-/** Registers the rseq area of the injector's thread, which must have none. */
-export function registerRseq(injector: Injector, wanted: LiveThreadState['rseq']): void {
+/** Registers the rseq area of the caller's thread, which must have none. */
+export function registerRseq(caller: Caller, wanted: LiveThreadState['rseq']): void {
   if (wanted === null) return;
-  injector.call('rseq', BigInt(wanted.pointer), wanted.sizeBytes, wanted.flags, wanted.signature);
+  caller.call('rseq', BigInt(wanted.pointer), wanted.sizeBytes, wanted.flags, wanted.signature);
 }
 
-/** Names the injector's thread. */
-export function setThreadName(injector: Injector, name: string): void {
-  injector.call('prctl', PR_SET_NAME, injector.writeScratch(zeroTerminated(name)), 0, 0, 0);
+/** Names the caller's thread. */
+export function setThreadName(caller: Caller, name: string): void {
+  caller.call('prctl', PR_SET_NAME, caller.writeScratch(zeroTerminated(name)), 0, 0, 0);
 }
 
 /** Sets scheduling policy, priority and niceness of a thread, from outside. */
