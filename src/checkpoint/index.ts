@@ -1,5 +1,15 @@
 export type { ByteRange } from './byte-difference.ts';
 export {
+  type CheckedFeature,
+  type CheckedMachine,
+  type CheckedPurpose,
+  type CheckedTarget,
+  type CheckedTracker,
+  type CheckedTrackers,
+  type CheckReport,
+  checkAbilities,
+} from './check.ts';
+export {
   type CheckpointDescription,
   describeCheckpoint,
   listCheckpoints,

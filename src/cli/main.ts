@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import type { Shell } from './command.ts';
+import { declareCheck } from './commands/check.ts';
 import { declareDiff } from './commands/diff.ts';
 import { declareDump } from './commands/dump.ts';
 import { declareGdb } from './commands/gdb.ts';
@@ -43,6 +44,7 @@ export async function main(argv: readonly string[], environment: CliEnvironment)
     declareVerify,
     declareSquash,
     declarePrune,
+    declareCheck,
     declareSim,
   ]) {
     declare(program, shell);

@@ -24,4 +24,4 @@ export {
 export { applyPageDelta, encodePageDelta, MAX_PAGE_DELTA_BYTES } from './page-delta.ts';
 export { CodecPool, type CodecPoolOptions } from './pool.ts';
 export { SharedBuffers } from './shared-buffers.ts';
-export type { ZstdImplementation } from './zstd.ts';
+export { chooseZstd, type ZstdImplementation } from './zstd.ts';

@@ -1,3 +1,4 @@
+export { checkJson, formatCheck } from './check-report.ts';
 export {
   checkpointJson,
   checkpointsJson,

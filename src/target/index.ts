@@ -1,4 +1,7 @@
 export { type LiveOptions, openLiveTarget } from './live.ts';
+export { type Feature, type FeatureId, tryFeature } from './feature.ts';
+export { probeTarget, type TargetFeatures } from './feature-target.ts';
+export { probeFeatures } from './features.ts';
 export { identityDifference } from './live-identity.ts';
 export { decodeLiveState } from './live-state-codec.ts';
 export * from './live-state-format.ts';

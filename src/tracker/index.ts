@@ -1,4 +1,4 @@
 export { type ChosenTracker, chooseTracker } from './choose.ts';
 export { compareTracker } from './compare.ts';
 export { SoftDirtyTracker } from './soft-dirty.ts';
-export type { Changes, ParentPages, Tracker, TrackerKind } from './tracker.ts';
+export { type Changes, type ParentPages, TRACKER_KINDS, type Tracker, type TrackerKind } from './tracker.ts';

@@ -2,7 +2,9 @@ import type { PageRangeList } from '../core/index.ts';
 import type { ProcessView, Vma } from '../target/index.ts';
 
 /** The ways to learn which pages changed. */
-export type TrackerKind = 'soft-dirty' | 'compare';
+export const TRACKER_KINDS = ['soft-dirty', 'compare'] as const;
+
+export type TrackerKind = (typeof TRACKER_KINDS)[number];
 
 /**
  * What a tracker must know of the parent checkpoint. It is fetched before the freeze: inside it nothing is read from
