@@ -136,6 +136,8 @@ function decodeLayout(fields: JsonFields): MemoryLayout {
 
 function decodeSignals(fields: JsonFields): ProcessSignals {
   return {
+    caught: hex(fields, 'caught'),
+    ignored: hex(fields, 'ignored'),
     dispositions: fields.orNull('dispositions', () =>
       fields.objects('dispositions').map((disposition) => ({
         signal: signalNumber(disposition),

@@ -105,6 +105,9 @@ export interface MemoryLayout {
 }
 
 export interface ProcessSignals {
+  /** Those with a handler, bit n-1 for signal n. */
+  readonly caught: HexNumber;
+  readonly ignored: HexNumber;
   /** Those that are not at their default; null if they could not be asked for. */
   readonly dispositions: readonly SignalDisposition[] | null;
   /** siginfo of signals pending for the process, 128 bytes each. */

@@ -146,6 +146,8 @@ function process(
     limits: fc.array(fc.record({ resource: fc.nat(15), soft: hex, hard: hex }), { maxLength: 3 }),
     layout,
     signals: fc.record({
+      caught: hex,
+      ignored: hex,
       dispositions: orNull(fc.array(disposition, { maxLength: 3 })),
       pending: fc.array(exactly(128), { maxLength: 2 }),
     }),

@@ -38,8 +38,8 @@ const PATTERNS: Readonly<Record<Architecture['name'], Patterns>> = {
   },
 };
 
-/** Code is read in pieces of this size. */
-const PIECE_BYTES = 1 << 20;
+/** Code is read in pieces of this size: the C library has what is looked for near its beginning. */
+const PIECE_BYTES = 1 << 17;
 const PAGE_BYTES = 4096;
 
 /**
