@@ -120,7 +120,9 @@ export function prpsinfoNote(process: ProcessInformation): Note {
   writer.u32(process.processGroup);
   writer.u32(process.session);
   writeCut(writer, process.name, NAME_BYTES);
-  writeCut(writer, process.commandLine.join(' '), ARGUMENTS_BYTES);
+  // The kernel turns the zero behind every argument into a space, the last one included.
+  const argumentText = process.commandLine.map((argument) => `${argument} `).join('');
+  writeCut(writer, argumentText, ARGUMENTS_BYTES);
   return { owner: 'CORE', type: NOTE_TYPE.prpsinfo, content: writer.toBytes() };
 }
 
