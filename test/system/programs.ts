@@ -8,6 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 export class Program {
   readonly #child: ChildProcess;
   readonly #lines: AsyncIterator<string>;
+  #grandchild: number | undefined;
 
   constructor(child: ChildProcess) {
     this.#child = child;
@@ -17,7 +18,12 @@ export class Program {
   }
 
   get pid(): number {
-    return this.#child.pid!;
+    return this.#grandchild ?? this.#child.pid!;
+  }
+
+  /** Has it stand for the process that its child has started. */
+  adopt(grandchild: number): void {
+    this.#grandchild = grandchild;
   }
 
   say(line: string): void {
@@ -41,7 +47,7 @@ export class Program {
   async kill(): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
     const ended = once(this.#child, 'exit');
-    this.#child.kill('SIGKILL');
+    process.kill(this.pid, 'SIGKILL');
     await ended;
   }
 }
@@ -52,6 +58,19 @@ const running: Program[] = [];
 export function start(command: string, args: readonly string[]): Program {
   const program = new Program(spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'] }));
   running.push(program);
+  return program;
+}
+
+/**
+ * Starts a program as a grandchild. Node waits for its own children, and would take a stop by ptrace in this very
+ * process for their end.
+ */
+export async function startGrandchild(command: string, ...args: readonly string[]): Promise<Program> {
+  const script = 'exec 3<&0; "$0" "$@" <&3 & exec 3<&-; echo $!; wait';
+  const child = spawn('/bin/sh', ['-c', script, command, ...args], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const program = new Program(child);
+  running.push(program);
+  program.adopt(Number(await program.line()));
   return program;
 }
 

@@ -8,6 +8,7 @@ const PTRACE = {
   detach: 17,
   systemCall: 24,
   getEventMessage: 0x4201,
+  getSignalInfo: 0x4202,
   getRegisterSet: 0x4204,
   setRegisterSet: 0x4205,
   seize: 0x4206,
@@ -122,6 +123,17 @@ export class Native {
     const message = new BigUint64Array(1);
     this.#ptrace('GETEVENTMSG', PTRACE.getEventMessage, tid, 0, this.addressOf(bytesOf(message)));
     return Number(message[0]);
+  }
+
+  /**
+   * What a thread stopped for, told without waiting; undefined if it is not stopped. The event of a stop stands in the
+   * code of its siginfo.
+   */
+  stopReason(tid: number): { readonly signal: number; readonly event: number } | undefined {
+    const info = new Int32Array(SIGINFO_BYTES / 4);
+    const address = this.addressOf(bytesOf(info));
+    if (this.tryCall('ptrace', PTRACE.getSignalInfo, tid, 0, address).errno !== undefined) return undefined;
+    return { signal: info[0]!, event: info[2]! >> 8 };
   }
 
   /**

@@ -181,7 +181,7 @@ export class Injector {
     }
     const isX86 = native.architecture.name === 'x86_64';
     const state = {
-      registers: withRestartDone(registers),
+      registers: withRestartDone(registers, (address, length) => this.#memory.readBytes(address, length)),
       vector: thread.getRegisterSet(isX86 ? REGISTER_SET.x86Extended : REGISTER_SET.floatingPoint),
       signalMask: thread.signalMask(),
     };

@@ -47,19 +47,48 @@ export function restartable(registers: Registers): boolean {
   return true;
 }
 
+/** restart_syscall on x86-64: goes on with what the kernel remembers of an interrupted call. */
+const RESTART_SYSCALL = 219n;
+const CALL_BYTES = 2;
+/** mov $number, %eax; syscall */
+const NUMBERED_CALL_BYTES = 7;
+
 /**
- * Registers with which a thread does by itself what the kernel does for one in `registers` as it leaves a stop: an
- * interrupted call is made again. A call with a remembered remainder (nanosleep, poll, futex with a timeout) begins
- * anew with the whole time, for only the kernel knows what is left.
+ * Registers with which a thread that comes back through rt_sigreturn does by itself what the kernel does for one that
+ * leaves a stop in `registers`: an interrupted call is made again. rt_sigreturn makes the kernel forget how much was
+ * left of it (nanosleep, poll, futex with a timeout), so such a call begins anew with the whole time.
+ * @param readCode bytes of the program before an address
  */
-export function withRestartDone(registers: Registers): Registers {
+export function withRestartDone(
+  registers: Registers,
+  readCode: (address: bigint, length: number) => Uint8Array,
+): Registers {
   const copy = registers.copy();
-  if (registers.architecture.name !== 'x86_64') return copy;
-  const number = registers.get('orig_rax');
-  if (BigInt.asIntN(64, number) < 0n || !isRestart(registers)) return copy;
-  copy.set('rax', number);
-  copy.set('rip', registers.instructionPointer - 2n);
+  if (registers.architecture.name !== 'x86_64') {
+    // The first argument of the call, which its result has replaced, is not to be had there.
+    if (isRestart(registers)) copy.result = EINTR;
+    return copy;
+  }
+  const number = BigInt.asIntN(64, registers.get('orig_rax'));
+  if (number >= 0n && isRestart(registers)) {
+    copy.set('rax', number);
+    copy.set('rip', registers.instructionPointer - BigInt(CALL_BYTES));
+  }
+  if (number >= 0n && copy.get('rax') === RESTART_SYSCALL) {
+    const original = callNumberInCode(copy.instructionPointer, readCode);
+    if (original !== undefined) copy.set('rax', original);
+  }
   return copy;
+}
+
+/** The number that the code loads before the call at `address`: the kernel has put restart_syscall in its place. */
+function callNumberInCode(
+  address: bigint,
+  readCode: (address: bigint, length: number) => Uint8Array,
+): number | undefined {
+  const code = readCode(address + BigInt(CALL_BYTES - NUMBERED_CALL_BYTES), NUMBERED_CALL_BYTES);
+  if (code[0] !== 0xb8 || code[5] !== 0x0f || code[6] !== 0x05) return undefined;
+  return new DataView(code.buffer, code.byteOffset).getUint32(1, true);
 }
 
 function isRestart(registers: Registers): boolean {

@@ -39,6 +39,12 @@ export function findScratch({ mappings, stackPointers, readPagemap }: ScratchSea
   throw noScratch();
 }
 
+/** Whether a stack pointer may stand on a frame at the beginning of scratch memory: before its return, or behind it. */
+export function isFramePointer(pointer: bigint): boolean {
+  const offset = pointer % BigInt(PAGE_BYTES);
+  return offset === 0n || offset === 8n;
+}
+
 function noScratch(): UnsupportedError {
   return new UnsupportedError(
     'the process has no unused memory on its main stack for calls made on its behalf',

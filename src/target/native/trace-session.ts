@@ -1,8 +1,10 @@
 import { setTimeout } from 'node:timers/promises';
 import { machineClock, TargetError } from '../../core/index.ts';
-import { isDeadState, readTaskStat, threadIds } from '../live-files.ts';
+import { parseMaps } from '../../procfs/index.ts';
+import { isDeadState, readProcText, readTaskStat, threadIds } from '../live-files.ts';
 import type { Native } from './calls.ts';
 import { Injector, type InjectorOptions } from './injector.ts';
+import { isFramePointer } from './scratch.ts';
 import { hasErrno, Tracee } from './tracee.ts';
 
 /** How long to ask without a pause: most threads stop within this time, and a pause would last longer. */
@@ -52,19 +54,19 @@ export class TraceSession {
     listProcesses: () => readonly number[],
     options: StopOptions,
   ): Promise<TraceSession> {
-    const session = new TraceSession(native);
     const deadline = machineClock() + options.timeoutMicroseconds;
-    try {
-      let pids = listProcesses();
-      while (session.#seizeNew(pids, options.traceOptions ?? 0)) {
-        await session.#waitUntilStopped(deadline, options.isWanted ?? (() => true));
-        pids = listProcesses();
+    for (;;) {
+      const session = new TraceSession(native);
+      try {
+        await session.#stopAll(listProcesses, deadline, options);
+      } catch (error) {
+        await session.#release();
+        throw error;
       }
-      session.#processes = session.#grouped(pids);
-      return session;
-    } catch (error) {
-      await session.#release();
-      throw error;
+      // A ckpt that was killed may have left a thread on its way back, which has to arrive before it is used again.
+      if (machineClock() > deadline || !session.#processes.some(isReturning)) return session;
+      session.detach();
+      await setTimeout(1);
     }
   }
 
@@ -92,6 +94,19 @@ export class TraceSession {
     for (const tracee of this.#tracees.values()) tracee.detach();
     this.#tracees.clear();
     this.#processes = [];
+  }
+
+  async #stopAll(
+    listProcesses: () => readonly number[],
+    deadline: number,
+    options: StopOptions,
+  ): Promise<void> {
+    let pids = listProcesses();
+    while (this.#seizeNew(pids, options.traceOptions ?? 0)) {
+      await this.#waitUntilStopped(deadline, options.isWanted ?? (() => true));
+      pids = listProcesses();
+    }
+    this.#processes = this.#grouped(pids);
   }
 
   /** Seizes what is not held yet. @returns whether there was anything */
@@ -131,7 +146,7 @@ export class TraceSession {
       if (moving.size === 0) return;
       const now = machineClock();
       if (now > deadline) throw tooSlow([...moving.values()][0]!);
-      if (now - began > IMPATIENT_MICROSECONDS) await setTimeout(1);
+      if (now - began > IMPATIENT_MICROSECONDS) await pause(moving.values());
       if (!isWanted()) throw new TargetError('the target was let go before it stood still');
     }
   }
@@ -171,6 +186,26 @@ export class TraceSession {
       if (this.#tracees.size > 0) await setTimeout(1);
     }
   }
+}
+
+/** Whether a thread stands on the signal frame of an injected call. */
+function isReturning({ pid, threads }: TracedProcess): boolean {
+  const pointers = threads
+    .map((thread) => thread.stackPointer())
+    .filter((pointer) => isFramePointer(pointer));
+  if (pointers.length === 0) return false;
+  const stack = parseMaps(readProcText(pid, 'maps')).find(({ pathname }) => pathname === '[stack]');
+  return stack !== undefined && pointers.some((pointer) => Number(pointer >> 12n) === stack.startPage);
+}
+
+/**
+ * Waits a millisecond. Node waits for its children whenever it is idle, and would swallow the word that one of them has
+ * stopped: where one of them is awaited, it does not get idle.
+ */
+async function pause(awaited: Iterable<Tracee>): Promise<void> {
+  const isChild = ({ pid, tid }: Tracee) => tid === pid && readTaskStat(pid)?.parentPid === process.pid;
+  if ([...awaited].some(isChild)) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
+  else await setTimeout(1);
 }
 
 function tooSlow({ pid, tid }: Tracee): TargetError {

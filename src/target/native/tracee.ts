@@ -33,7 +33,7 @@ export class Tracee {
    */
   checkStopped(): 'stopped' | 'moving' | 'gone' {
     for (;;) {
-      const status = this.#native.wait(this.tid, false);
+      const status = this.#native.wait(this.tid, false) ?? this.#unseenStop();
       if (status === undefined) return 'moving';
       if (status.kind !== 'stopped') return 'gone';
       if (isOurStop(status)) {
@@ -57,6 +57,13 @@ export class Tracee {
   setRegisters(registers: Registers): void {
     this.#registers = registers.copy();
     this.#changed = true;
+  }
+
+  /** Where its stack is; 0 for a 32-bit thread. */
+  stackPointer(): bigint {
+    const bytes = this.#native.getRegisterSet(this.tid, REGISTER_SET.general);
+    const { architecture } = this.#native;
+    return Registers.fit(architecture, bytes) ? new Registers(architecture, bytes).stackPointer : 0n;
   }
 
   /** A register set as it stands now. @throws SystemCallError */
@@ -90,6 +97,12 @@ export class Tracee {
     } catch (error) {
       if (!hasErrno(error, 'ESRCH')) throw error;
     }
+  }
+
+  /** Node waits for its own children and may have been told of the stop in our place. */
+  #unseenStop(): WaitStatus | undefined {
+    const reason = this.#native.stopReason(this.tid);
+    return reason?.event === EVENT_STOP ? { kind: 'stopped', ...reason } : undefined;
   }
 
   #atStop(): Registers {

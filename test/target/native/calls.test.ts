@@ -13,6 +13,8 @@ function inCall(number: number, result: number): Registers {
   return registers;
 }
 
+const noCode = (_: bigint, length: number) => new Uint8Array(length);
+
 describe('what wait tells', () => {
   it.each([
     [0x80057f, { kind: 'stopped', signal: 5, event: 128 }],
@@ -58,14 +60,35 @@ describe('interrupted system calls', () => {
   });
 
   it.each([-512, -513, -514, -516])('are made again by a thread that returns by itself (%i)', (code) => {
-    const again = withRestartDone(inCall(35, code));
+    const again = withRestartDone(inCall(35, code), noCode);
     expect(again.get('rax')).toBe(35n);
     expect(again.get('rip')).toBe(0x1000n);
   });
 
+  it.each([
+    ['was interrupted again', inCall(219, -516)],
+    ['was about to go on', inCall(35, 219)],
+  ])('are found again in the code when restart_syscall %s', (_, registers) => {
+    const isAhead = registers.result === 219n;
+    const call = isAhead ? 0x1002n : 0x1000n;
+    const code = Uint8Array.of(0xb8, 230, 0, 0, 0, 0x0f, 0x05);
+    const readCode = (address: bigint, length: number) =>
+      address === call - 5n ? code.slice(0, length) : new Uint8Array(length);
+    const again = withRestartDone(registers, readCode);
+    expect(again.get('rax')).toBe(230n);
+    expect(again.get('rip')).toBe(call);
+    expect(withRestartDone(registers, noCode).get('rax')).toBe(219n);
+  });
+
+  it('end with EINTR on aarch64, where their first argument is lost', () => {
+    const registers = new Registers(ARCHITECTURES.aarch64, new Uint8Array(34 * 8));
+    registers.result = -516;
+    expect(withRestartDone(registers, noCode).result).toBe(-4n);
+  });
+
   it('are not made again when they are complete', () => {
-    expect(withRestartDone(inCall(35, 0)).get('rip')).toBe(0x1002n);
-    expect(withRestartDone(inCall(-1, -512)).get('rip')).toBe(0x1002n);
+    expect(withRestartDone(inCall(35, 0), noCode).get('rip')).toBe(0x1002n);
+    expect(withRestartDone(inCall(-1, -512), noCode).get('rip')).toBe(0x1002n);
   });
 });
 
