@@ -154,11 +154,11 @@ class Squash {
   async run(): Promise<Manifest> {
     const started = machineClock();
     const { manifest } = this.#reader;
-    for (const { pid, parentPid, name, vmas } of manifest.processes) {
+    for (const process of manifest.processes) {
       const builder = this.#writer.buildIndex(undefined);
-      await this.#copyPages(pid, builder);
-      const trackerState = await this.#reader.trackerState(pid);
-      await this.#writer.finishProcess({ pid, parentPid, name, vmas }, builder, trackerState);
+      await this.#copyPages(process.pid, builder);
+      const trackerState = await this.#reader.trackerState(process.pid);
+      await this.#writer.finishProcess(process, builder, trackerState);
     }
     const bytes = await this.#reader.state();
     if (manifest.state !== null && bytes !== undefined)

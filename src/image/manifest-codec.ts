@@ -126,6 +126,7 @@ function processFromJson(fields: JsonFields): StoredProcess {
     pid: fields.count('pid'),
     parentPid: fields.count('parentPid'),
     name: fields.text('name'),
+    ...(fields.has('fingerprint') ? { fingerprint: fields.text('fingerprint') } : {}),
     vmas,
     index: indexFromJson(fields.object('index')),
     trackerState: trackerState === null ? null : blobFromJson(trackerState),

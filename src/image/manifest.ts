@@ -40,6 +40,11 @@ export interface StoredProcess {
   /** 0 for the root of the target. */
   readonly parentPid: number;
   readonly name: string;
+  /**
+   * Tells the process from a later one with its PID, and from itself after an exec; absent where no PID is used
+   * twice, and in manifests of before.
+   */
+  readonly fingerprint?: string;
   readonly vmas: readonly StoredVma[];
   readonly index: StoredIndex;
   /** What the tracker left when it armed for the next period. */

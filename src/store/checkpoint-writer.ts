@@ -30,6 +30,7 @@ export interface NewProcess {
   readonly pid: number;
   readonly parentPid: number;
   readonly name: string;
+  readonly fingerprint?: string;
   readonly vmas: readonly StoredVma[];
 }
 
@@ -130,7 +131,7 @@ export class CheckpointWriter {
 
   /** Completes a process whose pages have all been added to `builder`. */
   async finishProcess(process: NewProcess, builder: IndexBuilder, trackerState?: Uint8Array): Promise<void> {
-    const { pid, parentPid, name, vmas } = process;
+    const { pid, parentPid, name, fingerprint, vmas } = process;
     const { segments, packs } = await builder.finish();
     for (const pack of packs) this.#packs.add(pack);
     let zeroPages = 0;
@@ -144,6 +145,7 @@ export class CheckpointWriter {
       pid,
       parentPid,
       name,
+      ...(fingerprint === undefined ? {} : { fingerprint }),
       vmas,
       index: { root, segments: segments.length, zeroPages, dataPages },
       trackerState: trackerState === undefined ? null : await this.#writeBlob('blob', trackerState),

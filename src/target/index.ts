@@ -1,10 +1,11 @@
-export { type LiveOptions, openLiveTarget } from './live.ts';
 export { type Feature, type FeatureId, tryFeature } from './feature.ts';
 export { probeTarget, type TargetFeatures } from './feature-target.ts';
 export { probeFeatures } from './features.ts';
+export { type LiveOptions, type LiveTarget, openLiveTarget } from './live.ts';
 export { identityDifference } from './live-identity.ts';
 export { decodeLiveState } from './live-state-codec.ts';
 export * from './live-state-format.ts';
+export { instructionAddress } from './live-state-registers.ts';
 export {
   decideMapping,
   decideMappings,
@@ -26,4 +27,5 @@ export type {
   TargetState,
   TrackingAbilities,
   Vma,
+  WriteProtection,
 } from './view.ts';

@@ -62,6 +62,12 @@ export function threadIds(pid: number): number[] {
   }
 }
 
+/** Whether a process is gone, or dead and not waited for. */
+export function hasEnded(pid: number): boolean {
+  const stat = readTaskStat(pid);
+  return stat === undefined || isDeadState(stat.state);
+}
+
 /** Whether a state letter of stat stands for a dead task. */
 export function isDeadState(state: string): boolean {
   return state === 'Z' || state === 'X' || state === 'x';

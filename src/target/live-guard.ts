@@ -4,31 +4,34 @@ import { Socket } from 'node:net';
 import { UnsupportedError } from '../core/index.ts';
 
 /**
- * What the guard runs. It waits on its standard input; the word `done` sends it home. End of file without it means
- * that ckpt is gone, however it died, and then the target goes on: but only the process that we stopped, recognised by
- * its start time (field 22 of stat, the 20th after the name, which may contain anything), never a later one with its
- * PID. The cgroup, if it was frozen through that, is thawed by its path.
+ * What the guard runs. It reads from its standard input which processes are stopped, each before it is: a PID and a
+ * start time on a line, the latest put in front, as children go on before their parents. The word `done` sends it
+ * home. End of file without it means that ckpt is gone, however it died, and then they go on: but only the processes
+ * that we stopped, recognised by their start time (field 22 of stat, the 20th after the name, which may contain
+ * anything), never later ones with their PIDs. A cgroup, if the target was frozen through that, is thawed by its path.
  */
 const SCRIPT = `
 trap '' INT TERM HUP QUIT
 echo ready
-while read -r word; do
-  [ "$word" = done ] && exit 0
+stopped=
+while read -r pid ticks; do
+  [ "$pid" = done ] && exit 0
+  stopped="$pid $ticks $stopped"
 done
-if [ -n "$3" ]; then echo 0 > "$3/cgroup.freeze"; exit 0; fi
-all=
-while read -r line; do all="$all $line"; done < "/proc/$1/stat"
-set -- "$1" "$2" \${all##*)}
-[ "\${22}" = "$2" ] && kill -CONT "$1"
-`;
-
-/** What the guard must undo. */
-export interface Guarded {
-  readonly pid: number;
-  readonly startTicks: number;
-  /** Directory of the frozen cgroup, if that is how the target is stopped. */
-  readonly cgroup: string | undefined;
+if [ -n "$1" ]; then echo 0 > "$1/cgroup.freeze"; exit 0; fi
+goOn() {
+  [ -r "/proc/$1/stat" ] || return
+  all=
+  while read -r line; do all="$all $line"; done < "/proc/$1/stat"
+  set -- "$1" "$2" \${all##*)}
+  [ "\${22}" = "$2" ] && kill -CONT "$1"
 }
+set -- $stopped
+while [ $# -gt 1 ]; do
+  goOn "$1" "$2"
+  shift 2
+done
+`;
 
 /** A small child process that lets the target go on should ckpt die while the target stands still. */
 export class Guard {
@@ -40,12 +43,12 @@ export class Guard {
 
   /**
    * Starts a guard and resolves when it is on its post; call it before stopping anything.
+   * @param cgroup directory of the cgroup that will be frozen, if that is how the target is stopped
    * @throws UnsupportedError if there is no shell to run it
    */
-  static async start(guarded: Guarded): Promise<Guard> {
-    const { pid, startTicks, cgroup } = guarded;
+  static async start(cgroup = ''): Promise<Guard> {
     // Its own session: a signal to our process group must not take the guard along.
-    const child = spawn('/bin/sh', ['-c', SCRIPT, 'ckpt-guard', `${pid}`, `${startTicks}`, cgroup ?? ''], {
+    const child = spawn('/bin/sh', ['-c', SCRIPT, 'ckpt-guard', cgroup], {
       stdio: ['pipe', 'pipe', 'ignore'],
       detached: true,
     });
@@ -62,6 +65,14 @@ export class Guard {
     child.unref();
     if (child.stdin instanceof Socket) child.stdin.unref();
     return new Guard(child);
+  }
+
+  /**
+   * Tells the guard of a process that is about to be stopped. The words are in the pipe when this returns, as Node
+   * writes to an empty pipe at once, and the guard reads them even after our death.
+   */
+  watch(pid: number, startTicks: number): void {
+    this.#child.stdin?.write(`${pid} ${startTicks}\n`);
   }
 
   /** Sends the guard home, because the target runs again. Should the word be lost, it continues what runs already. */

@@ -20,18 +20,29 @@ const PARTS = [
  */
 export function liveIdentity(stat: TaskStat): TargetIdentity {
   const { pid } = stat;
-  const parts = [
-    bootId(),
-    String(pid),
-    String(stat.startTicks),
-    exeInode(pid),
-    shortHash(`${bootId()} ${stat.startCode} ${stat.startStack}`),
-  ];
   return {
     kind: 'live',
     name: `${pid} (${stat.name})`,
-    fingerprint: PARTS.map(({ name }, index) => `${name}=${parts[index]}`).join(' '),
+    fingerprint: joinParts([bootId(), String(pid), ...processParts(stat)]),
   };
+}
+
+/**
+ * Tells a process of a target from a later one with its PID, and from itself before an exec: the parts of an identity
+ * that say so.
+ */
+export function processFingerprint(stat: TaskStat): string {
+  return joinParts(processParts(stat), 2);
+}
+
+function processParts(stat: TaskStat): readonly string[] {
+  const image = shortHash(`${bootId()} ${stat.startCode} ${stat.startStack}`);
+  return [String(stat.startTicks), exeInode(stat.pid), image];
+}
+
+/** @param from index in PARTS of the first value */
+function joinParts(values: readonly string[], from = 0): string {
+  return values.map((value, index) => `${PARTS[from + index]!.name}=${value}`).join(' ');
 }
 
 /**

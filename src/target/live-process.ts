@@ -1,18 +1,30 @@
 import { closeSync, openSync, writeFileSync } from 'node:fs';
 import { PAGE_SIZE, type PageRange, PageRangeList } from '../core/index.ts';
-import { PAGEMAP_HIGH, PAGEMAP_WORD_BYTES } from '../procfs/index.ts';
+import {
+  PAGEMAP_HIGH,
+  PAGEMAP_WORD_BYTES,
+  type PagemapScanRequest,
+  type PagemapScanResult,
+} from '../procfs/index.ts';
 import { errnoOf, goneError, isDeadState, procError, readAt, readTaskStat } from './live-files.ts';
+import type { LiveHold } from './live-hold.ts';
 import { pagesOfObject } from './live-object.ts';
+import type { TreeMember } from './live-tree.ts';
 import { LiveVmas } from './live-vmas.ts';
+import { LiveWriteProtection } from './live-write-protection.ts';
+import type { Native } from './native/calls.ts';
+import { isRegistered, PageScanner } from './page-scan.ts';
 import type { ClearLedger, ProcessView, Vma } from './view.ts';
 
 /** What a view has to know of its process and of the machine. */
 export interface LiveProcessFacts {
-  readonly pid: number;
-  readonly name: string;
-  readonly startTicks: number;
+  readonly member: TreeMember;
+  /** See `processFingerprint`. */
+  readonly fingerprint: string;
   readonly zeroFrame: number | undefined;
   readonly clearLedger: ClearLedger;
+  /** Present where pages can be write-protected. */
+  readonly native: Native | undefined;
 }
 
 /**
@@ -21,36 +33,72 @@ export interface LiveProcessFacts {
  */
 export class LiveProcessView implements ProcessView {
   readonly pid: number;
-  readonly parentPid = 0;
-  readonly name: string;
+  readonly fingerprint: string;
   readonly zeroFrame?: number;
   readonly clearLedger: ClearLedger;
-  readonly #startTicks: number;
+  readonly writeProtection?: LiveWriteProtection;
+  readonly scanPagemap?: (request: PagemapScanRequest) => PagemapScanResult;
+  /** What was last seen of the process: its parent and its name may change. */
+  member: TreeMember;
   readonly #vmas: LiveVmas;
   readonly #pagemap: number;
   readonly #memory: number;
+  /** Present while ptrace holds the process; whoever stops and continues it sets this. */
+  hold: LiveHold | undefined;
   #closed = false;
 
   /** @throws TargetError if the process is gone or not ours to look into */
   constructor(facts: LiveProcessFacts) {
-    this.pid = facts.pid;
-    this.name = facts.name;
-    this.#startTicks = facts.startTicks;
+    const { pid } = facts.member;
+    this.pid = pid;
+    this.member = facts.member;
+    this.fingerprint = facts.fingerprint;
     this.clearLedger = facts.clearLedger;
     if (facts.zeroFrame !== undefined) this.zeroFrame = facts.zeroFrame;
-    this.#vmas = new LiveVmas(facts.pid);
-    this.#pagemap = openProc(facts.pid, 'pagemap', 'look at the pages');
+    this.#vmas = new LiveVmas(pid);
+    this.#pagemap = openProc(pid, 'pagemap', 'look at the pages');
     try {
-      this.#memory = openProc(facts.pid, 'mem', 'read the memory');
+      this.#memory = openProc(pid, 'mem', 'read the memory');
     } catch (error) {
       closeSync(this.#pagemap);
       throw error;
     }
+    if (facts.native !== undefined) {
+      const scanner = new PageScanner(facts.native);
+      this.scanPagemap = (request) => {
+        this.#requireOpen();
+        return scanner.scan(this.#pagemap, request);
+      };
+      this.writeProtection = new LiveWriteProtection({
+        pid,
+        owner: `${pid} ${facts.fingerprint}`,
+        native: facts.native,
+        isRegistered: (page) => isRegistered(scanner, this.#pagemap, page),
+        hold: () => this.hold,
+      });
+    }
+  }
+
+  get parentPid(): number {
+    return this.member.parentPid;
+  }
+
+  get name(): string {
+    return this.member.stat.name;
+  }
+
+  /**
+   * Our descriptor of its pagemap, open as long as this view. It is bound to the address space that the process had
+   * when the view was made.
+   */
+  get pagemapDescriptor(): number {
+    return this.#pagemap;
   }
 
   /** Reads what is too slow for the freeze: the flags of the mappings. */
   prepare(): void {
     this.#vmas.refreshFlags();
+    this.writeProtection?.prepare();
   }
 
   vmas(): Vma[] {
@@ -74,6 +122,7 @@ export class LiveProcessView implements ProcessView {
   }
 
   readMemory(startPage: number, pageCount: number, into: Uint8Array): number {
+    this.hold?.settle(this.pid);
     const bytes = this.#read(this.#memory, into, pageCount * PAGE_SIZE, startPage * PAGE_SIZE);
     // A process that is killed loses its pages before its number: that must not look like unreadable memory.
     if (bytes < pageCount * PAGE_SIZE) this.#requireAlive();
@@ -89,10 +138,12 @@ export class LiveProcessView implements ProcessView {
     this.#closed = true;
     closeSync(this.#pagemap);
     closeSync(this.#memory);
+    this.writeProtection?.close();
   }
 
   /** Bytes read at a position of pagemap or mem; 0 where nothing can be read. */
   #read(descriptor: number, into: Uint8Array | Uint32Array, length: number, position: number): number {
+    this.#requireOpen();
     try {
       return readAt(descriptor, into, length, position);
     } catch (error) {
@@ -100,6 +151,11 @@ export class LiveProcessView implements ProcessView {
       if (code === 'EIO' || code === 'EFAULT') return 0;
       throw procError(error, this.pid, 'read the memory');
     }
+  }
+
+  /** The number of a closed descriptor may stand for another file by now. */
+  #requireOpen(): void {
+    if (this.#closed) throw goneError(this.pid);
   }
 
   #mappedPages(vma: Vma): PageRangeList {
@@ -116,7 +172,7 @@ export class LiveProcessView implements ProcessView {
 
   #requireAlive(): void {
     const stat = readTaskStat(this.pid);
-    if (stat === undefined || stat.startTicks !== this.#startTicks || isDeadState(stat.state)) {
+    if (stat === undefined || stat.startTicks !== this.member.stat.startTicks || isDeadState(stat.state)) {
       throw goneError(this.pid);
     }
   }

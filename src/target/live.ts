@@ -1,24 +1,32 @@
 import { setTimeout } from 'node:timers/promises';
-import { machineClock, TargetError } from '../core/index.ts';
+import { machineClock, TargetError, UnsupportedError } from '../core/index.ts';
 import { checkedStat } from './live-admission.ts';
-import { goneError, isDeadState, readTaskStat } from './live-files.ts';
-import { cgroupFreezer, cgroupOf, type Freezer, isAloneIn, signalFreezer } from './live-freezer.ts';
-import { Guard } from './live-guard.ts';
-import { identityDifference, liveIdentity } from './live-identity.ts';
+import { goneError, hasEnded, isDeadState, readTaskStat } from './live-files.ts';
+import { CgroupFreezer, cgroupOf, holdsExactly } from './live-freeze-cgroup.ts';
+import { TraceFreezer } from './live-freeze-ptrace.ts';
+import { SignalFreezer } from './live-freeze-signal.ts';
+import type { Freezer, FreezerKind } from './live-freezer.ts';
+import type { LiveHold } from './live-hold.ts';
+import { identityDifference, liveIdentity, processFingerprint } from './live-identity.ts';
 import { DEFAULT_LEDGER_DIRECTORY, fileLedger, prepareLedger } from './live-ledger.ts';
 import { type LiveAbilities, probeAbilities } from './live-probe.ts';
 import { LiveProcessView } from './live-process.ts';
 import { captureLiveState } from './live-state.ts';
-import { activityOf, waitUntilStill } from './live-stillness.ts';
-import type { ProcessView, Target, TargetIdentity, TargetState, TrackingAbilities } from './view.ts';
+import { readTree, type TreeMember, TreeWalk } from './live-tree.ts';
+import { loadNative, type Native } from './native/calls.ts';
+import { SystemCallError } from './native/errno.ts';
+import type { Target, TargetIdentity, TargetState, TrackingAbilities } from './view.ts';
 
 /** How a live target is treated. */
 export interface LiveOptions {
+  /** The process alone, without its descendants. */
+  readonly single?: boolean;
   /**
-   * `cgroup`: through the freezer of its cgroup v2, which stops every process in it. `auto` (the default) does so only
-   * if the target is alone there, and uses SIGSTOP otherwise.
+   * `ptrace` holds every thread, shows its registers, and ends with ckpt. `cgroup`: through the freezer of the root's
+   * cgroup v2, which stops every process in it. `signal`: SIGSTOP. `auto` (the default) takes ptrace where it is
+   * permitted, otherwise the cgroup if it holds the target and nothing else, otherwise SIGSTOP.
    */
-  readonly freezer?: 'auto' | 'signal' | 'cgroup';
+  readonly freezer?: 'auto' | FreezerKind;
   /** How long to wait for the target to stand still; default 10 s. */
   readonly freezeTimeoutMicroseconds?: number;
   /** Where signatures of cleared soft-dirty bits are kept; default /run/ckpt/soft-dirty. */
@@ -26,28 +34,39 @@ export interface LiveOptions {
 }
 
 /**
- * Opens a running process as a target: all its threads, not its children.
- * @throws TargetError if there is no such process, it has no memory of its own, is not ours, or is one that ckpt
- *   itself needs to go on
+ * How long the first attempt to stop everything may take; each further one may take twice as long as the one before,
+ * and in between the target runs. A vfork whose child waits for somebody whom we have stopped would never end.
  */
-export async function openLiveTarget(pid: number, options: LiveOptions = {}): Promise<Target> {
+const FIRST_ATTEMPT_MICROSECONDS = 200_000;
+const PAUSE_MILLISECONDS = 50;
+
+/**
+ * Opens a running process and its descendants as a target.
+ * @throws TargetError if there is no such process, it has no memory of its own, is not ours, or is one that ckpt
+ *   itself needs to go on; UnsupportedError if it cannot be stopped in the way that was asked for
+ */
+export async function openLiveTarget(pid: number, options: LiveOptions = {}): Promise<LiveTarget> {
   const stat = checkedStat(pid);
-  const identity = liveIdentity(stat);
   const ledgerDirectory = options.ledgerDirectory ?? DEFAULT_LEDGER_DIRECTORY;
   const abilities = await abilitiesWith(ledgerDirectory);
-  const view = new LiveProcessView({
-    pid,
-    name: stat.name,
+  const wanted = options.freezer ?? 'auto';
+  const native = wanted === 'auto' || wanted === 'ptrace' ? await nativeFor(wanted) : undefined;
+  const target = new LiveTarget({
+    rootPid: pid,
     startTicks: stat.startTicks,
-    zeroFrame: abilities.zeroFrame,
-    clearLedger: fileLedger(ledgerDirectory, pid, stat.startTicks),
+    single: options.single === true,
+    identity: liveIdentity(stat),
+    abilities,
+    native,
+    freezer: wanted,
+    freezeTimeoutMicroseconds: options.freezeTimeoutMicroseconds ?? 10e6,
+    ledgerDirectory,
   });
   try {
-    const freezer = chooseFreezer(pid, stat.startTicks, options.freezer ?? 'auto');
-    const timeout = options.freezeTimeoutMicroseconds ?? 10e6;
-    return new LiveTarget(identity, stat.startTicks, view, freezer, abilities, timeout);
+    target.processes();
+    return target;
   } catch (error) {
-    view.close();
+    await target.close();
     throw error;
   }
 }
@@ -59,109 +78,106 @@ async function abilitiesWith(ledgerDirectory: string): Promise<LiveAbilities> {
   return problem === undefined ? abilities : { ...abilities, softDirty: false, softDirtyProblem: problem };
 }
 
-function chooseFreezer(pid: number, startTicks: number, wanted: 'auto' | 'signal' | 'cgroup'): Freezer {
-  const cgroup = wanted === 'signal' ? undefined : cgroupOf(pid);
-  if (wanted === 'cgroup' && cgroup === undefined) {
-    throw new TargetError(`process ${pid} has no cgroup of its own that could be frozen`, {
-      hint: 'use SIGSTOP (the default) instead',
-      data: { pid },
-    });
+/** The native calls; undefined where there are none and it can be done without. */
+async function nativeFor(wanted: 'auto' | 'ptrace'): Promise<Native | undefined> {
+  try {
+    return await loadNative();
+  } catch (error) {
+    if (wanted === 'auto' && error instanceof UnsupportedError) return undefined;
+    throw error;
   }
-  if (cgroup !== undefined && (wanted === 'cgroup' || isAloneIn(cgroup, pid)))
-    return cgroupFreezer(pid, cgroup);
-  return signalFreezer(pid, startTicks);
 }
 
-class LiveTarget implements Target {
+interface LiveFacts {
+  readonly rootPid: number;
+  readonly startTicks: number;
+  readonly single: boolean;
   readonly identity: TargetIdentity;
-  readonly #startTicks: number;
-  readonly #view: LiveProcessView;
-  readonly #freezer: Freezer;
-  readonly #abilities: LiveAbilities;
-  readonly #freezeTimeout: number;
-  #frozen = false;
-  #prepared = false;
-  /** Present from before we stop the target until it goes on; absent if somebody else has stopped it already. */
-  #guard: Guard | undefined;
-  #activity = '';
+  readonly abilities: LiveAbilities;
+  readonly native: Native | undefined;
+  readonly freezer: 'auto' | FreezerKind;
+  readonly freezeTimeoutMicroseconds: number;
+  readonly ledgerDirectory: string;
+}
 
-  constructor(
-    identity: TargetIdentity,
-    startTicks: number,
-    view: LiveProcessView,
-    freezer: Freezer,
-    abilities: LiveAbilities,
-    freezeTimeout: number,
-  ) {
-    this.identity = identity;
-    this.#startTicks = startTicks;
-    this.#view = view;
-    this.#freezer = freezer;
-    this.#abilities = abilities;
-    this.#freezeTimeout = freezeTimeout;
+/** A running process, or a tree of them, as a target. */
+export class LiveTarget implements Target {
+  readonly identity: TargetIdentity;
+  readonly #facts: LiveFacts;
+  /** Those of the last listing, in its order. */
+  #views = new Map<number, LiveProcessView>();
+  /** Present from before the target is stopped until it goes on. */
+  #freezer: Freezer | undefined;
+  /** Why ptrace is not used although it might have been. */
+  #traceProblem: string | undefined;
+  #frozen = false;
+
+  /** Use `openLiveTarget`. */
+  constructor(facts: LiveFacts) {
+    this.#facts = facts;
+    this.identity = facts.identity;
+    if (facts.native === undefined) this.#traceProblem = 'native system calls are not available';
   }
 
   get frozen(): boolean {
     return this.#frozen;
   }
 
-  abilities(): TrackingAbilities {
-    return this.#abilities;
+  /** Present while ptrace holds the target. */
+  get hold(): LiveHold | undefined {
+    return this.#frozen ? this.#freezer?.hold : undefined;
   }
 
-  processes(): ProcessView[] {
-    return [this.#view];
+  abilities(): TrackingAbilities {
+    const { abilities, native } = this.#facts;
+    const problem = 'the target is not held by ptrace';
+    return native === undefined ? { writeProtectionProblem: problem, ...abilities } : abilities;
+  }
+
+  processes(): LiveProcessView[] {
+    if (!this.#frozen) this.#view(readTree(this.#facts.rootPid, this.#facts.single));
+    return [...this.#views.values()];
   }
 
   async prepareFreeze(): Promise<void> {
-    if (this.#frozen || this.#prepared) return;
+    if (this.#freezer !== undefined) return;
     this.#requireSame();
-    this.#view.prepare();
-    if (!this.#freezer.isHeld()) {
-      const { pid } = this.#view;
-      this.#guard = await Guard.start({ pid, startTicks: this.#startTicks, cgroup: this.#freezer.cgroup });
-    }
-    this.#prepared = true;
+    const members = readTree(this.#facts.rootPid, this.#facts.single);
+    this.#view(members);
+    for (const view of this.#views.values()) view.prepare();
+    const freezer = this.#chooseFreezer(members);
+    await freezer.prepare(members);
+    this.#freezer = freezer;
   }
 
   async freeze(): Promise<void> {
     if (this.#frozen) return;
     await this.prepareFreeze();
-    this.#prepared = false;
     this.#frozen = true;
-    const { pid } = this.#view;
     try {
-      if (this.#guard !== undefined) this.#freezer.stop();
-      await waitUntilStill(pid, this.#freezer, this.#freezeTimeout, () => this.#frozen);
+      this.#view(await this.#stop());
       // It may have executed another program between the look at it and the stop.
       this.#requireSame();
+      for (const view of this.#views.values()) view.hold = this.hold;
     } catch (error) {
       this.thaw();
       throw error;
     }
-    this.#activity = activityOf(pid);
   }
 
   verifyStoodStill(): void {
     if (!this.#frozen) throw new TargetError(`${this.identity.name} was let go before the dump was complete`);
     this.#requireSame();
-    if (activityOf(this.#view.pid) === this.#activity) return;
-    throw new TargetError(`${this.identity.name} was continued by somebody else while it was being dumped`, {
-      hint: 'take the checkpoint again',
-      data: { pid: this.#view.pid },
-    });
+    this.#freezer?.verify();
   }
 
   thaw(): void {
     if (!this.#frozen) return;
     this.#frozen = false;
-    if (this.#guard === undefined) return;
-    try {
-      this.#freezer.resume();
-    } finally {
-      this.#guard.dismiss();
-      this.#guard = undefined;
-    }
+    for (const view of this.#views.values()) view.hold = undefined;
+    const freezer = this.#freezer;
+    this.#freezer = undefined;
+    freezer?.resume();
   }
 
   async run(durationMicroseconds: number, signal?: AbortSignal): Promise<void> {
@@ -179,31 +195,140 @@ class LiveTarget implements Target {
   }
 
   captureState(): TargetState {
-    return captureLiveState(this.#view.pid);
+    return captureLiveState({
+      processes: this.processes(),
+      hold: this.hold,
+      ...(this.#traceProblem === undefined ? {} : { holdProblem: this.#traceProblem }),
+    });
   }
 
   async close(options: { readonly leaveStopped?: boolean } = {}): Promise<void> {
     if (options.leaveStopped !== true) this.thaw();
     this.#frozen = false;
-    const guard = this.#guard;
-    this.#guard = undefined;
-    this.#view.close();
-    await guard?.retire();
+    const freezer = this.#freezer;
+    this.#freezer = undefined;
+    for (const view of this.#views.values()) view.close();
+    this.#views.clear();
+    await freezer?.abandon();
   }
 
-  /** @throws TargetError if the process has ended, or is not the one any more that was opened */
-  #requireSame(): void {
-    const { pid } = this.#view;
-    const stat = readTaskStat(pid);
-    if (stat === undefined || stat.startTicks !== this.#startTicks || isDeadState(stat.state)) {
-      throw goneError(pid);
-    }
-    const difference = identityDifference(this.identity, liveIdentity(stat));
-    if (difference !== undefined) {
-      throw new TargetError(`${this.identity.name} is not what was opened: ${difference}`, {
-        hint: 'take a new base checkpoint of the program that runs now',
-        data: { pid },
-      });
+  /** Stops the target, in several attempts if need be. */
+  async #stop(): Promise<readonly TreeMember[]> {
+    const { rootPid, single, freezeTimeoutMicroseconds } = this.#facts;
+    const deadline = machineClock() + freezeTimeoutMicroseconds;
+    const isWanted = () => this.#frozen;
+    for (let limit = FIRST_ATTEMPT_MICROSECONDS; ; limit *= 2) {
+      const left = deadline - machineClock();
+      const walk = new TreeWalk(rootPid, single);
+      try {
+        return await this.#freezer!.stop(walk, { timeoutMicroseconds: Math.min(left, limit), isWanted });
+      } catch (error) {
+        if (this.#mayDoWithoutTrace(error)) this.#traceProblem = (error as Error).message;
+        else if (!isPassing(error) || limit >= left) throw error;
+        else await setTimeout(PAUSE_MILLISECONDS);
+      }
+      if (!isWanted()) throw new TargetError(`${this.identity.name} was let go before it stood still`);
+      const members = readTree(rootPid, single);
+      this.#freezer = this.#chooseFreezer(members);
+      await this.#freezer.prepare(members);
     }
   }
+
+  /** Whether ptrace was refused, for instance because a debugger is at work, and another way may be taken. */
+  #mayDoWithoutTrace(error: unknown): boolean {
+    return (
+      this.#facts.freezer === 'auto' && this.#freezer?.kind === 'ptrace' && error instanceof SystemCallError
+    );
+  }
+
+  #chooseFreezer(members: readonly TreeMember[]): Freezer {
+    const { native, freezer, rootPid } = this.#facts;
+    if (native !== undefined && this.#traceProblem === undefined) return new TraceFreezer(native);
+    const cgroup = freezer === 'signal' ? undefined : cgroupOf(rootPid);
+    if (freezer === 'cgroup' && cgroup === undefined) {
+      throw new TargetError(`process ${rootPid} has no cgroup of its own that could be frozen`, {
+        hint: 'use ptrace (the default) instead',
+        data: { pid: rootPid },
+      });
+    }
+    if (cgroup !== undefined && (freezer === 'cgroup' || holdsExactly(cgroup, members))) {
+      return new CgroupFreezer(cgroup);
+    }
+    return new SignalFreezer();
+  }
+
+  /** Has one view for each of the processes, the same as before for those that are what they were. */
+  #view(members: readonly TreeMember[]): void {
+    const views = new Map<number, LiveProcessView>();
+    for (const member of members) {
+      const known = this.#views.get(member.pid);
+      const view = this.#isSame(known, member) ? known : this.#newView(member);
+      if (view === undefined) continue;
+      view.member = member;
+      views.set(member.pid, view);
+    }
+    for (const view of this.#views.values()) {
+      if (views.get(view.pid) !== view) view.close();
+    }
+    this.#views = views;
+  }
+
+  #isSame(known: LiveProcessView | undefined, member: TreeMember): known is LiveProcessView {
+    return known !== undefined && known.fingerprint === fingerprintOf(member);
+  }
+
+  /** Undefined for a process other than the root that has ended meanwhile. */
+  #newView(member: TreeMember): LiveProcessView | undefined {
+    const { ledgerDirectory, abilities, native } = this.#facts;
+    const { pid, stat } = member;
+    const fingerprint = fingerprintOf(member);
+    if (fingerprint === undefined) return undefined;
+    try {
+      const view = new LiveProcessView({
+        member,
+        fingerprint,
+        zeroFrame: abilities.zeroFrame,
+        clearLedger: fileLedger(ledgerDirectory, pid, stat.startTicks),
+        native: abilities.writeProtectionProblem === undefined ? native : undefined,
+      });
+      // Nobody has prepared it, so the flags of its mappings have to be read now.
+      if (this.#frozen) view.prepare();
+      return view;
+    } catch (error) {
+      if (member.parentPid !== 0 && hasEnded(pid)) return undefined;
+      throw error;
+    }
+  }
+
+  /** @throws TargetError if the root has ended, or is not the process any more that was opened */
+  #requireSame(): void {
+    const { rootPid } = this.#facts;
+    const stat = readTaskStat(rootPid);
+    if (stat === undefined || stat.startTicks !== this.#facts.startTicks || isDeadState(stat.state)) {
+      throw goneError(rootPid);
+    }
+    const difference = identityDifference(this.identity, liveIdentity(stat));
+    if (difference === undefined) return;
+    throw new TargetError(`${this.identity.name} is not what was opened: ${difference}`, {
+      hint: 'take a new base checkpoint of the program that runs now',
+      data: { pid: rootPid },
+    });
+  }
+}
+
+/** What distinguishes a process; undefined if it is not the root and has ended. */
+function fingerprintOf({ pid, parentPid, stat }: TreeMember): string | undefined {
+  try {
+    return processFingerprint(stat);
+  } catch (error) {
+    if (parentPid !== 0 && hasEnded(pid)) return undefined;
+    throw error;
+  }
+}
+
+/** Whether a stop failed for something that may be over soon: a thread in the kernel, a process about to end. */
+function isPassing(error: unknown): boolean {
+  return (
+    error instanceof TargetError && (error.data['state'] !== undefined || error.data['passing'] === true)
+  );
 }

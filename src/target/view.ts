@@ -26,6 +26,43 @@ export interface TrackingAbilities {
   readonly kernelRelease: string;
   /** Why soft-dirty is not available, for people. */
   readonly softDirtyProblem?: string;
+  /** Why PAGEMAP_SCAN with asynchronous write protection is not available, for people; undefined if it is. */
+  readonly writeProtectionProblem: string | undefined;
+}
+
+/** What became of a mapping that was to be registered: somebody else's userfaultfd has it, or it cannot be. */
+export type RegistrationResult = 'registered' | 'foreign' | 'refused';
+
+/**
+ * Asynchronous write protection of one process (Linux 6.7, UFFD_FEATURE_WP_ASYNC): a userfaultfd that is kept inside
+ * the process and outlives the command that made it. PAGEMAP_SCAN then reports pages that were written since they were
+ * protected, and protects them anew. All calls are made while the process stands still.
+ */
+export interface WriteProtection {
+  /**
+   * Finds the userfaultfd of this process, or makes one.
+   * @returns why there can be none, for people; undefined if it stands
+   */
+  establish(): string | undefined;
+  /** Whether a mapping that is write-protected by somebody (`writeProtectAllowed`) is so by our userfaultfd. */
+  owns(startPage: number, endPage: number): boolean;
+  /** Registers one whole mapping and removes the marks that an earlier registration may have left on its pages. */
+  register(startPage: number, endPage: number): RegistrationResult;
+  /**
+   * Who protected pages last; it lives and dies with the userfaultfd. Absent where nobody else can protect: a simulated
+   * process.
+   */
+  readonly ledger?: ClearLedger;
+  /**
+   * What may write to memory of the process without going through its page tables, so that no write protection stops
+   * it: for people, or undefined if nothing is known to.
+   */
+  unseenWriters(vmas: readonly Vma[]): string | undefined;
+  /**
+   * Removes every trace of write protection from the process.
+   * @returns whether there was any
+   */
+  remove(vmas: readonly Vma[]): boolean;
 }
 
 /**
@@ -50,6 +87,12 @@ export interface ProcessView {
   readonly parentPid: number;
   /** Short name as in /proc/PID/comm. */
   readonly name: string;
+  /**
+   * Tells this process from any other with its PID, and from itself before an exec: only where it is equal may pages
+   * be compared with those of an older checkpoint. Undefined where no PID is ever used twice and tracking tells of an
+   * exec.
+   */
+  readonly fingerprint?: string;
   /** The mappings in address order, with their flags. */
   vmas(): Vma[];
   /**
@@ -75,6 +118,8 @@ export interface ProcessView {
   readonly zeroFrame?: number;
   /** Absent where nobody else can clear: a simulated process, whose bits travel with its checkpoints. */
   readonly clearLedger?: ClearLedger;
+  /** Absent where the kernel or the platform has none. */
+  readonly writeProtection?: WriteProtection;
 }
 
 /** A target: one process or a tree of them, simulated or live. No code above asks which. */

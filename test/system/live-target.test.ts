@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import { PAGE_SIZE, TargetError, UsageError } from '../../src/core/index.ts';
@@ -189,12 +189,15 @@ describe('a live target', () => {
     await target.freeze();
     const view = target.processes()[0]!;
     const vma = selectMappings(view.vmas())[0]!;
-    await program.kill();
+    process.kill(program.pid, 'SIGKILL');
+    await until('end', 2000, () => !threadStates(program.pid).includes('t'));
     expect(() => view.vmas()).toThrow(TargetError);
     expect(() => view.readMemory(vma.startPage, 1, new Uint8Array(PAGE_SIZE))).toThrow(/has exited/);
     expect(() => view.readPagemap(vma.startPage, 1, new Uint32Array(2))).toThrow(/has exited/);
     expect(() => target.verifyStoodStill?.()).toThrow(/has exited/);
     expect(() => target.thaw()).not.toThrow();
+    await program.kill();
+    expect(existsSync(`/proc/${program.pid}`)).toBe(false);
   });
 
   it('reads up to a page that cannot be read', async () => {

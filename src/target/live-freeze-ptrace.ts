@@ -1,0 +1,69 @@
+import { TargetError } from '../core/index.ts';
+import { goneError, isDeadState, readTaskStat } from './live-files.ts';
+import type { Freezer, StopRequest } from './live-freezer.ts';
+import { SessionHold } from './live-hold.ts';
+import { requireLeaders, type TreeMember, type TreeWalk } from './live-tree.ts';
+import type { Native } from './native/calls.ts';
+import { TraceSession } from './native/trace-session.ts';
+
+/**
+ * ptrace: nobody but a SIGKILL can move what it holds, and the kernel lets everything go should ckpt die, so there is
+ * no guard. Neither the target nor its parent can tell; a process that was stopped before stays so.
+ */
+export class TraceFreezer implements Freezer {
+  readonly kind = 'ptrace';
+  readonly #native: Native;
+  #hold: SessionHold | undefined;
+  #members: readonly TreeMember[] = [];
+
+  constructor(native: Native) {
+    this.#native = native;
+  }
+
+  get hold(): SessionHold | undefined {
+    return this.#hold;
+  }
+
+  prepare(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  async stop(walk: TreeWalk, request: StopRequest): Promise<readonly TreeMember[]> {
+    const session = await TraceSession.stop(this.#native, () => walk.next().map(({ pid }) => pid), request);
+    this.#hold = new SessionHold(this.#native, session);
+    try {
+      requireLeaders(walk.members);
+    } catch (error) {
+      this.resume();
+      throw error;
+    }
+    this.#members = walk.members;
+    return this.#members;
+  }
+
+  verify(): void {
+    for (const { pid, stat } of this.#members) {
+      const now = readTaskStat(pid);
+      if (now === undefined || now.startTicks !== stat.startTicks || isDeadState(now.state)) {
+        throw goneError(pid);
+      }
+      if (now.state === 't') continue;
+      throw new TargetError(`process ${pid} was let go while it was being dumped`, { data: { pid } });
+    }
+  }
+
+  resume(): void {
+    this.#letGo(false);
+  }
+
+  abandon(): Promise<void> {
+    this.#letGo(true);
+    return Promise.resolve();
+  }
+
+  #letGo(leaveStopped: boolean): void {
+    const hold = this.#hold;
+    this.#hold = undefined;
+    hold?.release({ leaveStopped });
+  }
+}
