@@ -9,6 +9,7 @@ import {
   prstatusNote,
   SIGINFO_BYTES,
 } from './notes.ts';
+import { xstateForDebuggers } from './xsave.ts';
 
 /** A thread that was stopped by ptrace, so that its registers are known. */
 export type ThreadWithRegisters = LiveThreadState & {
@@ -81,8 +82,12 @@ function otherRegisters(machine: LiveState['machine'], { registers }: ThreadWith
     { owner: 'CORE', type: NOTE_TYPE.floatingPoint, content: decode(registers.floatingPoint) },
   ];
   if (registers.extended !== null) {
-    const type = machine === 'x86_64' ? NOTE_TYPE.x86Xstate : NOTE_TYPE.armSve;
-    notes.push({ owner: 'LINUX', type, content: decode(registers.extended) });
+    const extended = decode(registers.extended);
+    notes.push(
+      machine === 'x86_64'
+        ? { owner: 'LINUX', type: NOTE_TYPE.x86Xstate, content: xstateForDebuggers(extended) }
+        : { owner: 'LINUX', type: NOTE_TYPE.armSve, content: extended },
+    );
   }
   return notes;
 }

@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { encodeNotes, fileNote, prpsinfoNote, prstatusNote } from '../../src/interop/notes.ts';
 import { processNotes } from '../../src/interop/process-notes.ts';
+import { xstateForDebuggers } from '../../src/interop/xsave.ts';
 import { parseSmapsFlags } from '../../src/procfs/index.ts';
 import type { LiveProcessState } from '../../src/target/index.ts';
 import { type ReadNote, readFiles, readInformation, readNotes, readStatus } from './elf-reader.ts';
@@ -55,19 +56,45 @@ function stateFrom(notes: readonly ReadNote[]): LiveProcessState {
   });
 }
 
+/** Where Intel's processors, and so debuggers, have the components of the extended state. */
+const INTEL_OFFSETS = new Map([
+  [2, 576],
+  [5, 1088],
+  [6, 1152],
+  [7, 1664],
+]);
+
+/** Moves the components from where this kernel says that they are: entries of type, length, offset, flags. */
+function spreadByKernelLayout(area: Buffer): Buffer {
+  const layout = kernelNotes().find(({ type }) => type === XSAVE_LAYOUT)!.content;
+  const spread = Buffer.alloc(2688);
+  area.copy(spread, 0, 0, 576);
+  for (let at = 0; at < layout.length; at += 16) {
+    const [component, length, offset] = [0, 4, 8].map((field) => layout.readUInt32LE(at + field)) as [
+      number,
+      number,
+      number,
+    ];
+    area.copy(spread, INTEL_OFFSETS.get(component)!, offset, offset + length);
+  }
+  return spread;
+}
+
+const kernelNotes = () => readNotes(recorded('kernel.notes'));
+
 /** Makes zeros of what no checkpoint knows: the signal that ended the process, times, flags of the task. */
 function withoutUnknown({ owner, type, content }: ReadNote): ReadNote {
   const known = Buffer.from(content);
   if (type === PRSTATUS) known.fill(0, 0, 16).fill(0, 48, 112);
   if (type === PRPSINFO) known.fill(0, 8, 16);
   if (type === SIGINFO) known.fill(0);
-  return { owner, type, content: known };
+  return { owner, type, content: type === XSTATE ? spreadByKernelLayout(known) : known };
 }
 
 describe('processNotes()', () => {
-  it('makes the notes that the kernel makes, byte for byte and in their order', () => {
+  it('makes the notes that the kernel makes, in their order, byte for byte but for the place of vector registers', () => {
     // The layout of the extended state is told by newer kernels only, and by no other way than a core.
-    const kernel = readNotes(recorded('kernel.notes')).filter(({ type }) => type !== XSAVE_LAYOUT);
+    const kernel = kernelNotes().filter(({ type }) => type !== XSAVE_LAYOUT);
     const ours = encodeNotes(processNotes('x86_64', stateFrom(kernel), mappedFiles));
     const expected = encodeNotes(
       kernel.map(withoutUnknown).map((note) => ({ ...note, owner: ownerOf(note) })),
@@ -90,6 +117,28 @@ describe('processNotes()', () => {
     );
     const files = (notes: readonly ReadNote[]) => readFiles(notes.find(({ type }) => type === FILE)!.content);
     expect(files(ours)).toEqual(files(gcore));
+  });
+
+  it.each([
+    { processor: 'AMD with AVX-512', xcr0: 0xe7, packed: 2432, spread: 2688 },
+    { processor: 'AMD with AVX-512 and protection keys', xcr0: 0x2e7, packed: 2440, spread: 2696 },
+    { processor: 'AMD with protection keys', xcr0: 0x207, packed: 840, spread: 2696 },
+    { processor: 'Intel with AVX-512', xcr0: 0xe7, packed: 2688, spread: 2688 },
+    { processor: 'Intel with everything', xcr0: 0x2ff, packed: 2696, spread: 2696 },
+    { processor: 'AVX alone', xcr0: 7, packed: 832, spread: 832 },
+    { processor: 'an unknown order', xcr0: 0xe7, packed: 2500, spread: 2500 },
+  ])('has the vector registers where debuggers look for them: $processor', ({ xcr0, packed, spread }) => {
+    const area = Buffer.from(registerBytes(packed, 3), 'base64');
+    area.writeUInt32LE(xcr0, 464);
+    const found = Buffer.from(xstateForDebuggers(area));
+    expect(found).toHaveLength(spread);
+    expect(found.subarray(0, 832).equals(area.subarray(0, 832))).toBe(true);
+    if (packed === spread) expect(found.equals(area)).toBe(true);
+    else if (xcr0 & 0xe0) {
+      expect(found.subarray(1088, 2688).equals(area.subarray(832, 2432))).toBe(true);
+      expect(found.subarray(832, 1088).equals(Buffer.alloc(256))).toBe(true);
+    }
+    if (packed !== spread && xcr0 & 0x200) expect(found.subarray(2688).equals(area.subarray(-8))).toBe(true);
   });
 
   it('leaves out threads without registers, and tells of blocked and pending signals', () => {
