@@ -1,12 +1,20 @@
-import type { Manifest, StoredProcess } from '../image/index.ts';
+import { formatNumber, type Manifest, type StoredProcess } from '../image/index.ts';
 import type { CheckpointReader } from '../store/index.ts';
-import { decideMapping, type MappingDecision } from '../target/index.ts';
+import {
+  decideMapping,
+  decodeLiveState,
+  LIVE_STATE_FORMAT,
+  type LiveState,
+  type MappingDecision,
+} from '../target/index.ts';
 import { type CheckpointName, openNamed, readStore } from './read-store.ts';
 
 /** Everything about a checkpoint but its pages. */
 export interface CheckpointDescription {
   readonly manifest: Manifest;
   readonly processes: readonly ProcessDescription[];
+  /** Of a live target: everything beyond its memory. Absent if it was recorded in a format of older ckpt. */
+  readonly state?: LiveState;
 }
 
 /** One process, mapping by mapping. */
@@ -45,10 +53,24 @@ export async function describeCheckpoint(
       const reader = await openNamed(store, checkpoint);
       const processes: ProcessDescription[] = [];
       for (const process of reader.manifest.processes) processes.push(await describeProcess(reader, process));
-      return { manifest: reader.manifest, processes };
+      const state = await readLiveState(reader);
+      return { manifest: reader.manifest, processes, ...(state === undefined ? {} : { state }) };
     },
     0,
   );
+}
+
+/**
+ * The state of a live target that a checkpoint holds; undefined for a simulated target, or one that a ckpt before
+ * ckpt-live-2 recorded, of which only the summary in the manifest is to be shown.
+ * @throws IntegrityError
+ */
+async function readLiveState(reader: CheckpointReader): Promise<LiveState | undefined> {
+  const { number, state } = reader.manifest;
+  const bytes = state?.format === LIVE_STATE_FORMAT ? await reader.state() : undefined;
+  return bytes === undefined
+    ? undefined
+    : decodeLiveState(bytes, `the state of checkpoint ${formatNumber(number)}`);
 }
 
 async function describeProcess(

@@ -8,7 +8,9 @@ import {
   pageCountOf,
 } from '../core/index.ts';
 import type { Manifest, StoredVma } from '../image/index.ts';
+import type { LiveState } from '../target/index.ts';
 import { formatWarning, warningJson } from './dump-report.ts';
+import { formatGaps, formatProcessState, type StateDetail } from './state-report.ts';
 import { formatFields, formatTable } from './table.ts';
 
 /** The JSON of `ckpt ls`. */
@@ -53,8 +55,9 @@ export function formatCheckpoints(manifests: readonly Manifest[]): string {
 export function checkpointJson({
   manifest,
   processes,
+  state,
 }: CheckpointDescription): Readonly<Record<string, unknown>> {
-  return { ...manifestJson(manifest), processes: processes.map(processJson) };
+  return { ...manifestJson(manifest), processes: processes.map(processJson), liveState: state ?? null };
 }
 
 function manifestJson(manifest: Manifest): Readonly<Record<string, unknown>> {
@@ -124,12 +127,14 @@ export function addressesOf(vma: { readonly startPage: number; readonly endPage:
 }
 
 /** Everything about a checkpoint but its pages. */
-export function formatCheckpoint({ manifest, processes }: CheckpointDescription): string {
-  const parts = [formatHead(manifest), ...processes.map(formatProcess)];
-  if (manifest.state !== null) parts.push(formatState(manifest.state.summary));
-  if (manifest.warnings.length > 0) {
-    parts.push(manifest.warnings.map((warning) => `warning: ${formatWarning(warning)}\n`).join(''));
-  }
+export function formatCheckpoint(description: CheckpointDescription, detail: StateDetail): string {
+  const { manifest, processes, state } = description;
+  const parts = [formatHead(manifest), ...processes.map((process) => formatProcess(process, state, detail))];
+  if (manifest.state !== null && state === undefined) parts.push(formatState(manifest.state.summary));
+  const remarks =
+    formatGaps(state?.gaps ?? []) +
+    manifest.warnings.map((warning) => `warning: ${formatWarning(warning)}\n`).join('');
+  if (remarks !== '') parts.push(remarks);
   return parts.join('\n');
 }
 
@@ -158,8 +163,17 @@ function formatHead(manifest: Manifest): string {
   ]);
 }
 
-function formatProcess({ process, mappings }: ProcessDescription): string {
+function formatProcess(
+  { process, mappings }: ProcessDescription,
+  state: LiveState | undefined,
+  detail: StateDetail,
+): string {
   const heading = `process ${process.pid} (${process.name}), parent ${process.parentPid}\n`;
+  const own = state?.processes.find(({ pid }) => pid === process.pid);
+  const details =
+    state === undefined || own === undefined
+      ? ''
+      : `${formatProcessState(state, own, process.vmas, detail)}\n`;
   const table = formatTable(
     [
       { heading: 'mapping' },
@@ -180,7 +194,7 @@ function formatProcess({ process, mappings }: ProcessDescription): string {
       describeMapping(mapping),
     ]),
   );
-  return heading + table;
+  return heading + details + table;
 }
 
 function describeMapping({ vma, rule, reason }: MappingDescription): string {

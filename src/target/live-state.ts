@@ -1,103 +1,150 @@
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
-import { readProcText, threadIds } from './live-files.ts';
+import { readFileSync } from 'node:fs';
+import { TargetError, UnsupportedError } from '../core/index.ts';
+import { parseDescriptorInfo, parseTimers } from '../procfs/index.ts';
+import type { LiveCapture, LiveHold } from './live-hold.ts';
+import { bootId } from './live-identity.ts';
+import { type AskedProcess, type AskedThread, askProcess, askThread } from './live-state-ask.ts';
+import { encodeLiveState } from './live-state-codec.ts';
+import {
+  describeProcess,
+  type FileEvidence,
+  type ProcessEvidence,
+  signalsToAsk,
+} from './live-state-describe.ts';
+import { LIVE_STATE_FORMAT, type LiveState } from './live-state-format.ts';
+import { gapsOfProcess, seccompModeOf } from './live-state-gaps.ts';
+import { type RawFile, type RawProcess, readRawProcess } from './live-state-raw.ts';
+import { holdersOf, numberDescriptions, type RawPipe, readPipes } from './live-state-sharing.ts';
+import { readTracedThread } from './live-state-trace.ts';
+import { ownArchitecture } from './native/architecture.ts';
+import { SystemCallError } from './native/errno.ts';
 import type { TargetState } from './view.ts';
 
-/** Format of the state bytes of a live target: JSON with the texts of /proc, version 1. */
-const LIVE_STATE_FORMAT = 'ckpt-live-1';
-
-interface ThreadRecord {
-  readonly id: number;
-  readonly name: string;
-  /** Number, arguments, stack pointer and program counter of the system call it is in; `running` otherwise. */
-  readonly syscall: string | null;
-  /** Signal masks. */
-  readonly blocked: string | null;
-  readonly pending: string | null;
-}
-
-interface FileRecord {
-  readonly descriptor: number;
-  readonly path: string;
-  /** Position, flags and the like, as in fdinfo. */
-  readonly info: string;
-}
-
 /**
- * What /proc tells of a stopped process beyond its memory: threads, open files, signals, places. It is for people and
- * for later tools; no process can be brought to life from it alone. The environment is left out: it is in the memory
- * anyway, and often secret.
+ * Captures everything of a stopped target beyond its memory, and leaves it as it was. What is read is only made into a
+ * record when its bytes or its summary are asked for, so that the target need not wait for that. What cannot be looked
+ * at is missing from the record, and said to be.
+ * @throws TargetError if a process is gone
  */
-export function captureLiveState(pid: number): TargetState {
-  const status = readProcText(pid, 'status');
-  const threads = threadIds(pid).map((id) => threadRecord(pid, id));
-  const files = openFiles(pid);
-  const commandLine = readProcText(pid, 'cmdline').split('\0').slice(0, -1);
-  const state = {
-    pid,
-    commandLine,
-    exe: linkTarget(pid, 'exe'),
-    workingDirectory: linkTarget(pid, 'cwd'),
-    root: linkTarget(pid, 'root'),
-    stat: readProcText(pid, 'stat').trimEnd(),
-    status,
-    limits: optionalText(`/proc/${pid}/limits`),
-    cgroup: optionalText(`/proc/${pid}/cgroup`),
-    personality: optionalText(`/proc/${pid}/personality`),
-    auxiliaryVector: optionalBytes(`/proc/${pid}/auxv`),
-    threads,
-    files,
-  };
+export function captureLiveState(capture: LiveCapture): TargetState {
+  const gaps: string[] = [];
+  const processes = capture.processes.map(({ pid, parentPid }) => {
+    capture.hold?.settle(pid);
+    return readRawProcess(pid, parentPid);
+  });
+  if (capture.hold === undefined) gaps.push(untracedGap(capture.holdProblem));
+  const files = gatherFiles(capture.hold, processes, gaps);
+  const evidence = processes.map((raw) => gather(capture.hold, raw, gaps));
+  let state: LiveState | undefined;
+  const record = () => (state ??= describe(evidence, files, gaps));
   return {
     format: LIVE_STATE_FORMAT,
-    bytes: new TextEncoder().encode(JSON.stringify(state)),
-    summary: { pid, commandLine, exe: state.exe, threads: threads.length, openFiles: files.length },
+    get bytes() {
+      return encodeLiveState(record());
+    },
+    get summary() {
+      return summaryOf(record());
+    },
   };
 }
 
-function threadRecord(pid: number, id: number): ThreadRecord {
-  const path = `/proc/${pid}/task/${id}`;
-  const status = optionalText(`${path}/status`) ?? '';
+function describe(
+  evidence: readonly ProcessEvidence[],
+  files: FileEvidence,
+  gaps: readonly string[],
+): LiveState {
+  const processes = evidence.map((process) => describeProcess(process, files));
   return {
-    id,
-    name: (optionalText(`${path}/comm`) ?? '').trimEnd(),
-    syscall: optionalText(`${path}/syscall`)?.trimEnd() ?? null,
-    blocked: /^SigBlk:\s*(\S+)/m.exec(status)?.[1] ?? null,
-    pending: /^SigPnd:\s*(\S+)/m.exec(status)?.[1] ?? null,
+    machine: ownArchitecture().name,
+    kernelRelease: readFileSync('/proc/sys/kernel/osrelease', 'latin1').trim(),
+    bootId: bootId(),
+    processes,
+    gaps: [...gaps, ...processes.flatMap((process, index) => gapsOfProcess(process, evidence[index]!))],
   };
 }
 
-function openFiles(pid: number): FileRecord[] {
-  const files: FileRecord[] = [];
-  for (const name of optionalList(`/proc/${pid}/fd`)) {
-    const path = linkTarget(pid, `fd/${name}`);
-    if (path === null) continue;
-    const info = optionalText(`/proc/${pid}/fdinfo/${name}`) ?? '';
-    files.push({ descriptor: Number(name), path, info });
+function summaryOf({ processes, gaps }: LiveState): TargetState['summary'] {
+  const root = processes[0]!;
+  const sum = (count: (process: LiveState['processes'][number]) => number) =>
+    processes.reduce((total, process) => total + count(process), 0);
+  return {
+    pid: root.pid,
+    commandLine: root.commandLine,
+    exe: root.exe?.path ?? null,
+    processes: processes.length,
+    threads: sum(({ threads }) => threads.length),
+    openFiles: sum(({ files }) => files.length),
+    complete: gaps.length === 0,
+  };
+}
+
+function untracedGap(problem: string | undefined): string {
+  return (
+    'registers, signal handlers, pending signals, timers, thread pointers and shared descriptors are not known: ' +
+    (problem ?? 'the target was not stopped by ptrace')
+  );
+}
+
+/** Looks at one process by ptrace, and has it ask its kernel, where that is possible. */
+function gather(hold: LiveHold | undefined, raw: RawProcess, gaps: string[]): ProcessEvidence {
+  const traced: ProcessEvidence['traced'] = new Map();
+  if (hold === undefined) {
+    return { raw, asked: undefined, traced, askedThreads: new Map(), pending: [] };
   }
-  return files;
+  const { native } = hold;
+  const { threads } = hold.session.process(raw.pid);
+  const evidence = {
+    raw,
+    traced: new Map(threads.map((tracee) => [tracee.tid, readTracedThread(native, tracee)])),
+    pending: native.pendingSignals(raw.pid, true),
+  };
+  return { ...evidence, ...ask(hold, raw, gaps) };
 }
 
-function linkTarget(pid: number, name: string): string | null {
-  return optional(() => readlinkSync(`/proc/${pid}/${name}`));
-}
-
-function optionalText(path: string): string | null {
-  return optional(() => readFileSync(path, 'utf8'));
-}
-
-function optionalBytes(path: string): string | null {
-  return optional(() => readFileSync(path).toString('base64'));
-}
-
-function optionalList(path: string): string[] {
-  return optional(() => readdirSync(path)) ?? [];
-}
-
-/** Much of /proc depends on how the kernel was built and on rights; what is missing is recorded as missing. */
-function optional<T>(read: () => T): T | null {
+/** Has a process and its threads ask their kernel. */
+function ask(
+  hold: LiveHold,
+  raw: RawProcess,
+  gaps: string[],
+): { readonly asked: AskedProcess | undefined; readonly askedThreads: ReadonlyMap<number, AskedThread> } {
+  const askedThreads = new Map<number, AskedThread>();
   try {
-    return read();
-  } catch {
-    return null;
+    if (seccompModeOf(raw) !== 0)
+      throw new UnsupportedError('it runs under seccomp, which may kill it for a call');
+    const injector = hold.injector(raw.pid);
+    const asked = askProcess(injector, signalsToAsk(raw), parseTimers(raw.timers ?? ''));
+    for (const tracee of hold.session.process(raw.pid).threads) {
+      askedThreads.set(tracee.tid, askThread(injector, tracee));
+    }
+    return { asked, askedThreads };
+  } catch (error) {
+    const isExpected = error instanceof TargetError || error instanceof UnsupportedError;
+    if (!isExpected || error.data['gone'] === true) throw error;
+    gaps.push(
+      `signal handlers, timers, alternate stacks, the end of the heap and thread pointers of process ${raw.pid} are ` +
+        `not known: ${error.message}`,
+    );
+    return { asked: undefined, askedThreads };
+  } finally {
+    hold.settle(raw.pid);
+  }
+}
+
+function gatherFiles(
+  hold: LiveHold | undefined,
+  processes: readonly RawProcess[],
+  gaps: string[],
+): FileEvidence {
+  if (hold === undefined) return { descriptions: new Map(), pipes: new Map() };
+  const holders = holdersOf(processes, (file) => parseDescriptorInfo(file.info)?.flags ?? 0);
+  const pipes: ReadonlyMap<RawFile, RawPipe> = readPipes(hold.native, holders, ({ pid, file }, why) => {
+    gaps.push(`what lies unread in ${file.path} of process ${pid} is not known: ${why}`);
+  });
+  try {
+    return { descriptions: numberDescriptions(hold.native, holders), pipes };
+  } catch (error) {
+    if (!(error instanceof SystemCallError)) throw error;
+    gaps.push(`which descriptors share one open file is not known: ${error.message}`);
+    return { descriptions: new Map(), pipes };
   }
 }

@@ -7,19 +7,21 @@ import { argument, checkpointNumber, storeOption } from '../parse.ts';
 
 interface ShowOptions extends CommonOptions {
   readonly store: string;
+  readonly environment: boolean;
 }
 
 /** `ckpt show N`: everything about one checkpoint but its pages. */
 export function declareShow(program: Command, shell: Shell): void {
   const command = program
     .command('show')
-    .description('show one checkpoint: mappings, pages, sizes, tracker, state')
+    .description('show one checkpoint: processes, threads, signals, timers, open files, mappings, sizes')
     .argument('<checkpoint>', "a number of 'ckpt ls', or latest", argument(checkpointNumber))
-    .addOption(storeOption());
+    .addOption(storeOption())
+    .option('--environment', 'print the environment variables, not only their number', false);
   withCommonOptions(command).action(
     runsAs<ShowOptions>(shell, async (context, options, [checkpoint]) => {
       const description = await describeCheckpoint(options.store, checkpointNumber(checkpoint!));
-      context.result(checkpointJson(description), formatCheckpoint(description));
+      context.result(checkpointJson(description), formatCheckpoint(description, options));
     }),
   );
 }
