@@ -1,0 +1,216 @@
+import { type PageRange, TargetError } from '../../core/index.ts';
+import type { LiveProcessState } from '../live-state-format.ts';
+import { loadNative, type Native } from '../native/calls.ts';
+import { hasErrno } from '../native/tracee.ts';
+import { setMemoryLayout } from '../rewrite/state-process.ts';
+import { fromBase64 } from '../rewrite/words.ts';
+import type { Vma } from '../view.ts';
+import { Launcher } from './launcher.ts';
+import { NewProcess } from './new-process.ts';
+import { NewSpace } from './new-space.ts';
+import {
+  abortSequences,
+  forbidHugePages,
+  setLast,
+  setProcessState,
+  setRegisters,
+  setThreads,
+} from './new-state.ts';
+import {
+  choosePool,
+  closePool,
+  type DescriptorPool,
+  openDescriptions,
+  placeDescriptors,
+  setUpDescriptors,
+} from './open-descriptions.ts';
+import type { FamilyMember } from './plan-family.ts';
+import type { LaunchPlan } from './plan-launch.ts';
+import { sourceKey } from './plan-space.ts';
+import { waitStopped } from './remote-thread.ts';
+
+/** How the new processes live with ckpt. */
+export interface LaunchOptions {
+  /** Apart from ckpt: in a session of their own, as children of init. Otherwise ckpt is the parent. */
+  readonly detached: boolean;
+}
+
+interface Member {
+  readonly process: NewProcess;
+  readonly space: NewSpace;
+  state: LiveProcessState;
+}
+
+/**
+ * Processes in the making. Until they are let go they stand still, and die with ckpt.
+ *
+ *     begin    processes under their PIDs, open files, empty mappings
+ *     write    their memory
+ *     finish   threads, signals, timers, rights, registers
+ *     release  all go on at once
+ */
+export class Launch {
+  readonly rootPid: number;
+  readonly #native: Native;
+  readonly #plan: LaunchPlan;
+  readonly #processes: NewProcess[] = [];
+  readonly #members = new Map<number, Member>();
+
+  private constructor(native: Native, plan: LaunchPlan) {
+    this.#native = native;
+    this.#plan = plan;
+    this.rootPid = plan.family.root.pid;
+  }
+
+  /** @throws SystemCallError, UnsupportedError; then nothing is left behind */
+  static async begin(plan: LaunchPlan, options: LaunchOptions): Promise<Launch> {
+    const native = await loadNative();
+    const ids = new Set(plan.sources.flatMap(({ state }) => state.threads.map(({ id }) => id)));
+    const layouts: (readonly PageRange[])[] = plan.sources.map(({ vmas }) => vmas);
+    const launcher = await Launcher.start(native, ids, layouts, options.detached);
+    const launch = new Launch(native, plan);
+    try {
+      launch.#populate(launcher, options);
+      return launch;
+    } catch (error) {
+      launch.abort();
+      throw error;
+    } finally {
+      launcher.close();
+    }
+  }
+
+  /** Writes pages of a process; undefined stands for zeros. */
+  write(pid: number, startPage: number, pageCount: number, bytes: Uint8Array | undefined): void {
+    this.#member(pid).space.write(startPage, pageCount, bytes);
+  }
+
+  /**
+   * Sets everything beyond memory. Nothing of the new processes can be changed afterwards.
+   * @returns what could not be set, as sentences
+   */
+  finish(): string[] {
+    const skipped: string[] = [];
+    const lenient = { onSkipped: (message: string) => skipped.push(message) };
+    const own = this.#plan.ownCredentials;
+    const members = [...this.#members.values()];
+    for (const member of members) {
+      const { process, space } = member;
+      member.state = abortSequences(process, member.state, this.#native);
+      setProcessState(process, member.state);
+      space.finish();
+      space.verify();
+      setThreads(this.#native, process, member.state);
+    }
+    for (const { process, state } of members) setLast(this.#native, process, state, own, lenient);
+    for (const { process, state } of members) {
+      process.removeWorkspace();
+      setRegisters(this.#native, process, state);
+    }
+    return skipped;
+  }
+
+  /** Lets all threads of all processes go on, or leaves them stopped as by SIGSTOP. */
+  release(leaveStopped: boolean): void {
+    const native = this.#native;
+    const members = [...this.#members.values()];
+    // From a stop that was asked for the kernel restarts interrupted calls; from the end of a call it does not.
+    for (const { process, state } of members) {
+      process.threads.forEach(({ tid }, index) => {
+        native.interrupt(tid);
+        native.resume(tid);
+        waitStopped(native, process.pid, tid);
+        native.setSignalMask(tid, BigInt(state.threads[index]!.signalMask));
+      });
+    }
+    if (leaveStopped)
+      for (const {
+        process: { pid },
+      } of members)
+        process.kill(pid, 'SIGSTOP');
+    for (const { process } of members) for (const { tid } of process.threads) native.detach(tid);
+    for (const { process } of members) process.memory.close();
+    this.#processes.length = 0;
+  }
+
+  /** Ends whatever has been made. */
+  abort(): void {
+    for (const process of this.#processes.splice(0).reverse()) process.kill();
+  }
+
+  /**
+   * Looks whether the root, let go and not detached, has ended.
+   * @returns its exit code, or 128 and the signal that killed it; undefined while it lives
+   */
+  exitStatus(): number | undefined {
+    try {
+      const status = this.#native.wait(this.rootPid, false);
+      if (status?.kind === 'exited') return status.code;
+      return status?.kind === 'killed' ? 128 + status.signal : undefined;
+    } catch (error) {
+      if (!hasErrno(error, 'ECHILD')) throw error;
+      throw new TargetError(
+        `nobody knows how process ${this.rootPid} ended: somebody else has waited for it`,
+      );
+    }
+  }
+
+  #member(pid: number): Member {
+    const member = this.#members.get(pid);
+    if (member === undefined) throw new RangeError(`process ${pid} is none of those that are made`);
+    return member;
+  }
+
+  #populate(launcher: Launcher, { detached }: LaunchOptions): void {
+    const plan = this.#plan;
+    const pool = choosePool(plan.descriptors.processes.values(), plan.recipes.length);
+    const root = NewProcess.fork(this.#native, launcher.thread, this.rootPid, launcher.workspace, !detached);
+    this.#processes.push(root);
+    root.clear();
+    forbidHugePages(root);
+    openDescriptions(root.leader, pool, plan.recipes, plan.descriptors.pipes);
+    this.#raise(plan.family.root, root, launcher);
+    for (const { pid, group } of plan.family.groups) this.#process(pid).leader.call('setpgid', 0, group);
+    for (const { state, vmas } of plan.sources) {
+      const process = this.#process(state.pid);
+      this.#equip(process, state, vmas, pool);
+    }
+  }
+
+  #process(pid: number): NewProcess {
+    const process = this.#processes.find((one) => one.pid === pid);
+    if (process === undefined) throw new RangeError(`process ${pid} has not been made`);
+    return process;
+  }
+
+  /** Forks the children of a process, before and after it begins a session of its own, and theirs. */
+  #raise(member: FamilyMember, process: NewProcess, launcher: Launcher): void {
+    const fork = (child: FamilyMember): [FamilyMember, NewProcess] => {
+      const made = NewProcess.fork(this.#native, process.leader, child.pid, launcher.workspace);
+      this.#processes.push(made);
+      return [child, made];
+    };
+    const early = member.early.map(fork);
+    if (member.leadsSession) process.leader.call('setsid');
+    const late = member.late.map(fork);
+    for (const [child, made] of [...early, ...late]) this.#raise(child, made, launcher);
+  }
+
+  #equip(process: NewProcess, state: LiveProcessState, vmas: readonly Vma[], pool: DescriptorPool): void {
+    const plan = this.#plan;
+    const { pid, leader } = process;
+    const auxiliaryVector = fromBase64(state.auxiliaryVector ?? '');
+    const program = plan.programs.get(pid) ?? 0;
+    // The program's name can be changed only while the old one is not mapped, nor the new one if both are the same.
+    setMemoryLayout(leader, state.layout, { auxiliaryVector, exeDescriptor: pool.first + program });
+    const space = new NewSpace(process, vmas, {
+      descriptorFor: (vma) => pool.first + (plan.mappingSources.get(sourceKey(vma) ?? '') ?? 0),
+    });
+    space.map();
+    const descriptors = plan.descriptors.processes.get(pid);
+    placeDescriptors(leader, pool, descriptors?.placements ?? []);
+    if (descriptors !== undefined) setUpDescriptors(leader, descriptors);
+    closePool(leader, pool);
+    this.#members.set(pid, { process, space, state });
+  }
+}
