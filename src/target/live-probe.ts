@@ -12,6 +12,8 @@ import {
   parseMaps,
 } from '../procfs/index.ts';
 import { readAt, readTaskStat } from './live-files.ts';
+import { loadNative } from './native/calls.ts';
+import { kernelProblem } from './userfaultfd.ts';
 import type { TrackingAbilities } from './view.ts';
 
 /** What the machine and our rights offer, found by trying. */
@@ -35,8 +37,17 @@ async function probe(): Promise<LiveAbilities> {
     frameNumbers,
     kernelRelease: release(),
     ...(problem === undefined ? {} : { softDirtyProblem: problem }),
+    writeProtectionProblem: await tryWriteProtection(),
     zeroFrame: frameNumbers ? findZeroFrame() : undefined,
   };
+}
+
+async function tryWriteProtection(): Promise<string | undefined> {
+  try {
+    return kernelProblem(await loadNative());
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
 }
 
 interface Trial {

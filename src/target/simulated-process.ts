@@ -2,7 +2,8 @@ import { PAGE_SIZE, type PageRange, TargetError, UnsupportedError } from '../cor
 import { errnoName, type Kernel, type Process, ZERO_FRAME } from '../kernel/index.ts';
 import type { PagemapScanRequest, PagemapScanResult } from '../procfs/index.ts';
 import type { Program } from '../workload/index.ts';
-import type { ProcessView, Vma } from './view.ts';
+import { SimulatedWriteProtection, writeProtectionProblem } from './simulated-write-protection.ts';
+import type { ProcessView, Vma, WriteProtection } from './view.ts';
 
 /** One process of a simulated target through the simulated /proc. */
 export class SimulatedProcessView implements ProcessView {
@@ -10,12 +11,16 @@ export class SimulatedProcessView implements ProcessView {
   readonly program: Program;
   readonly #kernel: Kernel;
   readonly scanPagemap?: (request: PagemapScanRequest) => PagemapScanResult;
+  readonly writeProtection?: WriteProtection;
 
   constructor(kernel: Kernel, program: Program) {
     this.program = program;
     this.#kernel = kernel;
     // PAGEMAP_SCAN came with Linux 6.7.
-    if (kernel.version !== '6.1') this.scanPagemap = (request) => this.#scan(request);
+    if (kernel.features.pagemapScan) this.scanPagemap = (request) => this.#scan(request);
+    if (writeProtectionProblem(kernel) === undefined) {
+      this.writeProtection = new SimulatedWriteProtection(kernel, () => this.#existing());
+    }
   }
 
   get pid(): number {

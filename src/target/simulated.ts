@@ -5,6 +5,7 @@ import { ByteReader, ByteWriter, machineClock, TargetError } from '../core/index
 import { type Program, parseWorkload, Simulation, type SimulationOptions } from '../workload/index.ts';
 import { SimulatedProcessView } from './simulated-process.ts';
 import { summarizeSimulation } from './simulated-summary.ts';
+import { writeProtectionProblem } from './simulated-write-protection.ts';
 import type { ProcessView, Target, TargetIdentity, TargetState, TrackingAbilities } from './view.ts';
 
 /** Names what the bytes of a captured state are; the number grows when they change. */
@@ -77,6 +78,7 @@ export class SimulatedTarget implements Target {
       softDirty,
       frameNumbers: true,
       kernelRelease: `${this.simulation.kernel.version}-simulated`,
+      writeProtectionProblem: writeProtectionProblem(this.simulation.kernel),
       ...(softDirty
         ? {}
         : { softDirtyProblem: 'the simulated kernel is built without CONFIG_MEM_SOFT_DIRTY' }),

@@ -3,7 +3,7 @@ import type { Changes } from './tracker.ts';
 
 /** Gathers the verdicts of a scan, in address order. A clean page that the parent does not hold becomes a suspect. */
 export class ChangesBuilder {
-  readonly #suspects = new PageRangeList();
+  #suspects = new PageRangeList();
   readonly #unchanged = new PageRangeList();
   readonly #parentPages: PageRangeList;
   #cursor = 0;
@@ -34,6 +34,13 @@ export class ChangesBuilder {
       this.#unchanged.append(from, to);
       page = to;
     }
+  }
+
+  /** Takes in the suspects, doubts and notes of a scan of other mappings. */
+  join(other: ChangesBuilder): void {
+    this.#suspects = this.#suspects.union(other.#suspects);
+    this.#doubts.push(...other.#doubts);
+    this.#notes.push(...other.#notes);
   }
 
   doubt(sentence: string): void {

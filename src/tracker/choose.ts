@@ -1,8 +1,9 @@
 import { UnsupportedError } from '../core/index.ts';
 import type { Target, TrackingAbilities } from '../target/index.ts';
 import { compareTracker } from './compare.ts';
+import { PagemapScanTracker } from './pagemap-scan.ts';
 import { SoftDirtyTracker } from './soft-dirty.ts';
-import type { Tracker, TrackerKind } from './tracker.ts';
+import { TRACKER_KINDS, type Tracker, type TrackerKind } from './tracker.ts';
 
 /** A tracker, and the sentence that says which one it is and why. */
 export interface ChosenTracker {
@@ -10,23 +11,46 @@ export interface ChosenTracker {
   readonly reason: string;
 }
 
+/** What each tracker is, for the sentence that says why it was taken. */
+const MERITS: Readonly<Record<TrackerKind, string>> = {
+  'pagemap-scan': 'protects pages and names those written since',
+  'soft-dirty': 'marks written pages',
+  compare: 'can only be read page by page',
+};
+
 /**
- * Picks the tracker: the one asked for, or with `auto` the cheapest that works on this target.
+ * Picks the tracker: the one asked for, or with `auto` the first of TRACKER_KINDS that works on this target.
+ * pagemap-scan comes before soft-dirty because its marks belong to ckpt alone (CRIU or anybody else may clear
+ * soft-dirty bits unseen), follow mremap and KSM without guessing, and are found in one walk of the kernel instead of
+ * by reading a word a page; compare is last because it reads and digests everything while the target stands still.
  * @throws UnsupportedError saying what is missing, if one was asked for that cannot work here
  */
 export function chooseTracker(target: Target, wanted: TrackerKind | 'auto'): ChosenTracker {
-  if (wanted === 'compare') return { tracker: compareTracker, reason: 'compare: as asked' };
   const abilities = target.abilities();
-  const problem = softDirtyProblem(abilities);
-  if (problem === undefined) {
-    const why = wanted === 'auto' ? `Linux ${abilities.kernelRelease} marks written pages` : 'as asked';
-    return { tracker: new SoftDirtyTracker(), reason: `soft-dirty: ${why}` };
+  if (wanted !== 'auto') {
+    const problem = problemWith(wanted, abilities);
+    if (problem === undefined) return { tracker: trackerOf(wanted), reason: `${wanted}: as asked` };
+    throw new UnsupportedError(`${wanted} tracking does not work on ${target.identity.name}: ${problem}`, {
+      hint: 'use --tracker auto, or --tracker compare, which reads every page but works anywhere',
+      data: { kernelRelease: abilities.kernelRelease, frameNumbers: abilities.frameNumbers },
+    });
   }
-  if (wanted === 'auto') return { tracker: compareTracker, reason: `compare: ${problem}` };
-  throw new UnsupportedError(`soft-dirty tracking does not work on ${target.identity.name}: ${problem}`, {
-    hint: 'use --tracker compare, which reads every page but works anywhere',
-    data: { kernelRelease: abilities.kernelRelease, frameNumbers: abilities.frameNumbers },
-  });
+  const works = (kind: TrackerKind) => problemWith(kind, abilities) === undefined;
+  const kind = TRACKER_KINDS.find(works) ?? 'compare';
+  const better = TRACKER_KINDS.slice(0, TRACKER_KINDS.indexOf(kind));
+  const why = better.map((other) => `no ${other}, since ${problemWith(other, abilities)}`);
+  const merit = `Linux ${abilities.kernelRelease} ${MERITS[kind]}`;
+  return { tracker: trackerOf(kind), reason: `${kind}: ${[merit, ...why].join('; ')}` };
+}
+
+function problemWith(kind: TrackerKind, abilities: TrackingAbilities): string | undefined {
+  if (kind === 'pagemap-scan') return abilities.writeProtectionProblem;
+  return kind === 'soft-dirty' ? softDirtyProblem(abilities) : undefined;
+}
+
+function trackerOf(kind: TrackerKind): Tracker {
+  if (kind === 'pagemap-scan') return new PagemapScanTracker();
+  return kind === 'soft-dirty' ? new SoftDirtyTracker() : compareTracker;
 }
 
 /** Frame numbers are needed to notice moved page tables and pages of zeros, so soft-dirty alone is not enough. */

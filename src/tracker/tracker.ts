@@ -2,8 +2,7 @@ import type { PageRangeList } from '../core/index.ts';
 import type { ProcessView, Vma } from '../target/index.ts';
 
 /** The ways to learn which pages changed. */
-export const TRACKER_KINDS = ['soft-dirty', 'compare'] as const;
-
+export const TRACKER_KINDS = ['pagemap-scan', 'soft-dirty', 'compare'] as const;
 export type TrackerKind = (typeof TRACKER_KINDS)[number];
 
 /**

@@ -110,6 +110,7 @@ export class MemoryTarget implements Target {
       frameNumbers: true,
       kernelRelease: 'memory',
       softDirtyProblem: 'switched off',
+      writeProtectionProblem: 'memory has none',
     };
   }
 

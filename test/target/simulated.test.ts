@@ -69,6 +69,7 @@ describe('openSimulatedTarget()', () => {
       softDirty: true,
       frameNumbers: true,
       kernelRelease: '6.1-simulated',
+      writeProtectionProblem: 'Linux 6.1 has no PAGEMAP_SCAN (6.7 brought it)',
     });
     expect(() => openSimulatedTarget('version: 1', 'x.yaml')).toThrow(WorkloadError);
   });

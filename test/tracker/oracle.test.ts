@@ -4,6 +4,7 @@ import { PAGE_SIZE, PageRangeList } from '../../src/core/index.ts';
 import {
   KERNEL_VERSIONS,
   Kernel,
+  type KernelVersion,
   MADV,
   MAP,
   MREMAP,
@@ -12,7 +13,8 @@ import {
   ZERO_FRAME,
 } from '../../src/kernel/index.ts';
 import { decideMapping, type ProcessView, selectMappings } from '../../src/target/index.ts';
-import { type ParentPages, SoftDirtyTracker } from '../../src/tracker/index.ts';
+import { SimulatedWriteProtection } from '../../src/target/simulated-write-protection.ts';
+import { PagemapScanTracker, type ParentPages, SoftDirtyTracker } from '../../src/tracker/index.ts';
 
 /**
  * The simulated kernel as judge: a program does everything that memory can have done to it, and after each period
@@ -25,7 +27,14 @@ const ARENA = 0x200000;
 const ARENA_BLOCKS = 12;
 
 function viewOf(process: Process): ProcessView {
+  const { kernel } = process;
   return {
+    writeProtection: new SimulatedWriteProtection(kernel, () => process),
+    scanPagemap: (request) => {
+      const answer = process.scanPagemap(request);
+      if (typeof answer === 'number') throw new Error(`PAGEMAP_SCAN gave ${answer}`);
+      return answer;
+    },
     pid: process.pid,
     parentPid: 0,
     name: process.name,
@@ -57,6 +66,7 @@ function contentOf(process: Process, page: number): string | undefined {
 }
 
 interface World {
+  readonly kind: 'soft-dirty' | 'pagemap-scan';
   readonly kernel: Kernel;
   readonly process: Process;
   counter: number;
@@ -185,7 +195,7 @@ function checkpoint(world: World, parent: Checkpoint | undefined): Checkpoint & 
   const { process } = world;
   const view = viewOf(process);
   const vmas = selectMappings(process.vmas());
-  const tracker = new SoftDirtyTracker();
+  const tracker = world.kind === 'soft-dirty' ? new SoftDirtyTracker() : new PagemapScanTracker();
   const { suspects, unchanged } = tracker.collect(view, vmas, parent?.pages);
   const contents = new Map<number, string | undefined>();
   const present = suspects.union(unchanged);
@@ -209,21 +219,28 @@ function checkpoint(world: World, parent: Checkpoint | undefined): Checkpoint & 
   return { contents, pages: { present, trackerState }, unchanged: unchanged.pageCount };
 }
 
-function startWorld(version: (typeof KERNEL_VERSIONS)[number], thp: 'always' | 'madvise'): World {
+function startWorld(kind: World['kind'], version: KernelVersion, thp: 'always' | 'madvise'): World {
   const kernel = new Kernel({ version });
   kernel.setThp(thp);
   const process = kernel.spawn({ name: 'subject' });
-  const world: World = { kernel, process, counter: 1 };
+  const world: World = { kind, kernel, process, counter: 1 };
   for (let index = 0; index < 8; index++) OPERATIONS.mapBlocks(world, index, index * 7);
   return world;
 }
 
-describe.each(KERNEL_VERSIONS)('soft-dirty tracking on the simulated Linux %s', (version) => {
+const CASES = [
+  ...KERNEL_VERSIONS.map((version) => ['soft-dirty', version] as const),
+  ...KERNEL_VERSIONS.filter((version) => version !== '6.1').map(
+    (version) => ['pagemap-scan', version] as const,
+  ),
+];
+
+describe.each(CASES)('%s tracking on the simulated Linux %s', (kind, version) => {
   it('names every page that changed, whatever the program does', () => {
     let unchanged = 0;
     fc.assert(
       fc.property(periods, fc.constantFrom('always' as const, 'madvise' as const), (rounds, thp) => {
-        const world = startWorld(version, thp);
+        const world = startWorld(kind, version, thp);
         let parent: Checkpoint | undefined = checkpoint(world, undefined);
         for (const round of rounds) {
           for (const [name, a, b, c] of round) OPERATIONS[name](world, a, b, c);
@@ -238,7 +255,7 @@ describe.each(KERNEL_VERSIONS)('soft-dirty tracking on the simulated Linux %s', 
   });
 
   it('notices regions that have changed places without a trace in maps and in the bits', () => {
-    const world = startWorld(version, 'madvise');
+    const world = startWorld(kind, version, 'madvise');
     // Apart from each other, and with pages in the same slots; one mapping of several regions would leave traces.
     world.process.munmap(ARENA, ARENA_BLOCKS * BLOCK);
     for (const index of [0, 2]) {
@@ -251,7 +268,9 @@ describe.each(KERNEL_VERSIONS)('soft-dirty tracking on the simulated Linux %s', 
     expect(JSON.stringify(world.process.mapsText())).toBe(before);
     const words = new Uint32Array(2 * BLOCK);
     world.process.readPagemapWords(block(0), BLOCK, words);
-    expect(words.some((half, index) => index % 2 === 1 && (half & 0x00800000) !== 0)).toBe(false);
+    if (kind === 'soft-dirty') {
+      expect(words.some((half, index) => index % 2 === 1 && (half & 0x00800000) !== 0)).toBe(false);
+    }
     checkpoint(world, parent);
   });
 });

@@ -280,16 +280,32 @@ describe('soft-dirty', () => {
 
 describe('the choice of a tracker', () => {
   function target(abilities: Partial<TrackingAbilities>): Target {
-    const all = { softDirty: true, frameNumbers: true, kernelRelease: '6.1.0', ...abilities };
+    const all = {
+      softDirty: true,
+      frameNumbers: true,
+      kernelRelease: '6.1.0',
+      writeProtectionProblem: 'it is too old',
+      ...abilities,
+    };
     return { identity: { name: '7 (x)' }, abilities: () => all } as unknown as Target;
   }
 
   it('takes soft-dirty where it works and says why', () => {
     const { tracker, reason } = chooseTracker(target({}), 'auto');
     expect(tracker.kind).toBe('soft-dirty');
-    expect(reason).toBe('soft-dirty: Linux 6.1.0 marks written pages');
+    expect(reason).toBe('soft-dirty: Linux 6.1.0 marks written pages; no pagemap-scan, since it is too old');
     expect(chooseTracker(target({}), 'soft-dirty').tracker.kind).toBe('soft-dirty');
+    expect(chooseTracker(target({}), 'soft-dirty').reason).toBe('soft-dirty: as asked');
     expect(chooseTracker(target({}), 'compare').tracker).toBe(compareTracker);
+  });
+
+  it('prefers pagemap-scan, and refuses it on request where there is none', () => {
+    const capable = target({ writeProtectionProblem: undefined });
+    expect(chooseTracker(capable, 'auto').tracker.kind).toBe('pagemap-scan');
+    expect(chooseTracker(capable, 'pagemap-scan').tracker.kind).toBe('pagemap-scan');
+    expect(chooseTracker(capable, 'soft-dirty').tracker.kind).toBe('soft-dirty');
+    expect(() => chooseTracker(target({}), 'pagemap-scan')).toThrow(UnsupportedError);
+    expect(() => chooseTracker(target({}), 'pagemap-scan')).toThrow('it is too old');
   });
 
   it.each([

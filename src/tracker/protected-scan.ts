@@ -1,0 +1,137 @@
+import { type PagemapScanRegion, pagemapFrame, SCAN_CATEGORY } from '../procfs/index.ts';
+import type { MappingDecision, ProcessView } from '../target/index.ts';
+
+/** Regions of one answer: 1.5 MiB of struct page_region. */
+export const REGIONS_AT_ONCE = 65536;
+/** Mappings that are not looked at but may lie inside one request, if they are smaller than this. */
+const SKIPPED_PAGES = 512;
+
+const { file, present, swapped, written, writeProtectAllowed, zeroFrame } = SCAN_CATEGORY;
+
+/** What a scan tells of a stretch of one private mapping. All its pages exist. */
+export interface Stretch {
+  readonly startPage: number;
+  readonly endPage: number;
+  /** The mapping is registered for asynchronous write protection, by whomever. */
+  readonly allowed: boolean;
+  /** Not a single page of it was written since it was protected. */
+  readonly untouched: boolean;
+}
+
+/**
+ * Finds the private pages of mappings with PAGEMAP_SCAN and calls `visit` for each stretch of equal pages, in address
+ * order. What is a hole to a checkpoint is left out: pages of zeros in anonymous memory, pages that still follow their
+ * file, markers.
+ * @param decisions of private mappings ('existing' or 'copied'), in address order
+ * @returns pages that were reported
+ */
+export function scanPrivate(
+  process: ProcessView,
+  decisions: readonly MappingDecision[],
+  visit: (decision: MappingDecision, stretch: Stretch) => void,
+): number {
+  let index = 0;
+  let pages = 0;
+  for (const { startPage, endPage } of groupsOf(decisions)) {
+    for (const region of regionsOf(process, startPage, endPage)) {
+      while (decisions[index]!.vma.endPage <= region.startPage) {
+        if (++index === decisions.length) return pages;
+      }
+      for (let at = index; at < decisions.length; at++) {
+        const decision = decisions[at]!;
+        const from = Math.max(region.startPage, decision.vma.startPage);
+        const to = Math.min(region.endPage, decision.vma.endPage);
+        if (decision.vma.startPage >= region.endPage) break;
+        pages += to - from;
+        visitRegion(
+          process,
+          decision,
+          { startPage: from, endPage: to, categories: region.categories },
+          visit,
+        );
+      }
+    }
+  }
+  return pages;
+}
+
+/** Ranges to be asked for at once: mappings with nothing large between them. */
+function groupsOf(decisions: readonly MappingDecision[]): { startPage: number; endPage: number }[] {
+  const groups: { startPage: number; endPage: number }[] = [];
+  for (const { vma } of decisions) {
+    const last = groups.at(-1);
+    if (last !== undefined && vma.startPage - last.endPage < SKIPPED_PAGES) last.endPage = vma.endPage;
+    else groups.push({ startPage: vma.startPage, endPage: vma.endPage });
+  }
+  return groups;
+}
+
+function* regionsOf(process: ProcessView, startPage: number, endPage: number): Generator<PagemapScanRegion> {
+  for (let at = startPage; at < endPage; ) {
+    const answer = process.scanPagemap!({
+      startPage: at,
+      endPage,
+      flags: 0,
+      maximumRegions: REGIONS_AT_ONCE,
+      maximumPages: 0,
+      categoryInverted: file,
+      categoryMask: file,
+      categoryAnyOfMask: present | swapped,
+      returnMask: writeProtectAllowed | written | swapped | zeroFrame,
+    });
+    yield* answer.regions;
+    at = answer.walkEndPage;
+  }
+}
+
+function visitRegion(
+  process: ProcessView,
+  decision: MappingDecision,
+  region: PagemapScanRegion,
+  visit: (decision: MappingDecision, stretch: Stretch) => void,
+): void {
+  const { startPage, endPage, categories } = region;
+  const allowed = (categories & writeProtectAllowed) !== 0;
+  const untouched = allowed && (categories & written) === 0;
+  if ((categories & zeroFrame) !== 0) {
+    // In a mapping of a file, zeros are not what a hole would stand for.
+    if (decision.rule === 'copied') visit(decision, { startPage, endPage, allowed, untouched: false });
+  } else if ((categories & swapped) === 0) visit(decision, { startPage, endPage, allowed, untouched });
+  else visitSwapped(process, decision, { startPage, endPage, allowed, untouched }, visit);
+}
+
+/** The highest of 32 swap types is that of markers: entries without a page behind them (include/linux/swap.h). */
+const SWAP_TYPES = 32;
+const MARKER_TYPE = 31;
+/** The page was lost to a memory error: the dumper finds out, and says so (include/linux/swapops.h). */
+const POISONED = 2;
+const WORDS_AT_ONCE = 65536;
+
+/**
+ * Tells swapped pages from markers by their words. A protected page that MADV_DONTNEED, or a truncation, takes out of
+ * a mapping of a file leaves a marker that is protected too, so "not written" proves nothing there
+ * (mm/memory.c, zap_install_uffd_wp_if_needed).
+ */
+function visitSwapped(
+  process: ProcessView,
+  decision: MappingDecision,
+  { startPage, endPage, allowed, untouched }: Stretch,
+  visit: (decision: MappingDecision, stretch: Stretch) => void,
+): void {
+  const words = new Uint32Array(Math.min(WORDS_AT_ONCE, endPage - startPage) * 2);
+  for (let from = startPage; from < endPage; from += WORDS_AT_ONCE) {
+    const count = process.readPagemap(from, Math.min(WORDS_AT_ONCE, endPage - from), words);
+    for (let index = 0; index < count; index++) {
+      const entry = pagemapFrame(words, index);
+      const isMarker = entry % SWAP_TYPES === MARKER_TYPE;
+      if (isMarker && Math.floor(entry / SWAP_TYPES) !== POISONED) continue;
+      visit(decision, {
+        startPage: from + index,
+        endPage: from + index + 1,
+        allowed,
+        // Without CAP_SYS_ADMIN every entry reads 0.
+        untouched: untouched && !isMarker && entry !== 0,
+      });
+    }
+  }
+}
