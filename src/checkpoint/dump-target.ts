@@ -11,6 +11,8 @@ export interface DumpRequest extends CheckpointOptions {
   /** `sim:FILE` or a PID. */
   readonly target: string;
   readonly storeDirectory: string;
+  /** The live process alone, without its descendants. */
+  readonly single?: boolean;
   /** Let the target run this long, on its own clock, before the first checkpoint. */
   readonly waitMicroseconds?: number;
   /** Take further checkpoints, each a delta, this far apart. */
@@ -48,7 +50,7 @@ export async function dumpTarget(request: DumpRequest): Promise<DumpResult[]> {
       for (const notice of store.notices) request.onNote?.(notice);
       // The threads start while the target is opened; the first job meets what fails.
       pool.start().catch(() => undefined);
-      const target = await openTarget(specification, store, request.incremental);
+      const target = await openTarget(specification, store, request);
       return await dumpOpened(target, store, pool, request);
     } finally {
       await store.close();

@@ -34,6 +34,8 @@ export interface WorkProgress {
 /** What a dump did; addresses are absent, counts are pages, times microseconds. */
 export interface DumpResult {
   readonly checkpoint: number;
+  /** How many are in it. */
+  readonly processes: number;
   readonly kind: 'base' | 'delta';
   readonly parent: number | null;
   readonly tracker: string;

@@ -1,14 +1,21 @@
 import { type CodecPool, DEFAULT_ZSTD_LEVEL } from '../codec/index.ts';
-import { machineClock, PAGE_SIZE, PageRangeList } from '../core/index.ts';
+import { machineClock, PAGE_SIZE, PageRangeList, TargetError } from '../core/index.ts';
 import type { DumpWarning } from '../image/index.ts';
 import {
   type CheckpointWriter,
   type Compression,
   KnownPages,
+  type NewProcess,
   type ProcessIndex,
   type Store,
 } from '../store/index.ts';
-import type { ProcessView, Target, TargetState, Vma } from '../target/index.ts';
+import {
+  type ProcessView,
+  processDifference,
+  type Target,
+  type TargetState,
+  type Vma,
+} from '../target/index.ts';
 import { type Changes, type ChosenTracker, chooseTracker, type ParentPages } from '../tracker/index.ts';
 import { copyPages, dropUnchanged } from './copy-pages.ts';
 import { digested } from './digested.ts';
@@ -17,7 +24,7 @@ import { EntryLog } from './entry-log.ts';
 import { IndexFeeder } from './index-feeder.ts';
 import { PageEncoder } from './page-encoder.ts';
 import { ChunkSupply, type PageChunk, PageSpool } from './page-spool.ts';
-import { learnContents, openParent, type Parent } from './parent.ts';
+import { learnContents, openParent, type Parent, type ParentProcess } from './parent.ts';
 import { PreviousPages } from './previous-pages.ts';
 import type { ReadAhead } from './read-ahead.ts';
 import { ScratchFile } from './scratch-file.ts';
@@ -39,6 +46,7 @@ interface ProcessDump {
 
 /** What a copy of the running target left for the final one. */
 interface RunningCopy {
+  readonly view: ProcessView;
   readonly log: EntryLog;
   readonly pages: ParentPages;
 }
@@ -133,7 +141,9 @@ class DumpRun {
       this.#arm(processes);
       this.#thaw();
       if (this.#parent !== undefined) await learnContents(this.#parent, this.#known, undefined);
-      for (const process of processes) await this.#copyRunning(process, encoder);
+      for (const [index, process] of processes.entries()) {
+        await this.#copyRunning(process, encoder, phaseOf('copying', index, processes.length));
+      }
       await this.#freeze();
       processes = this.#scan();
     }
@@ -166,7 +176,7 @@ class DumpRun {
     let namedPages = 0;
     const processes = this.#target.processes().map((view) => {
       const vmas = view.vmas();
-      const before = this.#running.get(view.pid)?.pages ?? this.#parent?.processes.get(view.pid)?.pages;
+      const before = this.#runningOf(view)?.pages ?? this.#parentOf(view)?.pages;
       const changes = this.#chosen.tracker.collect(view, vmas, before);
       this.#scannedPages += changes.scannedPages;
       namedPages += changes.suspects.pageCount;
@@ -191,10 +201,26 @@ class DumpRun {
     for (const process of processes) process.armed = this.#chosen.tracker.arm(process.view, process.vmas);
   }
 
-  /** Copies what the tracker named while the process runs. What changes meanwhile is copied again by the final copy. */
-  async #copyRunning({ view, changes, armed }: ProcessDump, encoder: PageEncoder): Promise<void> {
+  /**
+   * Copies what the tracker named while the process runs. What changes meanwhile is copied again by the final copy. A
+   * process that ends meanwhile is left to the final copy, too, which will not find it.
+   */
+  async #copyRunning(process: ProcessDump, encoder: PageEncoder, phase: string): Promise<void> {
+    try {
+      await this.#copyRunningPages(process, encoder, phase);
+    } catch (error) {
+      const isRoot = process.view.parentPid === 0;
+      if (isRoot || !(error instanceof TargetError) || error.data['gone'] !== true) throw error;
+    }
+  }
+
+  async #copyRunningPages(
+    { view, changes, armed }: ProcessDump,
+    encoder: PageEncoder,
+    phase: string,
+  ): Promise<void> {
     const log = new EntryLog(this.#scratch);
-    const previous = new PreviousPages(undefined, this.#parent?.processes.get(view.pid)?.index);
+    const previous = new PreviousPages(undefined, this.#parentOf(view)?.index);
     const copied = new PageRangeList();
     this.#donePages = 0;
     // A page that cannot be read now may be gone; the final copy finds out, and reports it if not.
@@ -211,11 +237,11 @@ class DumpRun {
         copied.append(page, page + 1);
       }
       this.#supply.give(chunk);
-      this.#report('copying', copied.pageCount, changes.suspects.pageCount);
+      this.#report(phase, copied.pageCount, changes.suspects.pageCount);
     }
     log.seal();
     const present = changes.unchanged.union(copied);
-    this.#running.set(view.pid, { log, pages: { present, trackerState: armed } });
+    this.#running.set(view.pid, { view, log, pages: { present, trackerState: armed } });
   }
 
   /** Copies everything that may have changed, while nothing runs. */
@@ -235,7 +261,7 @@ class DumpRun {
 
   /** Too much to keep: compares while the target stands still, and keeps only what differs from the version before. */
   async #keepChanged(process: ProcessDump, chunks: Iterable<PageChunk>): Promise<void> {
-    const previous = this.#previousOf(process.view.pid);
+    const previous = this.#previousOf(process.view);
     const same = new PageRangeList();
     for await (const one of digested(chunks, this.#pool)) {
       this.#options.signal?.throwIfAborted();
@@ -260,10 +286,11 @@ class DumpRun {
     let pending = chunks.next();
     for (const [processIndex, process] of processes.entries()) {
       const { view, vmas, changes, armed } = process;
-      const parentIndex = this.#parent?.processes.get(view.pid)?.index;
+      const phase = phaseOf('encoding', processIndex, processes.length);
+      const parentIndex = this.#parentOf(view)?.index;
       const builder = writer.buildIndex(parentIndex);
-      const previous = this.#previousOf(view.pid);
-      const elsewhere = this.#running.has(view.pid) ? this.#previousOf(view.pid) : undefined;
+      const previous = this.#previousOf(view);
+      const elsewhere = this.#runningOf(view) === undefined ? undefined : this.#previousOf(view);
       const feeder = new IndexFeeder(builder, process.unchanged, elsewhere);
       const ahead = this.#readAhead(encoder, processIndex, parentIndex);
       while (pending.done !== true && pending.value.chunk.processIndex === processIndex) {
@@ -275,7 +302,7 @@ class DumpRun {
         }
         this.#donePages += chunk.pageCount;
         this.#supply.give(chunk);
-        this.#report('encoding', this.#donePages, totalPages);
+        this.#report(phase, this.#donePages, totalPages);
         pending = chunks.next();
       }
       ahead?.stop();
@@ -283,13 +310,23 @@ class DumpRun {
       for (const doubt of changes.doubts) this.#warn(view.pid, 0, 0, doubt);
       for (const note of changes.notes) this.#options.onNote?.(note);
       await encoder.finish();
-      const { pid, parentPid, name } = view;
-      await writer.finishProcess({ pid, parentPid, name, vmas }, builder, armed);
+      await writer.finishProcess(identified(view, vmas), builder, armed);
     }
     await writer.setState(state);
     this.#options.signal?.throwIfAborted();
     this.#report('committing', totalPages, totalPages);
+    this.#noteReplaced(processes);
     return this.#commit(writer, encoder);
+  }
+
+  /** Says of which processes nothing in the parent could be used, although it knows their numbers. */
+  #noteReplaced(processes: readonly ProcessDump[]): void {
+    for (const { view } of processes) {
+      const before = this.#parent?.processes.get(view.pid);
+      if (before === undefined || this.#parentOf(view) !== undefined) continue;
+      const why = processDifference(before.fingerprint, view.fingerprint);
+      this.#options.onNote?.(`process ${view.pid} (${view.name}) is taken as a new one: ${why}`);
+    }
   }
 
   /** Fetches the older versions of a process's spooled pages ahead of the encoder. */
@@ -336,6 +373,7 @@ class DumpRun {
     });
     return {
       checkpoint: manifest.number,
+      processes: manifest.processes.length,
       kind: manifest.kind,
       parent: manifest.parent,
       tracker: manifest.tracker,
@@ -348,8 +386,21 @@ class DumpRun {
     };
   }
 
-  #previousOf(pid: number): PreviousPages {
-    return new PreviousPages(this.#running.get(pid)?.log, this.#parent?.processes.get(pid)?.index);
+  /** What was copied of the same process, still in the same program, while it ran. */
+  #runningOf(view: ProcessView): RunningCopy | undefined {
+    const copy = this.#running.get(view.pid);
+    return copy?.view.fingerprint === view.fingerprint ? copy : undefined;
+  }
+
+  /** The same process in the parent checkpoint, if it was there and in the same program. */
+  #parentOf(view: ProcessView): ParentProcess | undefined {
+    const process = this.#parent?.processes.get(view.pid);
+    if (process === undefined) return undefined;
+    return processDifference(process.fingerprint, view.fingerprint) === undefined ? process : undefined;
+  }
+
+  #previousOf(view: ProcessView): PreviousPages {
+    return new PreviousPages(this.#runningOf(view)?.log, this.#parentOf(view)?.index);
   }
 
   #source(
@@ -378,4 +429,15 @@ class DumpRun {
   #report(phase: string, donePages: number, totalPages: number): void {
     this.#options.onProgress?.({ phase, donePages, totalPages, doneBytes: donePages * PAGE_SIZE });
   }
+}
+
+/** What the manifest says of a process beyond its pages. */
+function identified(view: ProcessView, vmas: readonly Vma[]): NewProcess {
+  const { pid, parentPid, name, fingerprint } = view;
+  return { pid, parentPid, name, vmas, ...(fingerprint === undefined ? {} : { fingerprint }) };
+}
+
+/** `copying`, or `copying (process 2 of 3)`. */
+function phaseOf(what: string, index: number, count: number): string {
+  return count === 1 ? what : `${what} (process ${index + 1} of ${count})`;
 }

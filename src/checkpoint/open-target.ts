@@ -30,9 +30,14 @@ export function parseTarget(text: string): TargetSpecification {
 export async function openTarget(
   specification: TargetSpecification,
   store: Store,
-  incremental: boolean,
+  { incremental, single }: { readonly incremental: boolean; readonly single?: boolean },
 ): Promise<Target> {
-  if (specification.kind === 'live') return openLiveTarget(specification.pid);
+  if (specification.kind === 'live') return openLiveTarget(specification.pid, { single: single === true });
+  if (single === true) {
+    throw new UsageError(
+      '--single is for live processes: a workload file says itself which programs it runs',
+    );
+  }
   const { path } = specification;
   const fresh = openSimulatedTarget(readWorkloadFile(path), path);
   if (!incremental) return fresh;

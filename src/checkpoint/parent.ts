@@ -10,6 +10,8 @@ import type { WantedDigests } from './wanted-digests.ts';
 export interface ParentProcess {
   readonly index: ProcessIndex;
   readonly pages: ParentPages;
+  /** Absent where an equal PID says as much. */
+  readonly fingerprint: string | undefined;
 }
 
 /** The checkpoint that a delta is taken on. */
@@ -32,11 +34,11 @@ export async function openParent(
   requireSameTarget(manifest, identity);
   const reader = await store.openCheckpoint(manifest.number);
   const processes = new Map<number, ParentProcess>();
-  for (const { pid } of manifest.processes) {
+  for (const { pid, fingerprint } of manifest.processes) {
     const index = await reader.index(pid);
     const present = await index.present();
     const trackerState = manifest.tracker === trackerKind ? await reader.trackerState(pid) : undefined;
-    processes.set(pid, { index, pages: { present, trackerState } });
+    processes.set(pid, { index, pages: { present, trackerState }, fingerprint });
   }
   return { manifest, reader, processes };
 }

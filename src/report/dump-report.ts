@@ -31,7 +31,10 @@ export function formatDumpResult(result: DumpResult): string {
   const { pages, bytes, microseconds } = result;
   const on = result.parent === null ? '' : ` on ${result.parent}`;
   return formatFields([
-    ['checkpoint', `${result.checkpoint} (${result.kind}${on}, ${result.tracker})`],
+    [
+      'checkpoint',
+      `${result.checkpoint} (${result.kind}${on}, ${result.tracker})${processCount(result.processes)}`,
+    ],
     [
       'pages',
       `${formatCount(pages.present)} present (${formatCount(pages.zero)} zero), ${formatCount(pages.dirty)} dirty, ` +
@@ -44,6 +47,10 @@ export function formatDumpResult(result: DumpResult): string {
         `(scan ${formatDuration(microseconds.scan)}, read ${formatDuration(microseconds.read)})`,
     ],
   ]);
+}
+
+function processCount(count: number): string {
+  return count === 1 ? '' : `, ${formatCount(count)} processes`;
 }
 
 /** The JSON of `ckpt restore --to`: addresses as `0x` strings. */

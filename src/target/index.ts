@@ -1,8 +1,11 @@
 export { type Feature, type FeatureId, tryFeature } from './feature.ts';
 export { probeTarget, type TargetFeatures } from './feature-target.ts';
 export { probeFeatures } from './features.ts';
+export { Launch, type LaunchOptions } from './launch/launch.ts';
+export { type LaunchPlan, planLaunch } from './launch/plan-launch.ts';
+export type { LaunchObstacle, LaunchSource, StandardStreams } from './launch/plan-types.ts';
 export { type LiveOptions, type LiveTarget, openLiveTarget } from './live.ts';
-export { identityDifference } from './live-identity.ts';
+export { identityDifference, processDifference } from './live-identity.ts';
 export { decodeLiveState } from './live-state-codec.ts';
 export * from './live-state-format.ts';
 export { instructionAddress } from './live-state-registers.ts';

@@ -29,7 +29,7 @@ export class CgroupFreezer implements Freezer {
   async prepare(members: readonly TreeMember[]): Promise<void> {
     this.#requireInside(members);
     this.#wasFrozen = readFileSync(`${this.#cgroup}/cgroup.freeze`, 'latin1').trim() === '1';
-    if (!this.#wasFrozen) this.#guard ??= await Guard.start(this.#cgroup);
+    if (!this.#wasFrozen) this.#guard ??= await Guard.start(members[0]!.pid, this.#cgroup);
   }
 
   async stop(walk: TreeWalk, request: StopRequest): Promise<readonly TreeMember[]> {

@@ -18,8 +18,8 @@ export class SignalFreezer implements Freezer {
   #members: readonly TreeMember[] = [];
   #activity = '';
 
-  async prepare(): Promise<void> {
-    this.#guard ??= await Guard.start();
+  async prepare(members: readonly TreeMember[]): Promise<void> {
+    this.#guard ??= await Guard.start(members[0]!.pid);
   }
 
   async stop(walk: TreeWalk, request: StopRequest): Promise<readonly TreeMember[]> {
@@ -63,6 +63,13 @@ export class SignalFreezer implements Freezer {
     this.#stopped = [];
     await this.#guard?.retire();
     this.#guard = undefined;
+  }
+
+  /** Sends the guard home: should ckpt die, the processes stay stopped. `resume` continues them still. */
+  async keepStopped(): Promise<void> {
+    const guard = this.#guard;
+    this.#guard = undefined;
+    await guard?.retire();
   }
 
   #stopOne(member: TreeMember): void {

@@ -18,7 +18,7 @@ while read -r pid ticks; do
   [ "$pid" = done ] && exit 0
   stopped="$pid $ticks $stopped"
 done
-if [ -n "$1" ]; then echo 0 > "$1/cgroup.freeze"; exit 0; fi
+if [ -n "$2" ]; then echo 0 > "$2/cgroup.freeze"; exit 0; fi
 goOn() {
   [ -r "/proc/$1/stat" ] || return
   all=
@@ -43,12 +43,13 @@ export class Guard {
 
   /**
    * Starts a guard and resolves when it is on its post; call it before stopping anything.
+   * @param rootPid for those who read a list of processes
    * @param cgroup directory of the cgroup that will be frozen, if that is how the target is stopped
    * @throws UnsupportedError if there is no shell to run it
    */
-  static async start(cgroup = ''): Promise<Guard> {
+  static async start(rootPid: number, cgroup = ''): Promise<Guard> {
     // Its own session: a signal to our process group must not take the guard along.
-    const child = spawn('/bin/sh', ['-c', SCRIPT, 'ckpt-guard', cgroup], {
+    const child = spawn('/bin/sh', ['-c', SCRIPT, 'ckpt-guard', `${rootPid}`, cgroup], {
       stdio: ['pipe', 'pipe', 'ignore'],
       detached: true,
     });

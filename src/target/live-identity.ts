@@ -13,6 +13,9 @@ const PARTS = [
   { name: 'image', difference: 'the process has executed its program anew since' },
 ] as const;
 
+/** What of each of its processes has to stay the same. */
+const PROCESS_PARTS = PARTS.slice(2);
+
 /**
  * Names the process that `stat` describes. The fingerprint has a readable part for each thing that must stay the same:
  * boot id, PID, start time, inode of the program, and where exec put it in memory (hashed, for it tells of the
@@ -32,7 +35,7 @@ export function liveIdentity(stat: TaskStat): TargetIdentity {
  * that say so.
  */
 export function processFingerprint(stat: TaskStat): string {
-  return joinParts(processParts(stat), 2);
+  return joinParts(processParts(stat), PARTS.length - PROCESS_PARTS.length);
 }
 
 function processParts(stat: TaskStat): readonly string[] {
@@ -51,6 +54,17 @@ function joinParts(values: readonly string[], from = 0): string {
 export function identityDifference(before: TargetIdentity, now: TargetIdentity): string | undefined {
   if (before.kind === now.kind && before.fingerprint === now.fingerprint) return undefined;
   return changeSince(before, now) ?? `it is of ${before.name}`;
+}
+
+/**
+ * Why a process of an older checkpoint is not the one that has its PID now, as a clause for a sentence; undefined if it
+ * is, as it is where one of the fingerprints is absent.
+ */
+export function processDifference(before: string | undefined, now: string | undefined): string | undefined {
+  if (before === undefined || now === undefined || before === now) return undefined;
+  const [earlier, later] = [before.split(' '), now.split(' ')];
+  const different = PROCESS_PARTS.find((_, index) => earlier[index] !== later[index]);
+  return different?.difference ?? 'it is another process';
 }
 
 /** What happened to the same target; undefined if it is another one. */

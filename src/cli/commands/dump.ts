@@ -2,6 +2,7 @@ import { type Command, Option } from 'commander';
 import { type DumpRequest, type DumpResult, dumpTarget } from '../../checkpoint/index.ts';
 import { MAX_ZSTD_LEVEL, MIN_ZSTD_LEVEL } from '../../codec/index.ts';
 import { dumpJson, formatDumpResult, formatWarning } from '../../report/index.ts';
+import { TRACKER_KINDS } from '../../tracker/index.ts';
 import { runsAs, type Shell, withCommonOptions } from '../command.ts';
 import type { CommonOptions } from '../context.ts';
 import { EXIT_STATUS } from '../exit-status.ts';
@@ -10,6 +11,7 @@ import { durationOption, integer, storeOption } from '../parse.ts';
 interface DumpCommandOptions extends CommonOptions {
   readonly tree: string;
   readonly store: string;
+  readonly single?: boolean;
   readonly incremental?: boolean;
   readonly wait?: number;
   readonly every?: number;
@@ -23,7 +25,7 @@ interface DumpCommandOptions extends CommonOptions {
 
 const EXAMPLES = `
 Examples:
-  ckpt dump -t 4711 -D store                                 every page of process 4711
+  ckpt dump -t 4711 -D store                                 process 4711 and its descendants
   ckpt dump -t 4711 -D store --incremental                   what changed since
   ckpt dump -t sim:fixtures/kv-store.yaml -D store --every 500ms --count 6`;
 
@@ -31,9 +33,15 @@ Examples:
 export function declareDump(program: Command, shell: Shell): void {
   const command = program
     .command('dump')
-    .description('take a checkpoint of a process: every page, or what changed since the newest checkpoint')
-    .requiredOption('-t, --tree <target>', 'PID of a live process, or sim:FILE for a simulated workload')
+    .description(
+      'take a checkpoint of a process and its descendants: every page, or what changed since the newest checkpoint',
+    )
+    .requiredOption(
+      '-t, --tree <target>',
+      'PID of the first process of a live tree, or sim:FILE for a simulated workload',
+    )
     .addOption(storeOption())
+    .option('--single', 'the live process alone, without its descendants')
     .option('-i, --incremental', 'take a delta on the newest checkpoint')
     .addOption(durationOption('--wait <duration>', 'let the target run this long first (500ms, 2s)'))
     .addOption(
@@ -46,7 +54,7 @@ export function declareDump(program: Command, shell: Shell): void {
     )
     .addOption(
       new Option('--tracker <kind>', 'how changed pages are found')
-        .choices(['auto', 'soft-dirty', 'compare'])
+        .choices(['auto', ...TRACKER_KINDS])
         .default('auto'),
     )
     .addOption(new Option('--codec <name>', 'how pages are stored').choices(['zstd', 'none']).default('zstd'))
@@ -62,6 +70,7 @@ export function declareDump(program: Command, shell: Shell): void {
       await dumpTarget({
         target: options.tree,
         storeDirectory: options.store,
+        single: options.single === true,
         incremental: options.incremental === true,
         tracker: options.tracker,
         codec: options.codec,
