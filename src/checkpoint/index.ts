@@ -54,4 +54,5 @@ export {
   type SquashPlan,
   type SquashResult,
 } from './squash.ts';
+export { type UntrackedProcess, type UntrackRequest, untrackProcesses } from './untrack.ts';
 export { type VerifyOptions, verifyStore } from './verify.ts';

@@ -10,6 +10,7 @@ import { declareRestore } from './commands/restore.ts';
 import { declareShow } from './commands/show.ts';
 import { declareSim } from './commands/sim.ts';
 import { declareSquash } from './commands/squash.ts';
+import { declareUntrack } from './commands/untrack.ts';
 import { declareVerify } from './commands/verify.ts';
 import type { CliEnvironment } from './context.ts';
 import { EXIT_STATUS } from './exit-status.ts';
@@ -46,6 +47,7 @@ export async function main(argv: readonly string[], environment: CliEnvironment)
     declarePrune,
     declareCheck,
     declareSim,
+    declareUntrack,
   ]) {
     declare(program, shell);
   }

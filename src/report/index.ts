@@ -30,3 +30,4 @@ export {
   prunedJson,
 } from './store-report.ts';
 export { type Column, formatFields, formatTable } from './table.ts';
+export { formatUntracked } from './untrack-report.ts';

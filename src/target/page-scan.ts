@@ -99,7 +99,8 @@ export function isRegistered(scanner: PageScanner, pagemap: number, page: number
     });
     return true;
   } catch (error) {
-    if (hasErrno(error, 'EPERM')) return false;
+    // EFAULT: the vsyscall page, which is not of user space.
+    if (hasErrno(error, 'EPERM') || hasErrno(error, 'EFAULT')) return false;
     throw error;
   }
 }
