@@ -15,6 +15,7 @@ export {
   formatWarning,
   restoredJson,
 } from './dump-report.ts';
+export { formatRevived } from './revived.ts';
 export {
   formatSimulatedMaps,
   formatSimulatedPagemap,

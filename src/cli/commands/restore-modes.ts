@@ -15,6 +15,11 @@ export interface RestoreCommandOptions extends CommonOptions {
   readonly format?: 'core';
   readonly output?: string;
   readonly pid?: number;
+  readonly new?: boolean;
+  readonly detach?: boolean;
+  readonly stdio?: 'inherit' | 'null';
+  readonly leaveStopped?: boolean;
+  readonly force?: boolean;
 }
 
 /** One thing that a checkpoint can be restored to. */

@@ -9,14 +9,16 @@ import {
   type RestoreMode,
   runMode,
 } from './restore-modes.ts';
+import { addNewOptions, newMode } from './restore-new.ts';
 
-const MODES: readonly RestoreMode[] = [filesMode, runMode, coreMode];
+const MODES: readonly RestoreMode[] = [filesMode, runMode, coreMode, newMode];
 
 const EXAMPLES = `
 Examples:
   ckpt restore -D store --at 3 --to out               one <start>-<end>.mem file a mapping, and maps
   ckpt restore -D store --at 3 --run 2s               a simulated process goes on from checkpoint 3
-  ckpt restore -D store --at 3 --format core -o core  an ELF core for gdb; 'ckpt gdb 3' opens it at once`;
+  ckpt restore -D store --at 3 --format core -o core  an ELF core for gdb; 'ckpt gdb 3' opens it at once
+  ckpt restore -D store --at 3 --new                  the process goes on from there, and ckpt waits for it`;
 
 /** `ckpt restore`: bring a checkpoint back in one of several ways. */
 export function declareRestore(program: Command, shell: Shell): void {
@@ -44,6 +46,7 @@ export function declareRestore(program: Command, shell: Shell): void {
       ).argParser(integer(1, 4_194_304)),
     )
     .addHelpText('after', EXAMPLES);
+  addNewOptions(command).option('--force', 'go on despite obstacles that the program may not mind');
   withCommonOptions(command).action(
     runsAs<RestoreCommandOptions>(shell, async (context, options) => {
       await chosenMode(options).run(context, options);

@@ -5,6 +5,7 @@ import { hasErrno } from '../native/tracee.ts';
 import { setMemoryLayout } from '../rewrite/state-process.ts';
 import { fromBase64 } from '../rewrite/words.ts';
 import type { Vma } from '../view.ts';
+import { lendTerminal } from './foreground.ts';
 import { Launcher } from './launcher.ts';
 import { NewProcess } from './new-process.ts';
 import { NewSpace } from './new-space.ts';
@@ -28,6 +29,8 @@ import type { FamilyMember } from './plan-family.ts';
 import type { LaunchPlan } from './plan-launch.ts';
 import { sourceKey } from './plan-space.ts';
 import { waitStopped } from './remote-thread.ts';
+
+const LOOK_AGAIN_MILLISECONDS = 100;
 
 /** How the new processes live with ckpt. */
 export interface LaunchOptions {
@@ -139,10 +142,24 @@ export class Launch {
   }
 
   /**
-   * Looks whether the root, let go and not detached, has ended.
-   * @returns its exit code, or 128 and the signal that killed it; undefined while it lives
+   * Waits until the root, let go and not detached, has ended. Meanwhile it has our terminal, if we have one.
+   * @returns its exit code, or 128 and the number of the signal that killed it
    */
-  exitStatus(): number | undefined {
+  async waitForEnd(): Promise<number> {
+    const root = this.#plan.sources.find(({ state }) => state.pid === this.rootPid);
+    const takeBack = lendTerminal(this.#native, root?.state.processGroup ?? this.rootPid);
+    try {
+      for (;;) {
+        const status = this.#exitStatus();
+        if (status !== undefined) return status;
+        await somethingEnded();
+      }
+    } finally {
+      takeBack();
+    }
+  }
+
+  #exitStatus(): number | undefined {
     try {
       const status = this.#native.wait(this.rootPid, false);
       if (status?.kind === 'exited') return status.code;
@@ -213,4 +230,18 @@ export class Launch {
     closePool(leader, pool);
     this.#members.set(pid, { process, space, state });
   }
+}
+
+/** Resolves when a child of ckpt may have ended. */
+function somethingEnded(): Promise<void> {
+  return new Promise((resolve) => {
+    const wake = () => {
+      clearTimeout(timer);
+      process.off('SIGCHLD', wake);
+      resolve();
+    };
+    process.on('SIGCHLD', wake);
+    // A signal does not keep Node alive, and one that came just before is not told.
+    const timer = setTimeout(wake, LOOK_AGAIN_MILLISECONDS);
+  });
 }

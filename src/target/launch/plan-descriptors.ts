@@ -1,4 +1,5 @@
 import type { LiveProcessState, OpenFile } from '../live-state-format.ts';
+import { RECORD_NAME } from '../tracking-record.ts';
 import { epollWatches, eventCounter, hasFileLock, signalMask, timerSetting } from './descriptor-details.ts';
 import type {
   DescriptionRecipe,
@@ -55,6 +56,8 @@ class DescriptorPlanner {
   readonly #descriptions: DescriptionRecipe[] = [];
   readonly #pipes: PipePlan[] = [];
   readonly #pipeOfInode = new Map<string, number>();
+  /** Processes in which ckpt tracked writes. */
+  readonly #tracked = new Set<number>();
   readonly #obstacles: LaunchObstacle[] = [];
   readonly #notes: string[] = [];
 
@@ -63,6 +66,7 @@ class DescriptorPlanner {
   }
 
   plan(processes: readonly LiveProcessState[]): DescriptorPlan {
+    for (const { pid, files } of processes) if (files.some(isTrackingFile)) this.#tracked.add(pid);
     const groups = groupByDescription(processes);
     this.#findPipes(groups);
     const placements = new Map<number, Placement[]>(processes.map(({ pid }) => [pid, []]));
@@ -144,9 +148,12 @@ class DescriptorPlanner {
       case 'timerfd':
         return { kind: 'timerfd', clock: timerSetting(file.details).clock, flags };
       case 'userfaultfd':
-        // Those that ckpt leaves in what it tracks, and a new process is not tracked yet.
-        if (file.closeOnExec && file.descriptor >= 512) return undefined;
+        // The one that ckpt left in a process that it tracks: a new process is not tracked.
+        if (this.#tracked.has(pid) && file.closeOnExec) return undefined;
         return this.#obstacle(pid, `descriptor ${file.descriptor} is a userfaultfd`);
+      case 'memfd':
+        if (isTrackingFile(file)) return undefined;
+        break;
       case 'device':
         if (PLAIN_DEVICES.has(path)) return { kind: 'open', path, flags: reopening(flags), position: 0n };
         break;
@@ -217,6 +224,11 @@ class DescriptorPlanner {
   #obstacle(pid: number, message: string, forcible = false): undefined {
     this.#obstacles.push({ pid, message, forcible });
   }
+}
+
+/** The memory file that stays beside the userfaultfd of a process that ckpt tracks. */
+function isTrackingFile({ kind, path }: OpenFile): boolean {
+  return kind === 'memfd' && path.startsWith(`/memfd:${RECORD_NAME} `);
 }
 
 /** The descriptors that share one open file description, for each; in the order of processes and descriptors. */

@@ -1,0 +1,179 @@
+import { PAGE_SIZE, PageRangeList, TargetError, UnsupportedError } from '../core/index.ts';
+import type { StoredProcess } from '../image/index.ts';
+import type { CheckpointReader } from '../store/index.ts';
+import {
+  decodeLiveState,
+  Launch,
+  type LaunchObstacle,
+  type LaunchPlan,
+  type LaunchSource,
+  type LiveState,
+  planLaunch,
+  type StandardStreams,
+} from '../target/index.ts';
+import type { WorkProgress } from './dump-types.ts';
+import { proveMemoryDigest } from './memory-proof.ts';
+import { type CheckpointName, openNamed, readStore, requireRestorable } from './read-store.ts';
+
+/** Which checkpoint becomes a new process, and how. */
+export interface ReviveRequest {
+  readonly storeDirectory: string;
+  readonly checkpoint: CheckpointName;
+  /** What becomes of standard streams that led outside. */
+  readonly streams: StandardStreams;
+  /** Apart from ckpt, in a session of its own; otherwise a child of ckpt, which `waitForEnd` waits for. */
+  readonly detached: boolean;
+  /** Leaves the new processes as after SIGSTOP. */
+  readonly leaveStopped?: boolean;
+  /** Goes on despite obstacles of the kind that the program may not mind. */
+  readonly force?: boolean;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: WorkProgress) => void;
+  /** Told what is different from before, once it is settled that the processes will be made. */
+  readonly onNote?: (note: string) => void;
+}
+
+/** New processes, running. */
+export interface Revived {
+  readonly checkpoint: number;
+  readonly pid: number;
+  readonly processes: readonly { readonly pid: number; readonly name: string; readonly threads: number }[];
+  readonly pages: number;
+  readonly bytes: number;
+  readonly memoryDigest: string;
+  /** What is different from before, as sentences. */
+  readonly notes: readonly string[];
+  readonly microseconds: number;
+}
+
+/** The new processes, and the end of their root for who is its parent. */
+export interface Revival {
+  readonly revived: Revived;
+  /** Not for a detached one. @returns its exit code, or 128 and the signal that killed it */
+  waitForEnd(): Promise<number>;
+}
+
+/**
+ * Makes the processes of a checkpoint anew, under their PIDs: all obstacles are found before anything is started, and
+ * until all is in place a failure, or the end of ckpt, leaves nothing behind.
+ * @throws TargetError listing every obstacle, UnsupportedError for a checkpoint without the state of a live target,
+ *   IntegrityError if the store is damaged
+ */
+export async function reviveCheckpoint(request: ReviveRequest): Promise<Revival> {
+  const started = performance.now();
+  return readStore(request.storeDirectory, async (store) => {
+    const reader = await openNamed(store, request.checkpoint);
+    requireRestorable(reader);
+    await proveMemoryDigest(reader);
+    const state = await liveStateOf(reader);
+    const plan = await planRevival(reader, state, request.streams);
+    const notes = [...settleObstacles(plan, reader.manifest.number, request.force === true), ...plan.notes];
+    for (const note of notes) request.onNote?.(note);
+    const launch = await Launch.begin(plan, { detached: request.detached });
+    try {
+      const pages = await writeMemory(reader, launch, request);
+      const skipped = launch.finish();
+      for (const note of skipped) request.onNote?.(note);
+      request.signal?.throwIfAborted();
+      launch.release(request.leaveStopped === true);
+      const revived: Revived = {
+        checkpoint: reader.manifest.number,
+        pid: launch.rootPid,
+        processes: state.processes.map(({ pid, name, threads }) => ({ pid, name, threads: threads.length })),
+        pages,
+        bytes: pages * PAGE_SIZE,
+        memoryDigest: reader.manifest.memoryDigest,
+        notes: [...notes, ...skipped],
+        microseconds: Math.round((performance.now() - started) * 1000),
+      };
+      return { revived, waitForEnd: () => launch.waitForEnd() };
+    } catch (error) {
+      launch.abort();
+      throw error;
+    }
+  });
+}
+
+async function liveStateOf(reader: CheckpointReader): Promise<LiveState> {
+  const { number, target } = reader.manifest;
+  const bytes = await reader.state();
+  if (target.kind !== 'live' || bytes === undefined) {
+    throw new UnsupportedError(`checkpoint ${number} is not of a live process`, {
+      hint: '--run DURATION lets a simulated process go on',
+      data: { checkpoint: number },
+    });
+  }
+  return decodeLiveState(bytes, `the state of checkpoint ${number}`);
+}
+
+async function planRevival(
+  reader: CheckpointReader,
+  state: LiveState,
+  streams: StandardStreams,
+): Promise<LaunchPlan> {
+  const { processes, createdAt, number } = reader.manifest;
+  const sources: LaunchSource[] = [];
+  for (const process of state.processes) {
+    const stored = processes.find(({ pid }) => pid === process.pid);
+    if (stored === undefined) {
+      throw new TargetError(`checkpoint ${number} does not hold the memory of process ${process.pid}`, {
+        data: { checkpoint: number, pid: process.pid },
+      });
+    }
+    sources.push({ state: process, vmas: stored.vmas, vdso: await vdsoOf(reader, stored) });
+  }
+  return planLaunch(state, sources, { takenAtMilliseconds: Date.parse(createdAt) }, streams);
+}
+
+async function vdsoOf(reader: CheckpointReader, { pid, vmas }: StoredProcess): Promise<Uint8Array> {
+  const vma = vmas.find(({ pathname }) => pathname === '[vdso]');
+  if (vma === undefined) return new Uint8Array();
+  const contents = new Uint8Array((vma.endPage - vma.startPage) * PAGE_SIZE);
+  const range = new PageRangeList();
+  range.append(vma.startPage, vma.endPage);
+  for await (const { startPage, bytes } of reader.pages(pid, range)) {
+    if (bytes !== undefined) contents.set(bytes, (startPage - vma.startPage) * PAGE_SIZE);
+  }
+  return contents;
+}
+
+/** @returns the obstacles that are overridden, as notes. @throws TargetError if any stands in the way */
+function settleObstacles({ obstacles }: LaunchPlan, checkpoint: number, force: boolean): string[] {
+  const standing = force ? obstacles.filter(({ forcible }) => !forcible) : obstacles;
+  if (standing.length === 0) return obstacles.map(sentenceOf);
+  const list = standing.map((obstacle) => `\n  ${sentenceOf(obstacle)}`).join('');
+  throw new TargetError(`checkpoint ${checkpoint} cannot become a new process:${list}`, {
+    hint: standing.every(({ forcible }) => forcible)
+      ? '--force makes it nevertheless; whether the program minds is its own affair'
+      : 'CRIU (criu restore) knows how to restore more, from images of its own; ' +
+        "'--format core' and '--to DIR' give the memory",
+    data: { checkpoint, obstacles: standing.length },
+  });
+}
+
+function sentenceOf({ pid, message }: LaunchObstacle): string {
+  return `process ${pid}: ${message}`;
+}
+
+async function writeMemory(
+  reader: CheckpointReader,
+  launch: Launch,
+  request: ReviveRequest,
+): Promise<number> {
+  const { processes, pages } = reader.manifest;
+  let donePages = 0;
+  for (const { pid } of processes) {
+    for await (const { startPage, pageCount, bytes } of reader.pages(pid)) {
+      request.signal?.throwIfAborted();
+      launch.write(pid, startPage, pageCount, bytes);
+      donePages += pageCount;
+      request.onProgress?.({
+        phase: 'restoring',
+        donePages,
+        totalPages: pages.present,
+        doneBytes: donePages * PAGE_SIZE,
+      });
+    }
+  }
+  return donePages;
+}

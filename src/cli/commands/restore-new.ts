@@ -1,0 +1,74 @@
+import { type Command, Option } from 'commander';
+import { reviveCheckpoint } from '../../checkpoint/index.ts';
+import { UsageError } from '../../core/index.ts';
+import { formatRevived } from '../../report/index.ts';
+import type { CommandContext } from '../context.ts';
+import { commonRequest, type RestoreMode } from './restore-modes.ts';
+
+/** Signals that concern the new process rather than ckpt, which only waits for it. */
+const FORWARDED = ['SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2', 'SIGCONT', 'SIGWINCH'] as const;
+
+/** The options of `--new`. */
+export function addNewOptions(command: Command): Command {
+  return command
+    .option('--new', 'make the processes of the checkpoint anew, under their PIDs; the old ones are gone')
+    .option('-d, --detach', 'with --new: let them go on by themselves instead of waiting for them')
+    .addOption(
+      new Option(
+        '--stdio <where>',
+        "with --new: where standard streams lead that led outside: to ckpt's own, or to /dev/null " +
+          '(the default with --detach)',
+      ).choices(['inherit', 'null']),
+    )
+    .option('--leave-stopped', 'with --new: leave the new processes stopped (kill -CONT lets them go on)');
+}
+
+/** New processes. */
+export const newMode: RestoreMode = {
+  usage: '--new makes new processes',
+  isAskedFor: (options) => options.new === true,
+  async run(context, options) {
+    const leaveStopped = options.leaveStopped === true;
+    const detached = options.detach === true || leaveStopped;
+    const streams = options.stdio ?? (detached ? 'null' : 'inherit');
+    if (options.json === true && !detached && streams === 'inherit') {
+      throw new UsageError('--json would be mixed with what the new process prints', {
+        hint: 'add --detach, or --stdio null',
+      });
+    }
+    const { revived, waitForEnd } = await reviveCheckpoint({
+      ...commonRequest(context, options),
+      streams,
+      detached,
+      leaveStopped,
+      force: options.force === true,
+      onNote: (note) => context.note(`note: ${note}`),
+    });
+    context.progress.stop();
+    if (detached || streams === 'null') context.result(revived, formatRevived(revived));
+    else context.note(formatRevived(revived));
+    if (!detached) context.exitStatus = await waitInItsPlace(context, revived.pid, waitForEnd);
+  },
+};
+
+/** Passes on what is meant for the new process until it has ended. */
+async function waitInItsPlace(
+  context: CommandContext,
+  pid: number,
+  waitForEnd: () => Promise<number>,
+): Promise<number> {
+  const forward = (signal: NodeJS.Signals) => {
+    try {
+      process.kill(pid, signal);
+    } catch {
+      // It has just ended.
+    }
+  };
+  context.signals.handOver(forward);
+  for (const signal of FORWARDED) process.on(signal, forward);
+  try {
+    return await waitForEnd();
+  } finally {
+    for (const signal of FORWARDED) process.off(signal, forward);
+  }
+}
