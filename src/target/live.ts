@@ -3,6 +3,7 @@ import { machineClock, TargetError, UnsupportedError } from '../core/index.ts';
 import { checkedStat } from './live-admission.ts';
 import { goneError, hasEnded, isDeadState, readTaskStat } from './live-files.ts';
 import { CgroupFreezer, cgroupOf, holdsExactly } from './live-freeze-cgroup.ts';
+import { HaltFreezer } from './live-freeze-halt.ts';
 import { TraceFreezer } from './live-freeze-ptrace.ts';
 import { SignalFreezer } from './live-freeze-signal.ts';
 import type { Freezer, FreezerKind } from './live-freezer.ts';
@@ -24,7 +25,8 @@ export interface LiveOptions {
   /**
    * `ptrace` holds every thread, shows its registers, and ends with ckpt. `cgroup`: through the freezer of the root's
    * cgroup v2, which stops every process in it. `signal`: SIGSTOP. `auto` (the default) takes ptrace where it is
-   * permitted, otherwise the cgroup if it holds the target and nothing else, otherwise SIGSTOP.
+   * permitted, otherwise the cgroup if it holds the target and nothing else, otherwise SIGSTOP. `halt`: SIGSTOP and
+   * ptrace, for those who change the target.
    */
   readonly freezer?: 'auto' | FreezerKind;
   /** How long to wait for the target to stand still; default 10 s. */
@@ -50,7 +52,7 @@ export async function openLiveTarget(pid: number, options: LiveOptions = {}): Pr
   const ledgerDirectory = options.ledgerDirectory ?? DEFAULT_LEDGER_DIRECTORY;
   const abilities = await abilitiesWith(ledgerDirectory);
   const wanted = options.freezer ?? 'auto';
-  const native = wanted === 'auto' || wanted === 'ptrace' ? await nativeFor(wanted) : undefined;
+  const native = wanted === 'signal' || wanted === 'cgroup' ? undefined : await nativeFor(wanted);
   const target = new LiveTarget({
     rootPid: pid,
     startTicks: stat.startTicks,
@@ -79,7 +81,7 @@ async function abilitiesWith(ledgerDirectory: string): Promise<LiveAbilities> {
 }
 
 /** The native calls; undefined where there are none and it can be done without. */
-async function nativeFor(wanted: 'auto' | 'ptrace'): Promise<Native | undefined> {
+async function nativeFor(wanted: 'auto' | 'ptrace' | 'halt'): Promise<Native | undefined> {
   try {
     return await loadNative();
   } catch (error) {
@@ -130,8 +132,8 @@ export class LiveTarget implements Target {
 
   abilities(): TrackingAbilities {
     const { abilities, native } = this.#facts;
-    const problem = 'the target is not held by ptrace';
-    return native === undefined ? { writeProtectionProblem: problem, ...abilities } : abilities;
+    if (native !== undefined || abilities.writeProtectionProblem !== undefined) return abilities;
+    return { ...abilities, writeProtectionProblem: 'the target is not held by ptrace' };
   }
 
   processes(): LiveProcessView[] {
@@ -144,7 +146,7 @@ export class LiveTarget implements Target {
     this.#requireSame();
     const members = readTree(this.#facts.rootPid, this.#facts.single);
     this.#view(members);
-    for (const view of this.#views.values()) view.prepare();
+    for (const view of this.#views.values()) unlessEnded(view.member, () => view.prepare());
     const freezer = this.#chooseFreezer(members);
     await freezer.prepare(members);
     this.#freezer = freezer;
@@ -178,6 +180,11 @@ export class LiveTarget implements Target {
     const freezer = this.#freezer;
     this.#freezer = undefined;
     freezer?.resume();
+  }
+
+  /** Has a target that was frozen by `halt` stay stopped from now on should ckpt die. */
+  async keepStopped(): Promise<void> {
+    await this.#freezer?.keepStopped?.();
   }
 
   async run(durationMicroseconds: number, signal?: AbortSignal): Promise<void> {
@@ -243,6 +250,7 @@ export class LiveTarget implements Target {
 
   #chooseFreezer(members: readonly TreeMember[]): Freezer {
     const { native, freezer, rootPid } = this.#facts;
+    if (native !== undefined && freezer === 'halt') return new HaltFreezer(native);
     if (native !== undefined && this.#traceProblem === undefined) return new TraceFreezer(native);
     const cgroup = freezer === 'signal' ? undefined : cgroupOf(rootPid);
     if (freezer === 'cgroup' && cgroup === undefined) {
@@ -262,7 +270,9 @@ export class LiveTarget implements Target {
     const views = new Map<number, LiveProcessView>();
     for (const member of members) {
       const known = this.#views.get(member.pid);
-      const view = this.#isSame(known, member) ? known : this.#newView(member);
+      const fingerprint = unlessEnded(member, () => processFingerprint(member.stat));
+      if (fingerprint === undefined) continue;
+      const view = known?.fingerprint === fingerprint ? known : this.#newView(member, fingerprint);
       if (view === undefined) continue;
       view.member = member;
       views.set(member.pid, view);
@@ -273,31 +283,21 @@ export class LiveTarget implements Target {
     this.#views = views;
   }
 
-  #isSame(known: LiveProcessView | undefined, member: TreeMember): known is LiveProcessView {
-    return known !== undefined && known.fingerprint === fingerprintOf(member);
-  }
-
   /** Undefined for a process other than the root that has ended meanwhile. */
-  #newView(member: TreeMember): LiveProcessView | undefined {
+  #newView(member: TreeMember, fingerprint: string): LiveProcessView | undefined {
     const { ledgerDirectory, abilities, native } = this.#facts;
-    const { pid, stat } = member;
-    const fingerprint = fingerprintOf(member);
-    if (fingerprint === undefined) return undefined;
-    try {
+    return unlessEnded(member, () => {
       const view = new LiveProcessView({
         member,
         fingerprint,
         zeroFrame: abilities.zeroFrame,
-        clearLedger: fileLedger(ledgerDirectory, pid, stat.startTicks),
+        clearLedger: fileLedger(ledgerDirectory, member.pid, member.stat.startTicks),
         native: abilities.writeProtectionProblem === undefined ? native : undefined,
       });
       // Nobody has prepared it, so the flags of its mappings have to be read now.
       if (this.#frozen) view.prepare();
       return view;
-    } catch (error) {
-      if (member.parentPid !== 0 && hasEnded(pid)) return undefined;
-      throw error;
-    }
+    });
   }
 
   /** @throws TargetError if the root has ended, or is not the process any more that was opened */
@@ -316,12 +316,14 @@ export class LiveTarget implements Target {
   }
 }
 
-/** What distinguishes a process; undefined if it is not the root and has ended. */
-function fingerprintOf({ pid, parentPid, stat }: TreeMember): string | undefined {
+/** What `look` finds; undefined if the process is not the root and has ended. */
+function unlessEnded<T>({ pid, parentPid }: TreeMember, look: () => T): T | undefined {
   try {
-    return processFingerprint(stat);
+    return look();
   } catch (error) {
-    if (parentPid !== 0 && hasEnded(pid)) return undefined;
+    // On its way out a process loses its memory before it counts as ended.
+    const isGone = error instanceof TargetError && error.data['gone'] === true;
+    if (parentPid !== 0 && (isGone || hasEnded(pid))) return undefined;
     throw error;
   }
 }
