@@ -14,7 +14,6 @@ export const NOTE_TYPE = {
   prpsinfo: 3,
   auxv: 6,
   x86Xstate: 0x202,
-  armTls: 0x401,
   armSve: 0x405,
   file: 0x46494c45,
   siginfo: 0x53494749,

@@ -89,6 +89,9 @@ function otherRegisters(machine: LiveState['machine'], { registers }: ThreadWith
         : { owner: 'LINUX', type: NOTE_TYPE.armSve, content: extended },
     );
   }
+  for (const { type, content } of registers.further) {
+    notes.push({ owner: 'LINUX', type, content: decode(content) });
+  }
   return notes;
 }
 

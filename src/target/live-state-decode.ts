@@ -224,6 +224,10 @@ function decodeThread(fields: JsonFields, machine: LiveState['machine']): LiveTh
         general: base64(registers, 'general', general),
         floatingPoint: base64(registers, 'floatingPoint', floatingPoint),
         extended: base64OrNull(registers, 'extended'),
+        further: registers.objects('further').map((set) => ({
+          type: set.count('type'),
+          content: base64(set, 'content'),
+        })),
       };
     }),
     signalMask: hex(fields, 'signalMask'),

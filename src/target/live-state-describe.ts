@@ -198,6 +198,7 @@ function describeThread(
             general: base64(registers.general),
             floatingPoint: base64(registers.floatingPoint),
             extended: registers.extended === undefined ? null : base64(registers.extended),
+            further: registers.further.map(({ type, content }) => ({ type, content: base64(content) })),
           },
     signalMask: hex(traced?.signalMask ?? parseTaskStatus(raw.status).signals.blocked),
     pending: (traced?.pending ?? []).map(base64),

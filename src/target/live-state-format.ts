@@ -218,6 +218,11 @@ export interface LiveThreadState {
     readonly floatingPoint: Base64;
     /** NT_X86_XSTATE, or the SVE state; null if the kernel has none. */
     readonly extended: Base64 | null;
+    /**
+     * Further sets by the type of their note. aarch64: NT_ARM_TLS (0x401), the thread pointer, which x86-64 has among
+     * the general registers, and where pointers are authenticated NT_ARM_PAC_MASK (0x406), which cannot be set.
+     */
+    readonly further: readonly { readonly type: number; readonly content: Base64 }[];
   } | null;
   readonly signalMask: HexNumber;
   readonly pending: readonly Base64[];

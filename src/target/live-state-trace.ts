@@ -1,6 +1,6 @@
 import { type Native, REGISTER_SET, type RseqConfiguration } from './native/calls.ts';
 import { interruptedCall } from './native/restart.ts';
-import type { Tracee } from './native/tracee.ts';
+import { hasErrno, type Tracee } from './native/tracee.ts';
 
 const WORD_BYTES = 8;
 
@@ -19,6 +19,7 @@ interface TracedRegisters {
   readonly general: Uint8Array;
   readonly floatingPoint: Uint8Array;
   readonly extended: Uint8Array | undefined;
+  readonly further: readonly { readonly type: number; readonly content: Uint8Array }[];
   /** The system call that it was stopped in. */
   readonly systemCall: number | undefined;
 }
@@ -44,8 +45,21 @@ function readRegisters(native: Native, tracee: Tracee): TracedRegisters | undefi
     general: registers.bytes.subarray(0, wholeBytes),
     floatingPoint: tracee.getRegisterSet(REGISTER_SET.floatingPoint),
     extended: architecture.name === 'x86_64' ? tracee.getRegisterSet(REGISTER_SET.x86Extended) : undefined,
+    further: architecture.name === 'aarch64' ? readFurther(tracee) : [],
     systemCall: interruptedCall(registers),
   };
+}
+
+/** The sets of aarch64 that its general registers lack, as far as this kernel and processor have them. */
+function readFurther(tracee: Tracee): TracedRegisters['further'] {
+  return [REGISTER_SET.armThreadPointer, REGISTER_SET.armPointerMasks].flatMap((type) => {
+    try {
+      return [{ type, content: tracee.getRegisterSet(type) }];
+    } catch (error) {
+      if (hasErrno(error, 'EINVAL') || hasErrno(error, 'ENODEV')) return [];
+      throw error;
+    }
+  });
 }
 
 function readRobustList(native: Native, tid: number): TracedThread['robustList'] {

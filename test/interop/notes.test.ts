@@ -16,6 +16,7 @@ const PRPSINFO = 3;
 const AUXV = 6;
 const XSTATE = 0x202;
 const XSAVE_LAYOUT = 0x205;
+const ARM_TLS = 0x401;
 const FILE = 0x46494c45;
 const SIGINFO = 0x53494749;
 
@@ -49,6 +50,7 @@ function stateFrom(notes: readonly ReadNote[]): LiveProcessState {
           general: readStatus(note.content).registers.toString('base64'),
           floatingPoint: base64(floats[index]!),
           extended: base64(states[index]!),
+          further: [],
         },
         systemCall: null,
       }),
@@ -166,6 +168,7 @@ describe('processNotes()', () => {
       general: registerBytes(272, 1),
       floatingPoint: registerBytes(528, 2),
       extended: null,
+      further: [{ type: ARM_TLS, content: registerBytes(8, 3) }],
     };
     const process = processState(7, { auxiliaryVector: null, threads: [threadState(7, { registers })] });
     const notes = readNotes(Buffer.from(encodeNotes(processNotes('aarch64', process, []))));
@@ -175,6 +178,7 @@ describe('processNotes()', () => {
       [SIGINFO, 128],
       [FILE, 16],
       [FPREGSET, 528],
+      [ARM_TLS, 8],
     ]);
     expect(readStatus(notes[0]!.content).registers.toString('base64')).toBe(registers.general);
   });

@@ -9,6 +9,7 @@ export function threadState(id: number, given: Partial<LiveThreadState> = {}): L
       general: registerBytes(216, id),
       floatingPoint: registerBytes(512, id + 1),
       extended: registerBytes(2688, id + 2),
+      further: [],
     },
     signalMask: '0x0',
     pending: [],

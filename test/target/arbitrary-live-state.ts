@@ -99,6 +99,7 @@ function thread(id: number, general: number, floatingPoint: number): fc.Arbitrar
         general: exactly(general),
         floatingPoint: exactly(floatingPoint),
         extended: orNull(bytes({ maxLength: 64 })),
+        further: fc.array(fc.record({ type: fc.nat(), content: bytes({ maxLength: 16 }) }), { maxLength: 2 }),
       }),
     ),
     signalMask: hex,

@@ -99,6 +99,7 @@ describe('the bytes of a live state', () => {
       general: Buffer.alloc(bytes).toString('base64'),
       floatingPoint: Buffer.alloc(512).toString('base64'),
       extended: null,
+      further: [],
     });
     const at = ['processes', 0, 'threads', 0, 'registers'];
     const document = (bytes: number) => ({

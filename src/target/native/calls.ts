@@ -34,7 +34,9 @@ export const REGISTER_SET = {
   general: 1,
   floatingPoint: 2,
   x86Extended: 0x202,
+  armThreadPointer: 0x401,
   armSystemCall: 0x404,
+  armPointerMasks: 0x406,
 } as const;
 
 const PEEK_SHARED = 1;
