@@ -123,6 +123,10 @@ function countPages(pid: number): PageCounts {
 
 /** Larger than the size up to which any malloc reuses memory: it comes fresh from the kernel. */
 const FRESH_BYTES = 40 << 20;
+/** A few loads suffice; they are spread, for some of them may be answered by the huge page of zeros. */
+const LOAD_DISTANCE_BYTES = 640 << 10;
+/** Pages that malloc and the kernel may add to a mapping of that size. */
+const ADDED_PAGES = 4096;
 /** KPF_ZERO_PAGE of /proc/kpageflags (include/uapi/linux/kernel-page-flags.h). */
 const ZERO_PAGE_FLAG = 1 << 24;
 
@@ -130,13 +134,14 @@ const ZERO_PAGE_FLAG = 1 << 24;
 function findZeroFrame(): number | undefined {
   const fresh = new Uint8Array(FRESH_BYTES);
   let sum = 0;
-  for (let offset = 0; offset < FRESH_BYTES; offset += PAGE_SIZE) sum += fresh[offset]!;
+  for (let offset = 0; offset < FRESH_BYTES; offset += LOAD_DISTANCE_BYTES) sum += fresh[offset]!;
   if (sum !== 0) return undefined;
   const candidates = new Set<number>();
   const pages = FRESH_BYTES / PAGE_SIZE;
   forEachPresentPage(
     process.pid,
-    (entry) => entry.inode === 0 && entry.endPage - entry.startPage >= pages,
+    ({ inode, write, startPage, endPage }) =>
+      inode === 0 && write && endPage - startPage >= pages && endPage - startPage < pages + ADDED_PAGES,
     (words, index) => {
       const shared = (words[index * 2 + 1]! & (PAGEMAP_HIGH.file | PAGEMAP_HIGH.exclusive)) === 0;
       if (shared) candidates.add(pagemapFrame(words, index));
