@@ -172,6 +172,14 @@ describe('restore', () => {
     expect(stdout).toContain('(verified)');
   });
 
+  it('refuses to make a core of a simulated process, which has no registers', async () => {
+    const core = join(root, 'core');
+    const { status, stderr } = await ckpt('restore', '-D', store, '--format', 'core', '-o', core);
+    expect(status).toBe(14);
+    expect(stderr).toMatch(/is of a simulated process, which has no registers\nhint: .*--to DIR/);
+    expect(existsSync(core)).toBe(false);
+  });
+
   it('refuses a damaged page, names its place, and leaves nothing behind', async () => {
     const damaged = join(root, 'damaged');
     await ckpt('dump', '-t', `sim:${workload}`, '-D', damaged);

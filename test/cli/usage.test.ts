@@ -31,6 +31,11 @@ describe('ckpt', () => {
     [['show', 'first', '-D', 'x'], 'a whole number from 1'],
     [['prune', '-D', 'x', '--keep', '0'], 'a whole number from 1'],
     [['restore', '-D', 'x'], 'say one way to restore'],
+    [['restore', '-D', 'x', '--to', 'y', '--run', '1s'], 'say one way to restore'],
+    [['restore', '-D', 'x', '--format', 'elf', '-o', 'y'], 'Allowed choices are core'],
+    [['restore', '-D', 'x', '--format', 'core'], 'add -o FILE'],
+    [['restore', '-D', 'x', '--format', 'core', '-o', 'y', '--salvage'], '--salvage goes with --to'],
+    [['gdb', '-D', 'x'], "missing required argument 'checkpoint'"],
     [['sim', 'maps'], 'name either a workload file or a store'],
     [['sim', 'run', '/nonexistent.sd'], 'cannot read /nonexistent.sd'],
   ])('refuses %j with status 2', async (argv, message) => {
@@ -41,17 +46,23 @@ describe('ckpt', () => {
     expect(status).toBe(2);
   });
 
-  it.each(['ls', 'verify', 'show 1', 'restore --to out', 'squash', 'prune --keep 1', 'diff 1 2'])(
-    '%s without a store ends with status 10 and creates nothing',
-    async (command) => {
-      const before = readdirSync(root);
-      const { status, stderr } = await ckpt(...command.split(' '), '-D', join(root, 'nowhere'));
-      expect(status).toBe(10);
-      expect(stderr).toMatch(/^ckpt: .*nowhere/);
-      expect(stderr).toMatch(/^hint: /m);
-      expect(readdirSync(root)).toEqual(before);
-    },
-  );
+  it.each([
+    'ls',
+    'verify',
+    'show 1',
+    'restore --to out',
+    'restore --format core -o out',
+    'squash',
+    'prune --keep 1',
+    'diff 1 2',
+  ])('%s without a store ends with status 10 and creates nothing', async (command) => {
+    const before = readdirSync(root);
+    const { status, stderr } = await ckpt(...command.split(' '), '-D', join(root, 'nowhere'));
+    expect(status).toBe(10);
+    expect(stderr).toMatch(/^ckpt: .*nowhere/);
+    expect(stderr).toMatch(/^hint: /m);
+    expect(readdirSync(root)).toEqual(before);
+  });
 
   it('tells errors as JSON on standard error with --json', async () => {
     const { status, stdout, stderr } = await ckpt('ls', '-D', join(root, 'nowhere'), '--json');
