@@ -142,6 +142,15 @@ export class PageSpool {
     this.#residentChunks = 0;
   }
 
+  /** The chunks in the order in which they came; each is valid until the next one is asked for, and stays kept. */
+  *chunks(): Generator<PageChunk> {
+    for (const kept of this.#kept) {
+      const chunk = kept.chunk ?? this.#readBack(kept);
+      yield chunk;
+      if (kept.chunk === undefined) this.#supply.give(chunk);
+    }
+  }
+
   #spill(chunk: PageChunk): { readonly pages: Float64Array; readonly offsetBytes: number } {
     const offsetBytes = this.#scratch.append(chunk.bytes.subarray(0, chunk.pageCount * PAGE_SIZE));
     const pages = chunk.pages.slice(0, chunk.pageCount);

@@ -130,6 +130,38 @@ export class PageRangeList {
     return merged;
   }
 
+  /** The pages that are in both lists. */
+  intersection(other: PageRangeList): PageRangeList {
+    const common = new PageRangeList();
+    for (let left = 0, right = 0; left < this.rangeCount && right < other.rangeCount; ) {
+      const endsFirst = this.endPage(left) <= other.endPage(right);
+      common.append(
+        Math.max(this.startPage(left), other.startPage(right)),
+        Math.min(this.endPage(left), other.endPage(right)),
+      );
+      if (endsFirst) left++;
+      else right++;
+    }
+    return common;
+  }
+
+  /** The pages of this list that are not in the other. */
+  difference(other: PageRangeList): PageRangeList {
+    const rest = new PageRangeList();
+    let right = 0;
+    for (let left = 0; left < this.rangeCount; left++) {
+      let page = this.startPage(left);
+      const endPage = this.endPage(left);
+      while (right < other.rangeCount && other.endPage(right) <= page) right++;
+      for (let index = right; index < other.rangeCount && other.startPage(index) < endPage; index++) {
+        rest.append(page, other.startPage(index));
+        page = Math.max(page, other.endPage(index));
+      }
+      rest.append(page, endPage);
+    }
+    return rest;
+  }
+
   *[Symbol.iterator](): Generator<PageRange> {
     for (let index = 0; index < this.rangeCount; index++) {
       yield { startPage: this.startPage(index), endPage: this.endPage(index) };

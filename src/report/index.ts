@@ -16,6 +16,7 @@ export {
   restoredJson,
 } from './dump-report.ts';
 export { formatRevived } from './revived.ts';
+export { formatRewindResult } from './rewind-report.ts';
 export {
   formatSimulatedMaps,
   formatSimulatedPagemap,

@@ -9,6 +9,9 @@ export { identityDifference, processDifference } from './live-identity.ts';
 export { decodeLiveState } from './live-state-codec.ts';
 export * from './live-state-format.ts';
 export { instructionAddress } from './live-state-registers.ts';
+export type { RewriteObstacle } from './rewrite/obstacle.ts';
+export type { ProcessRewriter } from './rewrite/process-rewriter.ts';
+export { type RewriteGoal, TargetRewriter } from './rewrite/target-rewriter.ts';
 export {
   decideMapping,
   decideMappings,

@@ -18,6 +18,10 @@ export interface RestoreCommandOptions extends CommonOptions {
   readonly new?: boolean;
   readonly detach?: boolean;
   readonly stdio?: 'inherit' | 'null';
+  readonly inPlace?: boolean;
+  readonly tree?: number;
+  readonly single?: boolean;
+  readonly dryRun?: boolean;
   readonly leaveStopped?: boolean;
   readonly force?: boolean;
 }

@@ -20,7 +20,10 @@ export function addNewOptions(command: Command): Command {
           '(the default with --detach)',
       ).choices(['inherit', 'null']),
     )
-    .option('--leave-stopped', 'with --new: leave the new processes stopped (kill -CONT lets them go on)');
+    .option(
+      '--leave-stopped',
+      'with --new or --in-place: leave the processes stopped (kill -CONT lets them go on)',
+    );
 }
 
 /** New processes. */

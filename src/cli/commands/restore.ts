@@ -2,6 +2,7 @@ import { type Command, Option } from 'commander';
 import { UsageError } from '../../core/index.ts';
 import { runsAs, type Shell, withCommonOptions } from '../command.ts';
 import { argument, checkpointNumber, durationOption, integer, storeOption } from '../parse.ts';
+import { addInPlaceOptions, inPlaceMode } from './restore-in-place.ts';
 import {
   coreMode,
   filesMode,
@@ -11,13 +12,14 @@ import {
 } from './restore-modes.ts';
 import { addNewOptions, newMode } from './restore-new.ts';
 
-const MODES: readonly RestoreMode[] = [filesMode, runMode, coreMode, newMode];
+const MODES: readonly RestoreMode[] = [filesMode, runMode, coreMode, inPlaceMode, newMode];
 
 const EXAMPLES = `
 Examples:
   ckpt restore -D store --at 3 --to out               one <start>-<end>.mem file a mapping, and maps
   ckpt restore -D store --at 3 --run 2s               a simulated process goes on from checkpoint 3
   ckpt restore -D store --at 3 --format core -o core  an ELF core for gdb; 'ckpt gdb 3' opens it at once
+  ckpt restore -D store --at 3 --in-place -t 4711     process 4711 goes back to what it was then
   ckpt restore -D store --at 3 --new                  the process goes on from there, and ckpt waits for it`;
 
 /** `ckpt restore`: bring a checkpoint back in one of several ways. */
@@ -46,6 +48,7 @@ export function declareRestore(program: Command, shell: Shell): void {
       ).argParser(integer(1, 4_194_304)),
     )
     .addHelpText('after', EXAMPLES);
+  addInPlaceOptions(command);
   addNewOptions(command).option('--force', 'go on despite obstacles that the program may not mind');
   withCommonOptions(command).action(
     runsAs<RestoreCommandOptions>(shell, async (context, options) => {

@@ -1,6 +1,7 @@
 import type { LiveThreadState } from '../live-state-format.ts';
 import { type Native, REGISTER_SET, type RseqConfiguration } from '../native/calls.ts';
 import { Registers } from '../native/registers.ts';
+import type { RemoteMemory } from '../native/remote-memory.ts';
 import { withRestartDone } from '../native/restart.ts';
 import type { Tracee } from '../native/tracee.ts';
 import type { Caller } from './caller.ts';
@@ -15,14 +16,22 @@ const PRIO_PROCESS = 0;
  * Has a thread go on with the registers of a checkpoint, its vector state included. A system call that it was in is
  * made again. To be called last, when no more calls are injected into the thread.
  */
-export function setThreadRegisters(native: Native, tracee: Tracee, state: LiveThreadState): void {
+export function setThreadRegisters(
+  native: Native,
+  tracee: Tracee,
+  state: LiveThreadState,
+  memory: Pick<RemoteMemory, 'readBytes'>,
+): void {
   const { registers } = state;
   if (registers === null) return;
   const isX86 = native.architecture.name === 'x86_64';
   if (isX86 && registers.extended !== null) {
     tracee.setRegisterSet(REGISTER_SET.x86Extended, fromBase64(registers.extended));
   } else tracee.setRegisterSet(REGISTER_SET.floatingPoint, fromBase64(registers.floatingPoint));
-  const general = withRestartDone(new Registers(native.architecture, fromBase64(registers.general)));
+  const general = withRestartDone(
+    new Registers(native.architecture, fromBase64(registers.general)),
+    (address, length) => memory.readBytes(address, length),
+  );
   // Nothing is left for the kernel to restart.
   if (isX86) general.set('orig_rax', -1n);
   tracee.setRegisters(general);

@@ -17,7 +17,8 @@ export function setIntervalTimers(caller: Caller, intervals: ProcessTimers['inte
   for (const which of INTERVAL_TIMERS) {
     const timer = intervals.find((one) => one.which === which);
     const every = timer?.intervalMicroseconds ?? 0;
-    const value = timer?.valueMicroseconds ?? 0;
+    // One that ran out during the stop starts again when its signal is taken: about an interval later.
+    const value = timer?.valueMicroseconds || every;
     // struct itimerval: interval and value, each seconds and microseconds
     const address = caller.writeScratch(words(...secondsOf(every), ...secondsOf(value)));
     caller.call('setitimer', which, address, 0);
