@@ -163,7 +163,9 @@ function dispositionsOf(asked: AskedProcess): SignalDisposition[] {
 function timersOf(raw: RawProcess, asked: AskedProcess | undefined): ProcessTimers {
   return {
     intervals:
-      asked === undefined ? null : asked.intervals.filter(({ valueMicroseconds }) => valueMicroseconds > 0),
+      asked === undefined
+        ? null
+        : asked.intervals.filter((timer) => timer.valueMicroseconds + timer.intervalMicroseconds > 0),
     posix: parseTimers(raw.timers ?? '').map((timer): PosixTimer => {
       const times: AskedTimer | undefined = asked?.timers.get(timer.id);
       return {

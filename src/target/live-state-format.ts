@@ -124,7 +124,7 @@ export interface SignalDisposition {
 }
 
 export interface ProcessTimers {
-  /** ITIMER_REAL, _VIRTUAL, _PROF with a value; null if they could not be asked for. */
+  /** ITIMER_REAL, _VIRTUAL, _PROF with a value or an interval; null if they could not be asked for. */
   readonly intervals:
     | readonly {
         readonly which: number;

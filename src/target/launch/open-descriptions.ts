@@ -119,6 +119,7 @@ class DescriptionMaker {
 
   /** Moves a fresh descriptor to its place in the pool. */
   #keep(descriptor: number, index: number): void {
+    if (descriptor === this.#pool.first + index) return;
     this.#copy(descriptor, index);
     this.#thread.call('close', descriptor);
   }

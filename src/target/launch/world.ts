@@ -1,6 +1,7 @@
 import { closeSync, openSync, readFileSync, readlinkSync, readSync, statSync } from 'node:fs';
 import { PAGE_SIZE } from '../../core/index.ts';
 import { parseMaps } from '../../procfs/index.ts';
+import { isDeadState, readTaskStat } from '../live-files.ts';
 import { deviceOf } from '../live-state-file.ts';
 import type { Credentials } from '../live-state-format.ts';
 import type { Vma } from '../view.ts';
@@ -43,7 +44,7 @@ export function presentWorld(): LaunchWorld {
     kernelMappings,
     vdso: contentsOf(kernelMappings.find(({ pathname }) => pathname === '[vdso]')),
     file: presentFile,
-    holderOf: (id) => optional(() => readFileSync(`/proc/${id}/comm`, 'utf8').trimEnd()),
+    holderOf,
     namespace: (name) => optional(() => readlinkSync(`/proc/self/ns/${name}`)),
   };
 }
@@ -59,6 +60,12 @@ function contentsOf(vma: Vma | undefined): Uint8Array {
   } finally {
     closeSync(descriptor);
   }
+}
+
+function holderOf(id: number): string | undefined {
+  const stat = optional(() => readTaskStat(id));
+  if (stat === undefined) return undefined;
+  return isDeadState(stat.state) ? `${stat.name}, which has ended but was not waited for` : stat.name;
 }
 
 function presentFile(path: string): PresentFile | undefined {
