@@ -21,9 +21,13 @@ export function threadsWithRegisters(process: LiveProcessState): ThreadWithRegis
   return process.threads.filter((thread): thread is ThreadWithRegisters => thread.registers !== null);
 }
 
+/** No signal has ended a thread: an empty siginfo, as of one that a debugger has merely stopped. */
+const NO_SIGNAL: Note = { owner: 'CORE', type: NOTE_TYPE.siginfo, content: new Uint8Array(SIGINFO_BYTES) };
+
 /**
  * The notes of a process in the order of the kernel (fs/binfmt_elf.c, write_note_info): what concerns the whole process
- * stands between the status of the first thread and its other registers.
+ * stands between the status of the first thread and its other registers. Like gcore, and unlike the kernel, every thread
+ * has a siginfo.
  */
 export function processNotes(
   machine: LiveState['machine'],
@@ -33,7 +37,9 @@ export function processNotes(
   const notes: Note[] = [];
   for (const [index, thread] of threadsWithRegisters(process).entries()) {
     notes.push(statusOf(process, thread));
-    if (index === 0) notes.push(...wholeProcess(process, files));
+    if (index === 0) notes.push(informationOf(process));
+    notes.push(NO_SIGNAL);
+    if (index === 0) notes.push(...tablesOf(process, files));
     notes.push(...otherRegisters(machine, thread));
   }
   return notes;
@@ -52,24 +58,24 @@ function statusOf(process: LiveProcessState, thread: ThreadWithRegisters): Note 
   });
 }
 
-function wholeProcess(process: LiveProcessState, files: readonly MappedFile[]): Note[] {
+function informationOf(process: LiveProcessState): Note {
   const leader = process.threads[0];
-  const notes: Note[] = [
-    prpsinfoNote({
-      pid: process.pid,
-      parentPid: process.parentPid,
-      processGroup: process.processGroup,
-      session: process.session,
-      userId: process.credentials.userIds[0] ?? 0,
-      groupId: process.credentials.groupIds[0] ?? 0,
-      nice: leader?.schedule.nice ?? 0,
-      state: leader?.systemCall === null ? 'R' : 'S',
-      name: process.name,
-      commandLine: process.commandLine,
-    }),
-    // No signal has ended the process: an empty siginfo, as of a process that a debugger has merely stopped.
-    { owner: 'CORE', type: NOTE_TYPE.siginfo, content: new Uint8Array(SIGINFO_BYTES) },
-  ];
+  return prpsinfoNote({
+    pid: process.pid,
+    parentPid: process.parentPid,
+    processGroup: process.processGroup,
+    session: process.session,
+    userId: process.credentials.userIds[0] ?? 0,
+    groupId: process.credentials.groupIds[0] ?? 0,
+    nice: leader?.schedule.nice ?? 0,
+    state: leader?.systemCall === null ? 'R' : 'S',
+    name: process.name,
+    commandLine: process.commandLine,
+  });
+}
+
+function tablesOf(process: LiveProcessState, files: readonly MappedFile[]): Note[] {
+  const notes: Note[] = [];
   if (process.auxiliaryVector !== null) {
     notes.push({ owner: 'CORE', type: NOTE_TYPE.auxv, content: decode(process.auxiliaryVector) });
   }

@@ -134,12 +134,12 @@ describe.skipIf(lacking(canDebug))('cores of checkpoints, in gdb', () => {
 
   it.skipIf(lacking(has('gcc')))('of a chain show each its own moment', async () => {
     const program = await startSpecimen();
-    for (let count = 1; count <= 4; count++) {
+    for (let count = 1; count <= 3; count++) {
       expect(await program.ask('count')).toBe(`${count}`);
       const incremental = count === 1 ? [] : ['--incremental'];
       await ckptJson('dump', '-t', `${program.pid}`, '-D', store, ...incremental);
     }
-    for (let count = 1; count <= 4; count++) {
+    for (let count = 1; count <= 3; count++) {
       const { exitCode, stdout, stderr } = await ckpt([
         'gdb',
         '-D',
@@ -196,7 +196,7 @@ describe.skipIf(lacking(canDebug))('cores of checkpoints, in gdb', () => {
   });
 
   it.skipIf(lacking(has('redis-server')))('of redis-server have the backtraces of gcore', async () => {
-    const redis = await startRedis(16_381);
+    const redis = await startRedis(17_391);
     try {
       await redis.fill(2_000_000, 0.5);
       await dumpStopped(redis.pid);
