@@ -1,0 +1,272 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import {
+  decodeLiveState,
+  instructionAddress,
+  type LiveState,
+  openLiveTarget,
+} from '../../src/target/index.ts';
+import { isRoot, killPrograms, lacking, type Program, start, startPython, until } from './programs.ts';
+
+const directory = mkdtempSync(join(tmpdir(), 'ckpt-state-'));
+const program = join(directory, 'whole-state');
+
+beforeAll(() => {
+  const source = resolve(import.meta.dirname, 'whole-state.c');
+  execFileSync('gcc', ['-O1', '-pthread', '-Wall', '-Wextra', '-Werror', source, '-o', program]);
+});
+afterEach(killPrograms);
+afterAll(() => rmSync(directory, { recursive: true }));
+
+/** What the program says of itself: the words behind each name. */
+type Confession = ReadonlyMap<string, readonly string[]>;
+
+async function listen(running: Program): Promise<Confession> {
+  const facts = new Map<string, readonly string[]>();
+  for (;;) {
+    const [name, ...words] = (await running.line()).split(' ');
+    if (name === 'end') return facts;
+    facts.set(name!, words);
+  }
+}
+
+/** Stops the target for a capture of its state. */
+async function capture(pid: number, options: Parameters<typeof openLiveTarget>[1] = {}): Promise<LiveState> {
+  const target = await openLiveTarget(pid, options);
+  try {
+    await target.freeze();
+    const state = target.captureState();
+    target.verifyStoodStill?.();
+    target.thaw();
+    return decodeLiveState(state.bytes, 'the state');
+  } finally {
+    await target.close();
+  }
+}
+
+/** Number, code and value of a queued siginfo (struct siginfo on 64-bit machines). */
+function siginfo(base64: string): { signal: number; code: number; value: string } {
+  const bytes = Buffer.from(base64, 'base64');
+  const value = bytes.readBigUInt64LE(24).toString(16);
+  return { signal: bytes.readInt32LE(0), code: bytes.readInt32LE(8), value: `0x${value}` };
+}
+
+const SI_QUEUE = -1;
+
+/** Whether the main thread of a process waits in read, which is number 0. */
+function isReading(pid: number): boolean {
+  return readFileSync(`/proc/${pid}/syscall`, 'latin1').startsWith('0 ');
+}
+const canTrace = isRoot && process.arch === 'x64';
+
+describe.skipIf(lacking(canTrace))('the whole state of a program (needs root on x86-64)', () => {
+  async function confess(): Promise<{ running: Program; facts: Confession; state: LiveState }> {
+    const running = start(program, [directory]);
+    const facts = await listen(running);
+    await until('the main thread reads', 5000, () => isReading(running.pid));
+    return { running, facts, state: await capture(running.pid) };
+  }
+
+  it('is what the program says of itself, and nothing of it has changed afterwards', async () => {
+    const { running, facts, state } = await confess();
+    const fact = (name: string) => facts.get(name)!;
+    const process = state.processes[0]!;
+    expect(state.gaps).toEqual([]);
+    expect(state.processes).toHaveLength(1);
+    expect(process).toMatchObject({
+      pid: running.pid,
+      parentPid: 0,
+      commandLine: [program, directory],
+      exe: { path: program },
+      umask: 0o27,
+      layout: { brk: fact('brk')[0] },
+      seccompMode: 0,
+    });
+    expect(process.limits).toContainEqual({ resource: 7, soft: '0x1f4', hard: '0x258' });
+    const again = new Map([...facts, ...(await repeat(running))]);
+    expect(again).toEqual(facts);
+  });
+
+  /** Says it all again; what was printed only at the start is missing. */
+  async function repeat(running: Program): Promise<Confession> {
+    running.say('again');
+    return listen(running);
+  }
+
+  it('has dispositions, masks and pending signals with their values', async () => {
+    const { facts, state } = await confess();
+    const { signals, threads } = state.processes[0]!;
+    const said = [...facts]
+      .filter(([name]) => name.startsWith('action.'))
+      .map(([name, [handler, flags, restorer, mask]]) => ({
+        signal: Number(name.slice('action.'.length)),
+        ...{ handler, flags, restorer, mask },
+      }));
+    expect(said.length).toBeGreaterThan(4);
+    expect(signals.dispositions).toEqual(said);
+    expect(signals.pending.map(siginfo)).toEqual([{ signal: 12, code: SI_QUEUE, value: '0x777' }]);
+    const [main, waiter, spinner] = threads;
+    expect(main!.pending.map(siginfo)).toEqual([
+      { signal: 37, code: SI_QUEUE, value: '0x2345678' },
+      { signal: 37, code: SI_QUEUE, value: '0x3456789' },
+    ]);
+    expect(waiter!.pending.map(siginfo)).toEqual([{ signal: 38, code: SI_QUEUE, value: '0x1234567' }]);
+    expect(spinner!.pending).toEqual([]);
+  });
+
+  it('has what each thread has registered with the kernel', async () => {
+    const { facts, state } = await confess();
+    const [main, waiter, spinner] = state.processes[0]!.threads;
+    for (const [name, thread] of Object.entries({ main, waiter, spinner })) {
+      const fact = (field: string) => facts.get(`${name}.${field}`)![0];
+      expect({
+        id: `0x${thread!.id.toString(16)}`,
+        mask: thread!.signalMask,
+        stack: thread!.alternateStack!.start,
+        stackBytes: thread!.alternateStack!.sizeBytes,
+        robust: thread!.robustList!.head,
+        robustBytes: thread!.robustList!.lengthBytes,
+        tidAddress: thread!.clearChildTid,
+        rseq: thread!.rseq?.pointer ?? '0x0',
+      }).toEqual({
+        id: fact('id'),
+        mask: fact('mask'),
+        stack: fact('stack'),
+        stackBytes: Number(fact('stackBytes')),
+        robust: fact('robust'),
+        robustBytes: Number(fact('robustBytes')),
+        tidAddress: fact('tidAddress'),
+        rseq: fact('rseq'),
+      });
+      if (thread!.rseq !== null) expect(thread!.rseq.signature).toBe(Number(fact('rseqSignature')));
+    }
+    expect([main!.name, waiter!.name, spinner!.name]).toEqual(['whole-state', 'waiter é', 'spinner']);
+    expect([main!.schedule.nice, waiter!.schedule.nice, spinner!.schedule.nice]).toEqual([0, 0, 7]);
+  });
+
+  it('has the registers of threads in their own code, and of those that wait in the kernel', async () => {
+    const { facts, state } = await confess();
+    const [main, waiter, spinner] = state.processes[0]!.threads;
+    const words = (thread: typeof main) => {
+      const bytes = Buffer.from(thread!.registers!.general, 'base64');
+      return (index: number) => bytes.readBigInt64LE(index * 8);
+    };
+    const [r12, rax, origRax] = [3, 10, 15];
+    const place = instructionAddress('x86_64', spinner!.registers!.general);
+    expect(place).toBeGreaterThanOrEqual(BigInt(facts.get('spinBegin')![0]!));
+    expect(place).toBeLessThan(BigInt(facts.get('spinEnd')![0]!));
+    expect(words(spinner)(r12)).toBe(0x1122334455667788n);
+    // struct user_i387_struct: the xmm registers are from byte 160 on.
+    const floatingPoint = Buffer.from(spinner!.registers!.floatingPoint, 'base64');
+    expect(floatingPoint.readBigInt64LE(160 + 5 * 16)).toBe(0x1122334455667788n);
+    expect(spinner!.registers!.extended).not.toBeNull();
+    expect([main!.systemCall, waiter!.systemCall, spinner!.systemCall]).toEqual([0, 202, null]);
+    // -ERESTARTSYS in the place of a result: the call starts again.
+    expect([words(main)(rax), words(main)(origRax)]).toEqual([-512n, 0n]);
+  });
+
+  it('has interval and POSIX timers with what is left of them', async () => {
+    const { state } = await confess();
+    const { intervals, posix } = state.processes[0]!.timers;
+    expect(intervals).toHaveLength(1);
+    expect(intervals![0]).toMatchObject({ which: 0, intervalMicroseconds: 7_000_000 });
+    expect(intervals![0]!.valueMicroseconds).toBeGreaterThan(900e6);
+    expect(intervals![0]!.valueMicroseconds).toBeLessThanOrEqual(1000.0005e6);
+    const [byProcess, byThread, byNobody] = [0, 1, 2].map((id) => posix.find((timer) => timer.id === id));
+    expect(byProcess).toMatchObject({ clock: 1, signal: 39, notify: 0, notifyThread: null, value: '0x4200' });
+    const { pid } = state.processes[0]!;
+    expect(byThread).toMatchObject({ signal: 40, notify: 4, notifyThread: pid, value: '0x4201', overrun: 0 });
+    expect(byNobody).toMatchObject({ notify: 1, notifyThread: null, remainingNanoseconds: '0' });
+    expect(byProcess!.intervalNanoseconds).toBe('3000000000');
+    const left = Number(byProcess!.remainingNanoseconds) / 1e9;
+    expect(left).toBeGreaterThan(400);
+    expect(left).toBeLessThanOrEqual(500);
+  });
+
+  it('has open files by descriptor, with positions, flags, and which are one', async () => {
+    const { facts, state } = await confess();
+    const { files } = state.processes[0]!;
+    const file = (descriptor: string) =>
+      files.find((candidate) => String(candidate.descriptor) === descriptor)!;
+    const O_APPEND = 0o2000;
+    for (const name of ['appended', 'duplicate', 'reopened', 'memory']) {
+      const [descriptor, position, flags, descriptorFlags, inode] = facts.get(name)!;
+      expect(file(descriptor!)).toMatchObject({
+        position,
+        flags: Number(flags),
+        closeOnExec: descriptorFlags === '1',
+        inode,
+        kind: name === 'memory' ? 'memfd' : 'file',
+      });
+    }
+    const [appended, duplicate, reopened] = ['appended', 'duplicate', 'reopened'].map((name) =>
+      file(facts.get(name)![0]!),
+    );
+    expect(appended!.path).toBe(join(directory, 'appended'));
+    expect(appended!.flags & O_APPEND).toBe(O_APPEND);
+    expect(appended!.sizeBytes).toBe(100);
+    expect(duplicate!.description).toBe(appended!.description);
+    expect(reopened!.description).not.toBe(appended!.description);
+    expect(file(facts.get('deleted')![0]!)).toMatchObject({
+      path: `${join(directory, 'deleted')} (deleted)`,
+      deleted: true,
+    });
+    expect(file(facts.get('directory')![0]!)).toMatchObject({ kind: 'directory', path: directory });
+    expect(file(facts.get('event')![0]!)).toMatchObject({ kind: 'eventfd' });
+    expect(file(facts.get('event')![0]!).details).toContain('eventfd-count: 5');
+    const [reader, writer, capacity] = facts.get('pipe')!;
+    const unread = Buffer.from('unread bytes').toString('base64');
+    expect(file(reader!)).toMatchObject({ kind: 'pipe', pipe: { unread, capacityBytes: Number(capacity) } });
+    expect(file(writer!)).toMatchObject({ kind: 'pipe', pipe: null });
+  });
+
+  it('knows descriptors that two processes share, and pipes between them', async () => {
+    const parent = await startPython(`
+import os, sys
+shared = os.open('/dev/null', os.O_RDWR)
+own = os.open('/dev/null', os.O_RDWR)
+reader, writer = os.pipe()
+if os.fork() == 0:
+    os.close(reader); os.write(writer, b'x' * 5000); os.close(own)
+    own = os.open('/dev/null', os.O_RDWR)
+    print('ready', flush=True)
+    sys.stdin.readline()
+    os._exit(0)
+os.close(writer)
+os.wait()
+`);
+    const state = await capture(parent.pid);
+    expect(state.gaps).toEqual([]);
+    const [first, second] = state.processes;
+    expect(second!.parentPid).toBe(parent.pid);
+    const nulls = state.processes.map(({ files }) =>
+      files.filter(({ kind }) => kind === 'null').map(({ description }) => description),
+    );
+    expect(nulls[0]).toHaveLength(2);
+    expect(nulls[1]).toHaveLength(2);
+    expect(nulls[1]![0]).toBe(nulls[0]![0]);
+    expect(nulls[1]![1]).not.toBe(nulls[0]![1]);
+    const pipes = [...first!.files, ...second!.files].flatMap(({ pipe }) => pipe ?? []);
+    expect(pipes.map(({ unread }) => Buffer.from(unread, 'base64').toString())).toEqual(['x'.repeat(5000)]);
+  });
+
+  it('stopped without ptrace says what is missing', async () => {
+    const running = start(program, [directory]);
+    const facts = await listen(running);
+    const state = await capture(running.pid, { freezer: 'signal' });
+    const process = state.processes[0]!;
+    expect(state.gaps).toContainEqual(
+      expect.stringMatching(/^registers, signal handlers, .* are not known: /),
+    );
+    expect(state.gaps).toContainEqual(expect.stringMatching(/^of signals 12, 37, 38, pending in process/));
+    expect(process.signals).toMatchObject({ dispositions: null, ignored: '0x1000' });
+    expect(process.threads.map(({ registers }) => registers)).toEqual([null, null, null]);
+    expect(process.threads.map(({ signalMask }) => signalMask)).toEqual(
+      ['main', 'waiter', 'spinner'].map((name) => facts.get(`${name}.mask`)![0]),
+    );
+    expect(process.umask).toBe(0o27);
+  });
+});
