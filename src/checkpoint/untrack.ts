@@ -1,4 +1,4 @@
-import { TargetError } from '../core/index.ts';
+import { TargetError, UnsupportedError } from '../core/index.ts';
 import { openLiveTarget, type ProcessView } from '../target/index.ts';
 
 /** What became of one process. */
@@ -41,7 +41,7 @@ function untrack(view: ProcessView): UntrackedProcess {
     const removed = view.writeProtection?.remove(view.vmas()) === true;
     return { pid, name, outcome: removed ? 'removed' : 'none' };
   } catch (error) {
-    if (!(error instanceof TargetError)) throw error;
+    if (!(error instanceof TargetError || error instanceof UnsupportedError)) throw error;
     return { pid, name, outcome: 'failed', problem: error.message };
   }
 }

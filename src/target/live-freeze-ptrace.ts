@@ -2,9 +2,10 @@ import { TargetError } from '../core/index.ts';
 import { goneError, isDeadState, readTaskStat } from './live-files.ts';
 import type { Freezer, StopRequest } from './live-freezer.ts';
 import { SessionHold } from './live-hold.ts';
-import { requireLeaders, type TreeMember, type TreeWalk } from './live-tree.ts';
-import type { Native } from './native/calls.ts';
+import { requireLeaders, type TreeMember, type TreeWalk, unlessEnded } from './live-tree.ts';
+import { type Native, TRACE_OPTION } from './native/calls.ts';
 import { TraceSession } from './native/trace-session.ts';
+import { maySuspendSeccomp, seccompMode } from './seccomp.ts';
 
 /**
  * ptrace: nobody but a SIGKILL can move what it holds, and the kernel lets everything go should ckpt die, so there is
@@ -15,6 +16,8 @@ export class TraceFreezer implements Freezer {
   readonly #native: Native;
   #hold: SessionHold | undefined;
   #members: readonly TreeMember[] = [];
+  /** As of `prepare`. */
+  #suspendsSeccomp = false;
 
   constructor(native: Native) {
     this.#native = native;
@@ -24,13 +27,18 @@ export class TraceFreezer implements Freezer {
     return this.#hold;
   }
 
-  prepare(): Promise<void> {
+  prepare(members: readonly TreeMember[]): Promise<void> {
+    this.#suspendsSeccomp = members.some(isFiltered) && maySuspendSeccomp();
     return Promise.resolve();
   }
 
   async stop(walk: TreeWalk, request: StopRequest): Promise<readonly TreeMember[]> {
-    const session = await TraceSession.stop(this.#native, () => walk.next().map(({ pid }) => pid), request);
-    this.#hold = new SessionHold(this.#native, session);
+    const seccompSuspended = this.#suspendsSeccomp;
+    const session = await TraceSession.stop(this.#native, () => walk.next().map(({ pid }) => pid), {
+      ...request,
+      traceOptions: seccompSuspended ? TRACE_OPTION.suspendSeccomp : 0,
+    });
+    this.#hold = new SessionHold(this.#native, session, { seccompSuspended });
     try {
       requireLeaders(walk.members);
     } catch (error) {
@@ -66,4 +74,8 @@ export class TraceFreezer implements Freezer {
     this.#hold = undefined;
     hold?.release({ leaveStopped });
   }
+}
+
+function isFiltered(member: TreeMember): boolean {
+  return unlessEnded(member, () => seccompMode(member.pid)) === 'filter';
 }

@@ -7,6 +7,8 @@ import type { TraceSession } from './native/trace-session.ts';
 export interface LiveHold {
   readonly native: Native;
   readonly session: TraceSession;
+  /** Seccomp filters do not see the calls that are made inside the processes. */
+  readonly seccompSuspended: boolean;
   /**
    * System calls inside a process of the target. Everybody gets the same injector, and nobody closes it or keeps it:
    * it ends when memory of the process is read next, or the target goes on.
@@ -30,11 +32,17 @@ export interface LiveCapture {
 export class SessionHold implements LiveHold {
   readonly native: Native;
   readonly session: TraceSession;
+  readonly seccompSuspended: boolean;
   readonly #injectors = new Map<number, Injector>();
 
-  constructor(native: Native, session: TraceSession) {
+  constructor(
+    native: Native,
+    session: TraceSession,
+    { seccompSuspended = false }: { readonly seccompSuspended?: boolean } = {},
+  ) {
     this.native = native;
     this.session = session;
+    this.seccompSuspended = seccompSuspended;
   }
 
   injector(pid: number): Injector {

@@ -8,6 +8,7 @@ import {
   statSync,
 } from 'node:fs';
 import { goneError, threadIds } from './live-files.ts';
+import { trackingDescriptors } from './tracking-record.ts';
 
 /** What /proc says of a process, unparsed: reading is all that is done of it while the target stands still. */
 export interface RawProcess {
@@ -77,7 +78,7 @@ export function readRawProcess(pid: number, parentPid: number): RawProcess {
     workingDirectory: readLinkPath(`${at}/cwd`),
     root: readLinkPath(`${at}/root`),
     namespaces: readNamespaces(`${at}/ns`),
-    files: readFiles(at),
+    files: readFiles(pid, at),
     threads,
   };
 }
@@ -96,7 +97,8 @@ function readThreads(pid: number): RawThread[] {
   );
 }
 
-function readFiles(at: string): RawFile[] | undefined {
+/** Open files of the program; what a tracker keeps in the process is none of them. */
+function readFiles(pid: number, at: string): RawFile[] | undefined {
   const names = listDirectory(`${at}/fd`);
   if (names === undefined) return undefined;
   const files: RawFile[] = [];
@@ -105,7 +107,8 @@ function readFiles(at: string): RawFile[] | undefined {
     const info = readText(`${at}/fdinfo/${descriptor}`);
     if (link !== undefined && info !== undefined) files.push({ descriptor, ...link, info });
   }
-  return files;
+  const tracking = trackingDescriptors(pid, new Map(files.map(({ descriptor, path }) => [descriptor, path])));
+  return files.filter(({ descriptor }) => !tracking.includes(descriptor));
 }
 
 function readNamespaces(at: string): (readonly [string, string])[] {

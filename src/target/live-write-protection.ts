@@ -1,15 +1,17 @@
 import { closeSync, readdirSync } from 'node:fs';
-import { TargetError } from '../core/index.ts';
+import { TargetError, UnsupportedError } from '../core/index.ts';
 import { goneError, hasEnded, readProcText } from './live-files.ts';
 import type { LiveHold } from './live-hold.ts';
 import type { Native } from './native/calls.ts';
 import type { Injector } from './native/injector.ts';
+import { seccompMode } from './seccomp.ts';
 import {
   descriptorLink,
   descriptorLinks,
   RECORD_NAME,
   recordNumbers,
   TrackingRecord,
+  trackingDescriptors,
 } from './tracking-record.ts';
 import { unseenWriters } from './unseen-writers.ts';
 import { USERFAULTFD_FLAGS, USERFAULTFD_LINK, Userfaultfd } from './userfaultfd.ts';
@@ -72,7 +74,7 @@ export class LiveWriteProtection implements WriteProtection {
       if (this.#find()) return undefined;
       return injectionProblem(pid, hold()) ?? this.#make(hold()!.injector(pid));
     } catch (error) {
-      if (!(error instanceof TargetError)) throw error;
+      if (!(error instanceof TargetError || error instanceof UnsupportedError)) throw error;
       if (hasEnded(pid)) throw goneError(pid, error);
       this.close();
       return error.message;
@@ -102,7 +104,7 @@ export class LiveWriteProtection implements WriteProtection {
       this.#links = descriptorLinks(pid);
       this.#find();
     }
-    const numbers = this.#ownDescriptors();
+    const numbers = trackingDescriptors(pid, this.#links);
     if (numbers.length === 0) return false;
     const problem = injectionProblem(pid, hold());
     if (problem !== undefined) {
@@ -174,7 +176,7 @@ export class LiveWriteProtection implements WriteProtection {
    */
   #make(injector: Injector): string | undefined {
     const { pid, owner } = this.#facts;
-    for (const number of this.#ownDescriptors()) injector.call('close', number);
+    for (const number of trackingDescriptors(pid, this.#links)) injector.call('close', number);
     const name = injector.writeScratch(Buffer.from(`${RECORD_NAME}\0`));
     const file = raise(pid, injector, Number(injector.call('memfd_create', name, MEMORY_FILE_FLAGS)));
     const record = new TrackingRecord(pid, file);
@@ -189,28 +191,15 @@ export class LiveWriteProtection implements WriteProtection {
     const refused = this.#userfaultfd.enable();
     return refused === undefined ? undefined : `asynchronous write protection is refused (${refused})`;
   }
-
-  /** Numbers of all descriptors in the process that a ckpt made, for it or for a process that it descends from. */
-  #ownDescriptors(): number[] {
-    const { pid } = this.#facts;
-    return recordNumbers(this.#links).flatMap((number) => {
-      const record = new TrackingRecord(pid, number);
-      const userfaultfd = record.userfaultfd;
-      record.close();
-      const isThere = userfaultfd !== undefined && this.#links.get(userfaultfd) === USERFAULTFD_LINK;
-      return isThere ? [userfaultfd, number] : [number];
-    });
-  }
 }
 
 /** Why no system call can be made inside a process; undefined if one can. */
 function injectionProblem(pid: number, hold: LiveHold | undefined): string | undefined {
   if (hold === undefined) return 'it is not held by ptrace, so that nothing can be set up inside it';
-  const mode = /^Seccomp:\s*(\d)$/m.exec(readProcText(pid, 'status'))?.[1] ?? '0';
-  if (mode === '0') return undefined;
-  return mode === '1'
-    ? 'strict seccomp kills it for any system call but four'
-    : 'a seccomp filter watches its system calls';
+  const mode = seccompMode(pid);
+  if (mode === 'strict') return 'strict seccomp kills it for any system call but four';
+  const isWatched = mode === 'filter' && !hold.seccompSuspended;
+  return isWatched ? 'a seccomp filter watches its system calls (run as root to suspend it)' : undefined;
 }
 
 /**

@@ -8,7 +8,8 @@ import {
   statSync,
   writeSync,
 } from 'node:fs';
-import { errnoOf } from './live-files.ts';
+import { errnoOf, procError } from './live-files.ts';
+import { USERFAULTFD_LINK } from './userfaultfd.ts';
 import type { ClearLedger } from './view.ts';
 
 /** Name of the memory file in a tracked process, and what /proc/PID/fd shows for it. */
@@ -39,11 +40,18 @@ export class TrackingRecord implements ClearLedger {
   readonly number: number;
   readonly #descriptor: number;
 
-  /** Opens the file that is, or has just been made, descriptor `number` of the process. @throws SystemError */
+  /**
+   * Opens the file that is, or has just been made, descriptor `number` of the process.
+   * @throws TargetError if the process is gone or not ours to look into
+   */
   constructor(pid: number, number: number) {
     this.#pid = pid;
     this.number = number;
-    this.#descriptor = openSync(descriptorPath(pid, number), 'r+');
+    try {
+      this.#descriptor = openSync(descriptorPath(pid, number), 'r+');
+    } catch (error) {
+      throw procError(error, pid, 'open the files');
+    }
   }
 
   /** Descriptor number of the userfaultfd; undefined if none was made yet. */
@@ -122,14 +130,33 @@ export function recordNumbers(descriptors: ReadonlyMap<number, string>): number[
   return numbers.sort((left, right) => right - left);
 }
 
+/**
+ * Numbers of all descriptors in a process that a ckpt made, for it or for a process that it descends from: they belong to
+ * tracking, and are nothing that the program knows of.
+ * @param links as of `descriptorLinks`
+ */
+export function trackingDescriptors(pid: number, links: ReadonlyMap<number, string>): number[] {
+  return recordNumbers(links).flatMap((number) => {
+    const record = new TrackingRecord(pid, number);
+    const userfaultfd = record.userfaultfd;
+    record.close();
+    const isThere = userfaultfd !== undefined && links.get(userfaultfd) === USERFAULTFD_LINK;
+    return isThere ? [userfaultfd, number] : [number];
+  });
+}
+
 /** Open descriptors of a process with what they are. */
 export function descriptorLinks(pid: number): Map<number, string> {
   const links = new Map<number, string>();
-  for (const name of readdirSync(`/proc/${pid}/fd`)) {
-    const link = descriptorLink(pid, Number(name));
-    if (link !== undefined) links.set(Number(name), link);
+  try {
+    for (const name of readdirSync(`/proc/${pid}/fd`)) {
+      const link = descriptorLink(pid, Number(name));
+      if (link !== undefined) links.set(Number(name), link);
+    }
+    return links;
+  } catch (error) {
+    throw procError(error, pid, 'list the files');
   }
-  return links;
 }
 
 /** What one descriptor of a process is; undefined if it is not open. */

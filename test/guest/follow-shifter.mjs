@@ -1,6 +1,6 @@
-// Runs in the guest. Follows a program by its soft-dirty bits for many rounds, keeping a copy of its memory that is
-// updated with nothing but what the tracker names, and compares the copy with the whole memory each time.
-// Arguments: program, tracker, rounds, operations a round.
+// Runs in the guest, and on the machine itself. Follows a program with a tracker for many rounds, keeping a copy of its
+// memory that is updated with nothing but what the tracker names, and compares the copy with the whole memory each time.
+// Arguments: program, tracker, rounds, operations a round, and what else to say to the program: {"round": "line"}.
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 
@@ -9,13 +9,17 @@ const { openLiveTarget, selectMappings } = await import(`${root}/dist/target/ind
 const { chooseTracker, compareTracker } = await import(`${root}/dist/tracker/index.js`);
 const { PageRangeList } = await import(`${root}/dist/core/index.js`);
 
-const [program, wanted, rounds, operations] = process.argv.slice(2);
-const child = spawn(program, { stdio: ['pipe', 'pipe', 'inherit'] });
+const [program, wanted, rounds, operations, extra = '{}'] = process.argv.slice(2);
+const commands = JSON.parse(extra);
+// As a grandchild: Node waits for its own children, and would take a stop by ptrace in this very process for their end.
+const script = 'exec 3<&0; "$0" <&3 & exec 3<&-; echo $!; wait';
+const child = spawn('/bin/sh', ['-c', script, program], { stdio: ['pipe', 'pipe', 'inherit'] });
 child.on('exit', (code, signal) => console.log(`the program ended: ${code ?? signal}`));
 const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+const pid = Number((await lines.next()).value);
 await lines.next();
 
-const target = await openLiveTarget(child.pid);
+const target = await openLiveTarget(pid, { single: true });
 const { tracker, reason } = chooseTracker(target, wanted);
 const [view] = target.processes();
 const ZERO = Buffer.alloc(4096);
@@ -36,7 +40,7 @@ function readPages(ranges, use) {
 
 let copy = new Map();
 let parent;
-const total = { suspects: 0, unchanged: 0, written: 0, notes: 0, wrong: [] };
+const total = { suspects: 0, unchanged: 0, written: 0, notes: 0, wrong: [], said: [] };
 for (let round = 0; round < Number(rounds); round++) {
   await target.freeze();
   const vmas = selectMappings(view.vmas());
@@ -63,13 +67,17 @@ for (let round = 0; round < Number(rounds); round++) {
   total.suspects += suspects.pageCount;
   total.unchanged += unchanged.pageCount;
   total.notes += notes.length;
+  for (const note of notes) if (!total.said.includes(note)) total.said.push(note);
   if (total.wrong.length > 20) break;
-  child.stdin.write(`${round + 1} ${operations}\n`);
-  await lines.next();
+  for (const line of [commands[round], `${round + 1} ${operations}`]) {
+    if (line === undefined) continue;
+    child.stdin.write(`${line}\n`);
+    await lines.next();
+  }
 }
 await target.close();
 child.removeAllListeners('exit');
-child.kill('SIGKILL');
+process.kill(pid, 'SIGKILL');
 console.log(
   JSON.stringify({
     reason,

@@ -74,11 +74,20 @@ static void map_new(char *at, size_t bytes) {
   if (mmap(at, bytes, PROT_READ | PROT_WRITE, flags, -1, 0) == MAP_FAILED) abort();
 }
 
+/* A region of several mappings may not be movable at once, more so if some of them are watched by a userfaultfd: then
+   the kernel stops half-way, and what is left is thrown away. */
+static int move_all(char *from, char *to) {
+  if (move(from, REGION_BYTES, to) != MAP_FAILED) return 1;
+  munmap(to, REGION_BYTES);
+  map_new(from, REGION_BYTES);
+  return 0;
+}
+
 /* Moves a part of a region within it. Where the part is of several mappings the kernel refuses, having unmapped the
    destination already; so either side is new memory afterwards. */
 static void move_within(char *from, size_t bytes, char *to) {
   if (move(from, bytes, to) == MAP_FAILED) map_new(to, bytes);
-  else map_new(from, bytes);
+  map_new(from, bytes);
 }
 
 /* Whole page tables change places, and maps looks as before. */
@@ -86,17 +95,18 @@ static void swap_regions(void) {
   int a = random_below(REGIONS), b = random_below(REGIONS);
   if (a == b) return;
   char *spare = place(REGIONS * 2);
-  if (move(region[a], REGION_BYTES, spare) == MAP_FAILED) return;
-  /* A region of several mappings cannot be moved at once: then the first one goes back. */
-  char *rest = move(region[b], REGION_BYTES, region[a]) == MAP_FAILED ? region[a] : region[b];
-  if (move(spare, REGION_BYTES, rest) == MAP_FAILED) abort();
+  if (!move_all(region[a], spare)) return;
+  char *rest = move_all(region[b], region[a]) ? region[b] : region[a];
+  if (move_all(spare, rest)) return;
+  munmap(spare, REGION_BYTES);
+  map_new(rest, REGION_BYTES);
 }
 
 static void move_region(void) {
   int which = random_below(REGIONS), slot = free_slot();
   char *to = place(slot);
   char *from = region[which];
-  if (move(from, REGION_BYTES, to) == MAP_FAILED) return;
+  if (!move_all(from, to)) return;
   slots_used[slot_of(from)] = 0;
   slots_used[slot] = 1;
   region[which] = to;
