@@ -17,11 +17,18 @@ import {
   type Vma,
 } from '../target/index.ts';
 import { type Changes, type ChosenTracker, chooseTracker, type ParentPages } from '../tracker/index.ts';
+import { type Alike, findAlike } from './alike-pages.ts';
 import { copyPages, dropUnchanged } from './copy-pages.ts';
 import { digested } from './digested.ts';
 import type { CheckpointOptions, DumpResult } from './dump-types.ts';
 import { EntryLog } from './entry-log.ts';
-import { IndexFeeder } from './index-feeder.ts';
+import {
+  type AlikeCounts,
+  alikePages,
+  IndexFeeder,
+  type PageSource,
+  unchangedPages,
+} from './index-feeder.ts';
 import { PageEncoder } from './page-encoder.ts';
 import { ChunkSupply, type PageChunk, PageSpool } from './page-spool.ts';
 import { learnContents, openParent, type Parent, type ParentProcess } from './parent.ts';
@@ -39,9 +46,15 @@ interface ProcessDump {
   readonly view: ProcessView;
   readonly vmas: readonly Vma[];
   readonly changes: Changes;
+  /** Pages to be copied. */
+  readonly suspects: PageRangeList;
+  /** Pages that need no copy because another process has them, too. */
+  readonly alike: readonly Alike<ProcessDump>[];
   /** Pages that are as they were: proved by the tracker, or found equal while the target stood still. */
   unchanged: PageRangeList;
   armed: Uint8Array | undefined;
+  /** Where its pages went, for processes that have some of them, too. */
+  log: EntryLog | undefined;
 }
 
 /** What a copy of the running target left for the final one. */
@@ -174,14 +187,26 @@ class DumpRun {
   #scan(): ProcessDump[] {
     this.#watch.start('scan');
     let namedPages = 0;
-    const processes = this.#target.processes().map((view) => {
+    const processes: ProcessDump[] = [];
+    for (const view of this.#target.processes()) {
       const vmas = view.vmas();
       const before = this.#runningOf(view)?.pages ?? this.#parentOf(view)?.pages;
       const changes = this.#chosen.tracker.collect(view, vmas, before);
       this.#scannedPages += changes.scannedPages;
       namedPages += changes.suspects.pageCount;
-      return { view, vmas, changes, unchanged: changes.unchanged, armed: undefined };
-    });
+      const { alike, rest } = findAlike(view, changes.suspects, processes);
+      const { unchanged } = changes;
+      processes.push({
+        view,
+        vmas,
+        changes,
+        suspects: rest,
+        alike,
+        unchanged,
+        armed: undefined,
+        log: undefined,
+      });
+    }
     this.#watch.stop('scan');
     this.#namedPages ??= namedPages;
     return processes;
@@ -192,8 +217,8 @@ class DumpRun {
    * each time, that pays only when there is nothing yet to compare with.
    */
   #isWorthCopyingRunning(processes: readonly ProcessDump[]): boolean {
-    const suspects = processes.reduce((sum, { changes }) => sum + changes.suspects.pageCount, 0);
-    if (suspects <= this.#spoolPages) return false;
+    const pages = processes.reduce((sum, { suspects }) => sum + suspects.pageCount, 0);
+    if (pages <= this.#spoolPages) return false;
     return this.#chosen.tracker.kind !== 'compare' || this.#parent === undefined;
   }
 
@@ -215,18 +240,18 @@ class DumpRun {
   }
 
   async #copyRunningPages(
-    { view, changes, armed }: ProcessDump,
+    { view, changes, suspects, armed }: ProcessDump,
     encoder: PageEncoder,
     phase: string,
   ): Promise<void> {
     const log = new EntryLog(this.#scratch);
-    const previous = new PreviousPages(undefined, this.#parentOf(view)?.index);
+    const previous = new PreviousPages([], this.#parentOf(view)?.index);
     const copied = new PageRangeList();
     this.#donePages = 0;
     // A page that cannot be read now may be gone; the final copy finds out, and reports it if not.
     const chunks = copyPages(
       this.#source(view, 0, () => undefined),
-      changes.suspects,
+      suspects,
     );
     for await (const { chunk, found } of digested(this.#timed(chunks), this.#pool)) {
       this.#options.signal?.throwIfAborted();
@@ -237,7 +262,7 @@ class DumpRun {
         copied.append(page, page + 1);
       }
       this.#supply.give(chunk);
-      this.#report(phase, copied.pageCount, changes.suspects.pageCount);
+      this.#report(phase, copied.pageCount, suspects.pageCount);
     }
     log.seal();
     const present = changes.unchanged.union(copied);
@@ -246,14 +271,14 @@ class DumpRun {
 
   /** Copies everything that may have changed, while nothing runs. */
   async #copyStopped(processes: readonly ProcessDump[]): Promise<void> {
-    const suspects = processes.reduce((sum, { changes }) => sum + changes.suspects.pageCount, 0);
-    const compareNow = suspects > this.#spoolPages;
+    const pages = processes.reduce((sum, { suspects }) => sum + suspects.pageCount, 0);
+    const compareNow = pages > this.#spoolPages;
     this.#donePages = 0;
     for (const [processIndex, process] of processes.entries()) {
-      const { view, changes } = process;
+      const { view, suspects } = process;
       const onUnreadable = (startPage: number, endPage: number) =>
         this.#warn(view.pid, startPage, endPage, 'could not be read');
-      const chunks = this.#timed(copyPages(this.#source(view, processIndex, onUnreadable), changes.suspects));
+      const chunks = this.#timed(copyPages(this.#source(view, processIndex, onUnreadable), suspects));
       if (compareNow) await this.#keepChanged(process, chunks);
       else for (const chunk of chunks) this.#spool.append(chunk);
     }
@@ -280,6 +305,8 @@ class DumpRun {
   ): Promise<DumpResult> {
     const totalPages = this.#spool.pageCount;
     this.#donePages = 0;
+    for (const { donor } of processes.flatMap(({ alike }) => alike))
+      donor.log ??= new EntryLog(this.#scratch);
     await this.#spool.digestAll(this.#pool);
     await this.#learnWanted();
     const chunks = this.#spool.drain();
@@ -290,8 +317,8 @@ class DumpRun {
       const parentIndex = this.#parentOf(view)?.index;
       const builder = writer.buildIndex(parentIndex);
       const previous = this.#previousOf(view);
-      const elsewhere = this.#runningOf(view) === undefined ? undefined : this.#previousOf(view);
-      const feeder = new IndexFeeder(builder, process.unchanged, elsewhere);
+      const alike = { changedPages: 0, missing: new PageRangeList() };
+      const feeder = new IndexFeeder({ builder, log: process.log }, this.#sourcesOf(process, alike));
       const ahead = this.#readAhead(encoder, processIndex, parentIndex);
       while (pending.done !== true && pending.value.chunk.processIndex === processIndex) {
         this.#options.signal?.throwIfAborted();
@@ -307,6 +334,11 @@ class DumpRun {
       }
       ahead?.stop();
       await feeder.finish();
+      encoder.changedPages += alike.changedPages;
+      encoder.sharedPages += alike.changedPages;
+      for (const { startPage, endPage } of alike.missing) {
+        this.#warn(view.pid, startPage, endPage, 'could not be read');
+      }
       for (const doubt of changes.doubts) this.#warn(view.pid, 0, 0, doubt);
       for (const note of changes.notes) this.#options.onNote?.(note);
       await encoder.finish();
@@ -317,6 +349,17 @@ class DumpRun {
     this.#report('committing', totalPages, totalPages);
     this.#noteReplaced(processes);
     return this.#commit(writer, encoder);
+  }
+
+  /** Pages of a process that are not copied, and where they are. */
+  #sourcesOf({ view, unchanged, alike }: ProcessDump, counts: AlikeCounts): PageSource[] {
+    const elsewhere = this.#runningOf(view) === undefined ? undefined : this.#previousOf(view);
+    return [
+      unchangedPages(unchanged, elsewhere),
+      ...alike.map(({ donor, pages }) =>
+        alikePages(pages, this.#previousOf(donor.view, donor.log), this.#previousOf(view), counts),
+      ),
+    ];
   }
 
   /** Says of which processes nothing in the parent could be used, although it knows their numbers. */
@@ -399,8 +442,10 @@ class DumpRun {
     return processDifference(process.fingerprint, view.fingerprint) === undefined ? process : undefined;
   }
 
-  #previousOf(view: ProcessView): PreviousPages {
-    return new PreviousPages(this.#runningOf(view)?.log, this.#parentOf(view)?.index);
+  /** @param latest what this dump has copied for good, if that is to be found, too */
+  #previousOf(view: ProcessView, latest?: EntryLog): PreviousPages {
+    const logs = [latest, this.#runningOf(view)?.log].filter((log) => log !== undefined);
+    return new PreviousPages(logs, this.#parentOf(view)?.index);
   }
 
   #source(

@@ -9,7 +9,7 @@ import {
   type Segment,
   windowStartOf,
 } from '../image/index.ts';
-import type { PageEntries } from './page-entries.ts';
+import type { EntryColumns } from './page-entries.ts';
 import type { ScratchFile } from './scratch-file.ts';
 
 /** Encoded windows that stay in memory before a scratch file takes them. */
@@ -24,8 +24,8 @@ interface LoggedWindow {
 }
 
 /**
- * Where the pages of one process went that were copied while it ran. It is the page index of a checkpoint that never
- * comes to be: the final copy is taken relative to it. Windows are written in address order and read at random.
+ * Where pages of one process went in the dump under way. For a process that is copied while it runs it is the page
+ * index of a checkpoint that never comes to be: the final copy is taken relative to it. Windows are written in address order and read at random.
  */
 export class EntryLog {
   readonly #scratch: ScratchFile;
@@ -38,7 +38,7 @@ export class EntryLog {
   }
 
   /** Adds entry `index` of `entries` for `page`; pages come in ascending order. */
-  add(page: number, entries: PageEntries, index: number): void {
+  add(page: number, entries: EntryColumns, index: number): void {
     const startPage = windowStartOf(page);
     if (this.#current?.startPage !== startPage) {
       this.seal();

@@ -9,14 +9,18 @@ export const ENTRY_KIND = {
   inherited: 1,
 } as const;
 
-/** What became of the pages of a chunk, in columns; the meaning of the columns is that of `Segment`. */
-export interface PageEntries {
-  readonly kinds: Uint8Array;
+/** Where pages are and what digests they have, in columns; the meaning of the columns is that of `Segment`. */
+export interface EntryColumns {
   readonly digests: Uint8Array;
   readonly packs: Uint32Array;
   readonly positions: Uint32Array;
   readonly deltaPacks: Uint32Array;
   readonly deltaPositions: Uint32Array;
+}
+
+/** What became of the pages of a chunk. */
+export interface PageEntries extends EntryColumns {
+  readonly kinds: Uint8Array;
 }
 
 /** Columns for `capacity` pages. */

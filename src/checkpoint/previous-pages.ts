@@ -3,18 +3,19 @@ import type { ProcessIndex } from '../store/index.ts';
 import type { EntryLog } from './entry-log.ts';
 
 /**
- * The version of each page of a process that a new dump is taken relative to: what was copied while the process ran,
- * else what the parent checkpoint has. Asked in address order, it decodes each window once.
+ * The version of each page of a process that a new dump is taken relative to: what was logged in this dump, as when the
+ * process was copied while it ran, else what the parent checkpoint has. Asked in address order, it decodes each window
+ * once.
  *
  *     log (this dump, running)     |##......#.|
  *     parent checkpoint            |###########|
  *     previous version             |LLPPPPPPLPP|
  */
 export class PreviousPages {
-  readonly #log: EntryLog | undefined;
+  readonly #logs: readonly EntryLog[];
   readonly #parent: ProcessIndex | undefined;
   #windowStart = -1;
-  #logged: Segment | undefined;
+  #logged: readonly Segment[] = [];
   #stored: Segment | undefined;
 
   /** Segment and index of the entry that `find` found. */
@@ -23,8 +24,9 @@ export class PreviousPages {
   /** Whether the entry found is the parent's, so that it can be inherited and its bytes can be read back. */
   fromParent = false;
 
-  constructor(log: EntryLog | undefined, parent: ProcessIndex | undefined) {
-    this.#log = log;
+  /** @param logs the latest first */
+  constructor(logs: readonly EntryLog[], parent: ProcessIndex | undefined) {
+    this.#logs = logs;
     this.#parent = parent;
   }
 
@@ -36,13 +38,16 @@ export class PreviousPages {
   /** Loads the window of `page`. */
   async enter(page: number): Promise<void> {
     this.#windowStart = windowStartOf(page);
-    this.#logged = this.#log?.window(this.#windowStart);
+    this.#logged = this.#logs
+      .map((log) => log.window(this.#windowStart))
+      .filter((segment) => segment !== undefined);
     this.#stored = (await this.#parent?.window(this.#windowStart))?.segment;
   }
 
   /** Finds the previous version of a page of the loaded window; false if there is none. */
   find(page: number): boolean {
-    if (this.#logged !== undefined && this.#findIn(this.#logged, page)) {
+    for (const segment of this.#logged) {
+      if (!this.#findIn(segment, page)) continue;
       this.fromParent = false;
       return true;
     }

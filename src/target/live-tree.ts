@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { TargetError } from '../core/index.ts';
 import type { TaskStat } from '../procfs/index.ts';
-import { goneError, isDeadState, readTaskStat, threadIds } from './live-files.ts';
+import { goneError, hasEnded, isDeadState, readTaskStat, threadIds } from './live-files.ts';
 
 /** A process of a target. */
 export interface TreeMember {
@@ -83,6 +83,18 @@ export function requireLeaders(members: readonly TreeMember[]): void {
       hint: 'ckpt cannot see the memory of such a process; leave it out with --single, or try again if it is ending',
       data: { pid, passing: true },
     });
+  }
+}
+
+/** What `look` finds; undefined if the process is not the root and has ended. */
+export function unlessEnded<T>({ pid, parentPid }: TreeMember, look: () => T): T | undefined {
+  try {
+    return look();
+  } catch (error) {
+    // On its way out a process loses its memory before it counts as ended.
+    const isGone = error instanceof TargetError && error.data['gone'] === true;
+    if (parentPid !== 0 && (isGone || hasEnded(pid))) return undefined;
+    throw error;
   }
 }
 

@@ -1,7 +1,7 @@
 import { setTimeout } from 'node:timers/promises';
 import { machineClock, TargetError, UnsupportedError } from '../core/index.ts';
 import { checkedStat } from './live-admission.ts';
-import { goneError, hasEnded, isDeadState, readTaskStat } from './live-files.ts';
+import { goneError, isDeadState, readTaskStat } from './live-files.ts';
 import { CgroupFreezer, cgroupOf, holdsExactly } from './live-freeze-cgroup.ts';
 import { HaltFreezer } from './live-freeze-halt.ts';
 import { TraceFreezer } from './live-freeze-ptrace.ts';
@@ -13,7 +13,7 @@ import { DEFAULT_LEDGER_DIRECTORY, fileLedger, prepareLedger } from './live-ledg
 import { type LiveAbilities, probeAbilities } from './live-probe.ts';
 import { LiveProcessView } from './live-process.ts';
 import { captureLiveState } from './live-state.ts';
-import { readTree, type TreeMember, TreeWalk } from './live-tree.ts';
+import { readTree, type TreeMember, TreeWalk, unlessEnded } from './live-tree.ts';
 import { loadNative, type Native } from './native/calls.ts';
 import { SystemCallError } from './native/errno.ts';
 import type { Target, TargetIdentity, TargetState, TrackingAbilities } from './view.ts';
@@ -313,18 +313,6 @@ export class LiveTarget implements Target {
       hint: 'take a new base checkpoint of the program that runs now',
       data: { pid: rootPid },
     });
-  }
-}
-
-/** What `look` finds; undefined if the process is not the root and has ended. */
-function unlessEnded<T>({ pid, parentPid }: TreeMember, look: () => T): T | undefined {
-  try {
-    return look();
-  } catch (error) {
-    // On its way out a process loses its memory before it counts as ended.
-    const isGone = error instanceof TargetError && error.data['gone'] === true;
-    if (parentPid !== 0 && (isGone || hasEnded(pid))) return undefined;
-    throw error;
   }
 }
 
