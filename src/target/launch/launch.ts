@@ -30,6 +30,7 @@ import type { LaunchPlan } from './plan-launch.ts';
 import { sourceKey } from './plan-space.ts';
 import { waitStopped } from './remote-thread.ts';
 
+const SIGSTOP = 19;
 const LOOK_AGAIN_MILLISECONDS = 100;
 
 /** How the new processes live with ckpt. */
@@ -117,20 +118,14 @@ export class Launch {
   release(leaveStopped: boolean): void {
     const native = this.#native;
     const members = [...this.#members.values()];
-    // From a stop that was asked for the kernel restarts interrupted calls; from the end of a call it does not.
     for (const { process, state } of members) {
-      process.threads.forEach(({ tid }, index) => {
-        native.interrupt(tid);
-        native.resume(tid);
-        waitStopped(native, process.pid, tid);
+      if (leaveStopped) stopForJobControl(native, process);
+      for (const [index, { tid }] of process.threads.entries()) {
+        // From a stop that was asked for the kernel restarts interrupted calls; from the end of a call it does not.
+        if (!leaveStopped || index > 0) stopOnTheWay(native, process.pid, tid);
         native.setSignalMask(tid, BigInt(state.threads[index]!.signalMask));
-      });
+      }
     }
-    if (leaveStopped)
-      for (const {
-        process: { pid },
-      } of members)
-        process.kill(pid, 'SIGSTOP');
     for (const { process } of members) for (const { tid } of process.threads) native.detach(tid);
     for (const { process } of members) process.memory.close();
     this.#processes.length = 0;
@@ -244,4 +239,23 @@ function somethingEnded(): Promise<void> {
     // A signal does not keep Node alive, and one that came just before is not told.
     const timer = setTimeout(wake, LOOK_AGAIN_MILLISECONDS);
   });
+}
+
+/** Has a thread leave the call that it has just made and stop before it does anything else. */
+function stopOnTheWay(native: Native, pid: number, tid: number): void {
+  native.interrupt(tid);
+  native.resume(tid);
+  waitStopped(native, pid, tid);
+}
+
+/**
+ * Stops a process as SIGSTOP does, by way of its leader, while all other signals are still blocked: what is pending is
+ * then delivered only when the process goes on.
+ */
+function stopForJobControl(native: Native, { pid }: NewProcess): void {
+  process.kill(pid, 'SIGSTOP');
+  native.resume(pid);
+  waitStopped(native, pid, pid);
+  native.resume(pid, SIGSTOP);
+  waitStopped(native, pid, pid);
 }

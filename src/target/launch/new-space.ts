@@ -8,7 +8,6 @@ import type { Vma } from '../view.ts';
 import type { NewProcess } from './new-process.ts';
 import { isSharedMemory } from './plan-space.ts';
 
-const MADV_POPULATE_READ = 22;
 /** Operations that have to wait until the memory has been written: they would fill it, or forbid the writing. */
 const LATE_KINDS: ReadonlySet<MappingOperation['kind']> = new Set(['lock', 'unlock', 'advise', 'protect']);
 
@@ -45,10 +44,7 @@ export class NewSpace {
     }
   }
 
-  /**
-   * Fills pages. `bytes` undefined stands for pages of zeros: private and shared memory then get the kernel's shared
-   * page of zeros, as far as it can be had.
-   */
+  /** Fills pages. `bytes` undefined stands for pages of zeros: they come to exist, too, as they did. */
   write(startPage: number, pageCount: number, bytes: Uint8Array | undefined): void {
     const endPage = startPage + pageCount;
     for (let index = firstEndingAfter(this.#vmas, startPage); index < this.#vmas.length; index++) {
@@ -61,7 +57,7 @@ export class NewSpace {
       if (bytes !== undefined) {
         const part = bytes.subarray((from - startPage) * PAGE_SIZE, (to - startPage) * PAGE_SIZE);
         this.#process.memory.write(BigInt(from) * BigInt(PAGE_SIZE), part);
-      } else if (!this.#readZeros(vma, from, to)) this.#writeZeros(from, to);
+      } else this.#writeZeros(from, to);
     }
   }
 
@@ -84,18 +80,6 @@ export class NewSpace {
     );
   }
 
-  #readZeros(vma: Vma, from: number, to: number): boolean {
-    if (!vma.read || (vma.inode !== 0 && !isSharedMemory(vma))) return false;
-    const start = BigInt(from) * BigInt(PAGE_SIZE);
-    const result = this.#process.leader.tryCall(
-      'madvise',
-      start,
-      (to - from) * PAGE_SIZE,
-      MADV_POPULATE_READ,
-    );
-    return result === 0n;
-  }
-
   #writeZeros(from: number, to: number): void {
     const zeros = new Uint8Array(Math.min(to - from, ZERO_PAGES) * PAGE_SIZE);
     for (let page = from; page < to; page += ZERO_PAGES) {
@@ -107,9 +91,15 @@ export class NewSpace {
 
 const ZERO_PAGES = 64;
 
-/** Shared memory that is not writable cannot be written through /proc either. */
+/**
+ * What has to be mapped writable first, though it was not in the end: shared memory, which cannot be written through
+ * /proc otherwise; and private mappings whose pages the kernel has accounted for (`ac`), since it does so only for
+ * those that are writable at some time, and joins no others to them.
+ */
 function writable(vma: Vma): Vma {
-  return isSharedMemory(vma) && !vma.write ? { ...vma, write: true } : vma;
+  if (vma.write) return vma;
+  const wasWritable = isSharedMemory(vma) || (!vma.shared && vma.flags.includes('ac'));
+  return wasWritable ? { ...vma, write: true } : vma;
 }
 
 function firstEndingAfter(vmas: readonly Vma[], page: number): number {
