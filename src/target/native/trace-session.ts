@@ -1,7 +1,7 @@
 import { setTimeout } from 'node:timers/promises';
 import { machineClock, TargetError } from '../../core/index.ts';
 import { parseMaps } from '../../procfs/index.ts';
-import { isDeadState, readProcText, readTaskStat, threadIds } from '../live-files.ts';
+import { errnoOf, isDeadState, readProcText, readTaskStat, threadIds } from '../live-files.ts';
 import type { Native } from './calls.ts';
 import { Injector, type InjectorOptions } from './injector.ts';
 import { isFramePointer } from './scratch.ts';
@@ -11,6 +11,9 @@ import { hasErrno, Tracee } from './tracee.ts';
 const IMPATIENT_MICROSECONDS = 3_000;
 /** How long threads that did not stop in time are given before they are left to the end of this program. */
 const RELEASE_MICROSECONDS = 2e6;
+
+/** How often to look for the end of threads that were killed, a millisecond apart. */
+const BURIAL_ROUNDS = 50;
 
 export interface StopOptions {
   readonly timeoutMicroseconds: number;
@@ -89,11 +92,12 @@ export class TraceSession {
   detach(options: { readonly leaveStopped?: boolean } = {}): void {
     if (options.leaveStopped === true) {
       // Delivered before the first instruction that a thread would execute.
-      for (const { pid } of this.#processes) process.kill(pid, 'SIGSTOP');
+      for (const { pid } of this.#processes) sendStop(pid);
     }
-    for (const tracee of this.#tracees.values()) tracee.detach();
+    const dead = [...this.#tracees.values()].filter((tracee) => !tracee.detach());
     this.#tracees.clear();
     this.#processes = [];
+    bury(dead);
   }
 
   async #stopAll(
@@ -188,6 +192,35 @@ export class TraceSession {
   }
 }
 
+/** One that has ended needs no signal. */
+function sendStop(pid: number): void {
+  try {
+    process.kill(pid, 'SIGSTOP');
+  } catch (error) {
+    if (errnoOf(error) !== 'ESRCH') throw error;
+  }
+}
+
+/** Takes note of threads that were killed: a process ends for its parent when its tracer knows of all its threads. */
+function bury(dead: readonly Tracee[]): void {
+  let left = dead.filter((tracee) => !isNodesOwn(tracee));
+  for (let round = 0; left.length > 0 && round < BURIAL_ROUNDS; round++) {
+    if (round > 0) sleep(1);
+    // The others first: the first thread ends last.
+    left = left.toSorted((one, other) => other.tid - one.tid).filter((tracee) => !tracee.isBuried());
+  }
+}
+
+/** Whether a thread is a child that Node itself waits for. */
+function isNodesOwn({ pid, tid }: Tracee): boolean {
+  return tid === pid && readTaskStat(pid)?.parentPid === process.pid;
+}
+
+/** Waits, and lets nothing else happen in this program. */
+function sleep(milliseconds: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds);
+}
+
 /** Whether a thread stands on the signal frame of an injected call. */
 function isReturning({ pid, threads }: TracedProcess): boolean {
   const pointers = threads
@@ -200,11 +233,10 @@ function isReturning({ pid, threads }: TracedProcess): boolean {
 
 /**
  * Waits a millisecond. Node waits for its children whenever it is idle, and would swallow the word that one of them has
- * stopped: where one of them is awaited, it does not get idle.
+ * stopped, or take a half-stopped one for ended: where a thread of one is awaited, it does not get idle.
  */
 async function pause(awaited: Iterable<Tracee>): Promise<void> {
-  const isChild = ({ pid, tid }: Tracee) => tid === pid && readTaskStat(pid)?.parentPid === process.pid;
-  if ([...awaited].some(isChild)) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
+  if ([...awaited].some(({ pid }) => readTaskStat(pid)?.parentPid === process.pid)) sleep(1);
   else await setTimeout(1);
 }
 

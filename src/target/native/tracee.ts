@@ -89,13 +89,31 @@ export class Tracee {
     this.#native.setRegisterSet(this.tid, REGISTER_SET.general, this.registers().bytes);
   }
 
-  /** Lets the thread go on. One that has ended meanwhile is no failure. */
-  detach(): void {
+  /**
+   * Lets the thread go on.
+   * @returns false if it has ended meanwhile
+   */
+  detach(): boolean {
     try {
       this.writeBack();
       this.#native.detach(this.tid);
+      return true;
     } catch (error) {
       if (!hasErrno(error, 'ESRCH')) throw error;
+      return false;
+    }
+  }
+
+  /**
+   * Takes note of the end of the thread, if it has come: until then its process stays a zombie, and its parent waits.
+   * @returns whether there is nothing to wait for any more
+   */
+  isBuried(): boolean {
+    try {
+      return this.#native.wait(this.tid, false) !== undefined;
+    } catch (error) {
+      if (!hasErrno(error, 'ECHILD')) throw error;
+      return true;
     }
   }
 
