@@ -7,11 +7,6 @@ const SCHED_DEADLINE = 6;
 /** What a decoder of UTF-8 puts in the place of bytes that are none. */
 const REPLACEMENT = '\ufffd';
 
-/** The mode of seccomp that a process runs in: 0 for none. */
-export function seccompModeOf(raw: RawProcess): number {
-  return parseTaskStatus(raw.status).seccompMode;
-}
-
 /** Says what the record of a process lacks by the nature of the process, as sentences. */
 export function gapsOfProcess(process: LiveProcessState, evidence: ProcessEvidence): string[] {
   const { raw, traced } = evidence;

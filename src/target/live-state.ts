@@ -12,13 +12,22 @@ import {
   signalsToAsk,
 } from './live-state-describe.ts';
 import { LIVE_STATE_FORMAT, type LiveState } from './live-state-format.ts';
-import { gapsOfProcess, seccompModeOf } from './live-state-gaps.ts';
+import { gapsOfProcess } from './live-state-gaps.ts';
 import { type RawFile, type RawProcess, readRawProcess } from './live-state-raw.ts';
 import { holdersOf, numberDescriptions, type RawPipe, readPipes } from './live-state-sharing.ts';
 import { readTracedThread } from './live-state-trace.ts';
 import { ownArchitecture } from './native/architecture.ts';
 import { SystemCallError } from './native/errno.ts';
+import { seccompMode } from './seccomp.ts';
 import type { TargetState } from './view.ts';
+
+/**
+ * Reads of a running process what `captureLiveState` will read once it is stopped. The kernel makes the files of /proc
+ * when they are first looked up, which takes longer than reading them.
+ */
+export function rehearseCapture(pid: number): void {
+  readRawProcess(pid, 0);
+}
 
 /**
  * Captures everything of a stopped target beyond its memory, and leaves it as it was. What is read is only made into a
@@ -109,8 +118,7 @@ function ask(
 ): { readonly asked: AskedProcess | undefined; readonly askedThreads: ReadonlyMap<number, AskedThread> } {
   const askedThreads = new Map<number, AskedThread>();
   try {
-    if (seccompModeOf(raw) !== 0)
-      throw new UnsupportedError('it runs under seccomp, which may kill it for a call');
+    requireCallable(hold, raw);
     const injector = hold.injector(raw.pid);
     const asked = askProcess(injector, signalsToAsk(raw), parseTimers(raw.timers ?? ''));
     for (const tracee of hold.session.process(raw.pid).threads) {
@@ -128,6 +136,13 @@ function ask(
   } finally {
     hold.settle(raw.pid);
   }
+}
+
+/** @throws UnsupportedError for a process that might be killed for a call that it would not make by itself */
+function requireCallable(hold: LiveHold, raw: RawProcess): void {
+  const mode = seccompMode(raw.pid);
+  if (mode === 'none' || (mode === 'filter' && hold.seccompSuspended)) return;
+  throw new UnsupportedError(`it runs under seccomp (${mode}), which may kill it for a call`);
 }
 
 function gatherFiles(

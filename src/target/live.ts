@@ -12,7 +12,7 @@ import { identityDifference, liveIdentity, processFingerprint } from './live-ide
 import { DEFAULT_LEDGER_DIRECTORY, fileLedger, prepareLedger } from './live-ledger.ts';
 import { type LiveAbilities, probeAbilities } from './live-probe.ts';
 import { LiveProcessView } from './live-process.ts';
-import { captureLiveState } from './live-state.ts';
+import { captureLiveState, rehearseCapture } from './live-state.ts';
 import { readTree, type TreeMember, TreeWalk, unlessEnded } from './live-tree.ts';
 import { loadNative, type Native } from './native/calls.ts';
 import { SystemCallError } from './native/errno.ts';
@@ -146,7 +146,12 @@ export class LiveTarget implements Target {
     this.#requireSame();
     const members = readTree(this.#facts.rootPid, this.#facts.single);
     this.#view(members);
-    for (const view of this.#views.values()) unlessEnded(view.member, () => view.prepare());
+    for (const view of this.#views.values()) {
+      unlessEnded(view.member, () => {
+        view.prepare();
+        rehearseCapture(view.pid);
+      });
+    }
     const freezer = this.#chooseFreezer(members);
     await freezer.prepare(members);
     this.#freezer = freezer;
