@@ -82,11 +82,13 @@ function setCount(copy: number, present: bigint, count: bigint): void {
 
 function setTimer(native: Native, copy: number, operation: Extract<FileOperation, { kind: 'timer' }>): void {
   const { remainingNanoseconds, intervalNanoseconds, ticks } = operation.setting;
+  // A timer that has run out unread is not started again before it is read: it has to run out at once.
+  const value = remainingNanoseconds === 0n && ticks > 0n ? 1n : remainingNanoseconds;
   // struct itimerspec: interval and value, each seconds and nanoseconds
-  const setting = words(...splitTime(intervalNanoseconds), ...splitTime(remainingNanoseconds));
+  const setting = words(...splitTime(intervalNanoseconds), ...splitTime(value));
   const what = `timerfd_settime of ${nameOf(operation)}`;
   native.call(what, 'timerfd_settime', copy, 0, native.addressOf(setting), 0);
-  if (ticks > 0n) native.ioctl(`TFD_IOC_SET_TICKS of ${nameOf(operation)}`, copy, SET_TICKS, words(ticks));
+  if (ticks > 1n) native.ioctl(`TFD_IOC_SET_TICKS of ${nameOf(operation)}`, copy, SET_TICKS, words(ticks));
 }
 
 function splitTime(nanoseconds: bigint): [bigint, bigint] {
