@@ -21,35 +21,47 @@ export interface CopySource {
  * @throws TargetError if the process is gone.
  */
 export function* copyPages(source: CopySource, ranges: PageRangeList): Generator<PageChunk> {
-  let chunk = source.takeChunk();
-  chunk.processIndex = source.processIndex;
+  let chunk = emptyChunk(source);
   for (let index = 0; index < ranges.rangeCount; index++) {
     const endPage = ranges.endPage(index);
-    for (let page = ranges.startPage(index); page < endPage; ) {
-      const wanted = Math.min(endPage - page, SPOOL_CHUNK_PAGES - chunk.pageCount);
-      const read = readInto(source, chunk, page, wanted);
-      page += read;
-      if (read < wanted) {
-        source.onUnreadable(page, page + 1);
-        page++;
-      }
-      if (chunk.pageCount === SPOOL_CHUNK_PAGES) {
-        yield chunk;
-        chunk = source.takeChunk();
-        chunk.processIndex = source.processIndex;
-      }
+    for (let page = ranges.startPage(index); page < endPage; page++) {
+      chunk.pages[chunk.pageCount++] = page;
+      if (chunk.pageCount < SPOOL_CHUNK_PAGES) continue;
+      readInto(source, chunk);
+      yield chunk;
+      chunk = emptyChunk(source);
     }
   }
+  readInto(source, chunk);
   yield chunk;
 }
 
-function readInto(source: CopySource, chunk: PageChunk, startPage: number, pageCount: number): number {
-  const at = chunk.pageCount;
-  const into = chunk.bytes.subarray(at * PAGE_SIZE, (at + pageCount) * PAGE_SIZE);
-  const read = source.view.readMemory(startPage, pageCount, into);
-  for (let page = 0; page < read; page++) chunk.pages[at + page] = startPage + page;
-  chunk.pageCount += read;
-  return read;
+function emptyChunk(source: CopySource): PageChunk {
+  const chunk = source.takeChunk();
+  chunk.processIndex = source.processIndex;
+  return chunk;
+}
+
+/** Reads the pages that a chunk lists; those that cannot be read are reported and taken out. */
+function readInto({ view, onUnreadable }: CopySource, chunk: PageChunk): void {
+  for (let at = 0; at < chunk.pageCount; ) {
+    const wanted = view.readPages === undefined ? adjacentPages(chunk, at) : chunk.pageCount - at;
+    const into = chunk.bytes.subarray(at * PAGE_SIZE, (at + wanted) * PAGE_SIZE);
+    const read =
+      view.readPages?.(chunk.pages, at, wanted, into) ?? view.readMemory(chunk.pages[at]!, wanted, into);
+    at += read;
+    if (read === wanted) continue;
+    onUnreadable(chunk.pages[at]!, chunk.pages[at]! + 1);
+    chunk.pages.copyWithin(at, at + 1, chunk.pageCount);
+    chunk.pageCount--;
+  }
+}
+
+/** How many pages of a chunk from `at` on are adjacent. */
+function adjacentPages({ pages, pageCount }: PageChunk, at: number): number {
+  let end = at + 1;
+  while (end < pageCount && pages[end] === pages[end - 1]! + 1) end++;
+  return end - at;
 }
 
 /**

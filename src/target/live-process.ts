@@ -1,5 +1,5 @@
 import { closeSync, openSync, writeFileSync } from 'node:fs';
-import { PAGE_SIZE, type PageRange, PageRangeList } from '../core/index.ts';
+import { type PageRange, PageRangeList } from '../core/index.ts';
 import {
   PAGEMAP_HIGH,
   PAGEMAP_WORD_BYTES,
@@ -8,6 +8,7 @@ import {
 } from '../procfs/index.ts';
 import { errnoOf, goneError, isDeadState, procError, readAt, readTaskStat } from './live-files.ts';
 import type { LiveHold } from './live-hold.ts';
+import { LiveMemory } from './live-memory.ts';
 import { pagesOfObject } from './live-object.ts';
 import type { TreeMember } from './live-tree.ts';
 import { LiveVmas } from './live-vmas.ts';
@@ -23,8 +24,9 @@ export interface LiveProcessFacts {
   readonly fingerprint: string;
   readonly zeroFrame: number | undefined;
   readonly clearLedger: ClearLedger;
-  /** Present where pages can be write-protected. */
   readonly native: Native | undefined;
+  /** Whether pages can be write-protected. */
+  readonly mayProtect: boolean;
 }
 
 /**
@@ -42,7 +44,7 @@ export class LiveProcessView implements ProcessView {
   member: TreeMember;
   readonly #vmas: LiveVmas;
   readonly #pagemap: number;
-  readonly #memory: number;
+  readonly #memory: LiveMemory;
   /** Present while ptrace holds the process; whoever stops and continues it sets this. */
   hold: LiveHold | undefined;
   #closed = false;
@@ -58,12 +60,12 @@ export class LiveProcessView implements ProcessView {
     this.#vmas = new LiveVmas(pid);
     this.#pagemap = openProc(pid, 'pagemap', 'look at the pages');
     try {
-      this.#memory = openProc(pid, 'mem', 'read the memory');
+      this.#memory = new LiveMemory(pid, openProc(pid, 'mem', 'read the memory'), facts.native);
     } catch (error) {
       closeSync(this.#pagemap);
       throw error;
     }
-    if (facts.native !== undefined) {
+    if (facts.native !== undefined && facts.mayProtect) {
       const scanner = new PageScanner(facts.native);
       this.scanPagemap = (request) => {
         this.#requireOpen();
@@ -95,6 +97,14 @@ export class LiveProcessView implements ProcessView {
     return this.#pagemap;
   }
 
+  /**
+   * Whether the process still has the address space that it had when the view was made: an exec that puts everything
+   * where it was before leaves the fingerprint as it is.
+   */
+  isCurrent(): boolean {
+    return this.#read(this.#pagemap, new Uint32Array(2), PAGEMAP_WORD_BYTES, 0) > 0;
+  }
+
   /** Reads what is too slow for the freeze: the flags of the mappings. */
   prepare(): void {
     this.#vmas.refreshFlags();
@@ -122,11 +132,20 @@ export class LiveProcessView implements ProcessView {
   }
 
   readMemory(startPage: number, pageCount: number, into: Uint8Array): number {
+    this.#requireOpen();
     this.hold?.settle(this.pid);
-    const bytes = this.#read(this.#memory, into, pageCount * PAGE_SIZE, startPage * PAGE_SIZE);
+    const read = this.#memory.read(startPage, pageCount, into);
     // A process that is killed loses its pages before its number: that must not look like unreadable memory.
-    if (bytes < pageCount * PAGE_SIZE) this.#requireAlive();
-    return Math.floor(bytes / PAGE_SIZE);
+    if (read < pageCount) this.#requireAlive();
+    return read;
+  }
+
+  readPages(pages: Float64Array, from: number, pageCount: number, into: Uint8Array): number {
+    this.#requireOpen();
+    this.hold?.settle(this.pid);
+    const read = this.#memory.readPages(pages, from, pageCount, into);
+    if (read < pageCount) this.#requireAlive();
+    return read;
   }
 
   populatedPages(vma: Vma): readonly PageRange[] | undefined {
@@ -137,7 +156,7 @@ export class LiveProcessView implements ProcessView {
     if (this.#closed) return;
     this.#closed = true;
     closeSync(this.#pagemap);
-    closeSync(this.#memory);
+    this.#memory.close();
     this.writeProtection?.close();
   }
 

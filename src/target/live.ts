@@ -277,7 +277,8 @@ export class LiveTarget implements Target {
       const known = this.#views.get(member.pid);
       const fingerprint = unlessEnded(member, () => processFingerprint(member.stat));
       if (fingerprint === undefined) continue;
-      const view = known?.fingerprint === fingerprint ? known : this.#newView(member, fingerprint);
+      const isSame = known?.fingerprint === fingerprint && known.isCurrent();
+      const view = isSame ? known : this.#newView(member, fingerprint);
       if (view === undefined) continue;
       view.member = member;
       views.set(member.pid, view);
@@ -297,7 +298,8 @@ export class LiveTarget implements Target {
         fingerprint,
         zeroFrame: abilities.zeroFrame,
         clearLedger: fileLedger(ledgerDirectory, member.pid, member.stat.startTicks),
-        native: abilities.writeProtectionProblem === undefined ? native : undefined,
+        native,
+        mayProtect: abilities.writeProtectionProblem === undefined,
       });
       // Nobody has prepared it, so the flags of its mappings have to be read now.
       if (this.#frozen) view.prepare();

@@ -110,6 +110,12 @@ export interface ProcessView {
    */
   readMemory(startPage: number, pageCount: number, into: Uint8Array): number;
   /**
+   * Reads scattered pages in one go: `pageCount` of them, whose ascending numbers begin at index `from` of `pages`, one
+   * behind the other into `into`. Absent where reading them one by one costs no more.
+   * @returns as `readMemory`
+   */
+  readPages?(pages: Float64Array, from: number, pageCount: number, into: Uint8Array): number;
+  /**
    * Pages of a shared anonymous mapping that hold data whether or not this process maps them; undefined where the
    * kernel cannot tell. Reading a hole of such a mapping would allocate it, and a dump must not change the target.
    */

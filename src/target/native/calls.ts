@@ -251,21 +251,29 @@ export class Native {
    * @throws SystemCallError (ESRCH, EPERM)
    */
   readMemory(pid: number, address: bigint, into: Uint8Array): number {
+    const words = BigUint64Array.of(address, BigInt(into.length));
+    return this.readPieces(pid, new Uint32Array(words.buffer), 1, into);
+  }
+
+  /**
+   * Reads several pieces of memory of another process with one process_vm_readv, one behind the other into `into`.
+   * @param pieces iovecs, `count` of them: 64-bit address and length, each in two halves, low first
+   * @returns bytes read, up to the first page that cannot be read
+   * @throws SystemCallError (ESRCH, EPERM)
+   */
+  readPieces(pid: number, pieces: Uint32Array, count: number, into: Uint8Array): number {
     const local = this.#vector(into, into.length);
-    const remote = BigUint64Array.of(address, BigInt(into.length));
     const { value, errno } = this.tryCall(
       'process_vm_readv',
       pid,
       this.addressOf(bytesOf(local)),
       1,
-      this.addressOf(bytesOf(remote)),
-      1,
+      this.addressOf(bytesOf(pieces)),
+      count,
       0,
     );
     if (errno === 'EFAULT' || errno === 'EIO') return 0;
-    if (errno !== undefined) {
-      throw new SystemCallError(`process_vm_readv of process ${pid}`, errno, pid);
-    }
+    if (errno !== undefined) throw new SystemCallError(`process_vm_readv of process ${pid}`, errno, pid);
     return Number(value);
   }
 
