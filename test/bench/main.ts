@@ -12,6 +12,8 @@ import { benchLargeTargets } from './large-target.ts';
 import { benchLive } from './live.ts';
 import { benchSimulatedDump } from './simulated.ts';
 import { benchSimulator } from './simulator.ts';
+import { benchSlowDown } from './slow-down.ts';
+import { benchTracking } from './tracking.ts';
 
 const { values: options } = parseArgs({
   options: {
@@ -29,6 +31,8 @@ const sections: Readonly<Record<string, () => void | Promise<void>>> = {
   simulator: () => benchSimulator(findings),
   simulated: () => benchSimulatedDump(findings, directory),
   redis: () => benchLive(findings, directory, Number(options.megabytes) * 1e6),
+  tracking: () => benchTracking(findings, directory),
+  'slow-down': () => benchSlowDown(findings, directory),
   large: () => benchLargeTargets(findings, directory),
 };
 

@@ -30,7 +30,7 @@ export interface DumpJson {
   readonly tracker: string;
   readonly pages: { readonly present: number; readonly dirty: number };
   readonly bytes: { readonly memory: number; readonly stored: number };
-  readonly microseconds: { readonly freeze: number; readonly total: number };
+  readonly microseconds: { readonly freeze: number; readonly read: number; readonly total: number };
 }
 
 /** One run of the ckpt command. */

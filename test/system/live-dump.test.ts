@@ -6,8 +6,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type RedisServer, startRedis } from '../bench/redis.ts';
 import { ckpt, ckptJson } from './command.ts';
+import { followAndRestore } from './follow.ts';
 import { killPrograms, lacking, start, startPython, threadStates, until } from './programs.ts';
-import { type Digests, readMemory, readRestored } from './read-memory.mjs';
 
 let work = '';
 let store = '';
@@ -20,41 +20,8 @@ afterEach(async () => {
   rmSync(work, { recursive: true, force: true });
 });
 
-/** Restores a checkpoint and compares what the process held with the files; those of excluded mappings are empty. */
-async function expectRestored(checkpoint: number, expected: Digests): Promise<void> {
-  const out = join(work, `out-${checkpoint}`);
-  await ckptJson('restore', '-D', store, '--at', `${checkpoint}`, '--to', out);
-  const { digests, empty } = readRestored(out);
-  expect(digests).toMatchObject(expected);
-  expect(
-    Object.keys(digests).filter((name) => expected[name] === undefined && !empty.includes(name)),
-  ).toEqual([]);
-  rmSync(out, { recursive: true });
-}
-
-/**
- * Dumps a running process once fully and then incrementally, each time looking at its memory with another program
- * before it goes on, and restores every checkpoint afterwards.
- */
-async function followAndRestore(pid: number, deltas: number, between: () => Promise<void>): Promise<void> {
-  const seen: Digests[] = [];
-  for (let index = 0; index <= deltas; index++) {
-    const incremental = index === 0 ? [] : ['--incremental'];
-    const result = await ckptJson('dump', '-t', `${pid}`, '-D', store, '--leave-stopped', ...incremental);
-    expect(result).toMatchObject({
-      checkpoint: index + 1,
-      kind: index === 0 ? 'base' : 'delta',
-      warnings: [],
-    });
-    expect(threadStates(pid)).toMatch(/^T+$/);
-    seen.push(readMemory(pid));
-    process.kill(pid, 'SIGCONT');
-    await between();
-  }
-  for (const [index, expected] of seen.entries()) await expectRestored(index + 1, expected);
-  expect(new Set(seen.map((digests) => JSON.stringify(digests))).size).toBe(deltas + 1);
-  await ckptJson('verify', '-D', store);
-}
+const follow = (pid: number, deltas: number, between: () => Promise<unknown>) =>
+  followAndRestore({ pid, store, deltas, between });
 
 describe('dump and restore of live processes, byte for byte', () => {
   const hasRedis = ['/usr/bin/redis-server', '/usr/local/bin/redis-server'].some((path) => existsSync(path));
@@ -67,7 +34,7 @@ describe('dump and restore of live processes, byte for byte', () => {
       const load = (async () => {
         while (busy) await redis.touch(2000);
       })();
-      await followAndRestore(redis.pid, 3, () => delay(150));
+      await follow(redis.pid, 3, () => delay(150));
       busy = false;
       await load;
     } finally {
@@ -82,7 +49,7 @@ describe('dump and restore of live processes, byte for byte', () => {
        if (keep.length > 200000) keep.splice(0, 150000); }, 5); console.log('ready')`,
     ]);
     expect(await program.line()).toBe('ready');
-    await followAndRestore(program.pid, 2, () => delay(200));
+    await follow(program.pid, 2, () => delay(200));
   });
 
   it('python3, with shared memory and threads that sleep in system calls', async () => {
@@ -101,7 +68,7 @@ while True:
     extra[4096] = 9
     time.sleep(0.005)
 `);
-    await followAndRestore(program.pid, 3, () => delay(100));
+    await follow(program.pid, 3, () => delay(100));
   });
 
   it('a static C program that moves, discards and shares its memory', async () => {
@@ -110,7 +77,7 @@ while True:
     const program = start(shifter, []);
     expect(await program.line()).toBe('ready');
     let round = 0;
-    await followAndRestore(program.pid, 4, async () => {
+    await follow(program.pid, 4, async () => {
       expect(await program.ask(`${++round} 30`)).toBe('done');
     });
   });
@@ -131,7 +98,7 @@ while True:
     const run = ckpt(['dump', '-t', `${pid}`, '-D', store], (started) => {
       ckptPid = started;
     });
-    await until('freeze', 20_000, () => threadStates(pid).startsWith('T'));
+    await until('freeze', 20_000, () => /^[Tt]/.test(threadStates(pid)));
     then(ckptPid);
     return run;
   }
@@ -140,7 +107,7 @@ while True:
     const program = await startPython(LARGE);
     const { exitCode } = await whileFrozen(program.pid, (pid) => process.kill(pid, 'SIGKILL'));
     expect(exitCode).toBeNull();
-    await until('continue', 1000, () => !threadStates(program.pid).includes('T'));
+    await until('continue', 1000, () => !/[Tt]/.test(threadStates(program.pid)));
     const result = await ckptJson('dump', '-t', `${program.pid}`, '-D', store);
     expect(result).toMatchObject({ checkpoint: 1, kind: 'base' });
   });
@@ -152,7 +119,7 @@ while True:
     const program = await startPython(LARGE);
     const { exitCode } = await whileFrozen(program.pid, (pid) => process.kill(pid, signal));
     expect(exitCode).toBe(code);
-    expect(threadStates(program.pid)).not.toContain('T');
+    expect(threadStates(program.pid)).not.toMatch(/[Tt]/);
   });
 
   it('a target that is killed is reported as gone, and nothing is stored', async () => {
