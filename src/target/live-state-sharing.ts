@@ -42,7 +42,10 @@ export function holdersOf(
  * share one agree in everything that /proc says of them, so only those that do have to be compared by the kernel.
  * @throws SystemCallError if the kernel cannot compare (kcmp: built without it, no right)
  */
-export function numberDescriptions(native: Native, holders: readonly Holder[]): ReadonlyMap<RawFile, number> {
+export function numberDescriptions(
+  native: Pick<Native, 'sameFile'>,
+  holders: readonly Holder[],
+): ReadonlyMap<RawFile, number> {
   const numbers = new Map<RawFile, number>();
   const firsts = new Map<string, Holder[]>();
   let count = 0;
@@ -56,7 +59,7 @@ export function numberDescriptions(native: Native, holders: readonly Holder[]): 
   return numbers;
 }
 
-function areSame(native: Native, left: Holder, right: Holder): boolean {
+function areSame(native: Pick<Native, 'sameFile'>, left: Holder, right: Holder): boolean {
   return native.sameFile(left.pid, left.file.descriptor, right.pid, right.file.descriptor);
 }
 
