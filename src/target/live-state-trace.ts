@@ -3,6 +3,8 @@ import { interruptedCall } from './native/restart.ts';
 import { hasErrno, type Tracee } from './native/tracee.ts';
 
 const WORD_BYTES = 8;
+/** NT_ARM_SVE (include/uapi/linux/elf.h). */
+const ARM_SVE = 0x405;
 
 /** What ptrace, and system calls about it, tell of a stopped thread. */
 export interface TracedThread {
@@ -44,7 +46,7 @@ function readRegisters(native: Native, tracee: Tracee): TracedRegisters | undefi
   return {
     general: registers.bytes.subarray(0, wholeBytes),
     floatingPoint: tracee.getRegisterSet(REGISTER_SET.floatingPoint),
-    extended: architecture.name === 'x86_64' ? tracee.getRegisterSet(REGISTER_SET.x86Extended) : undefined,
+    extended: optionalSet(tracee, architecture.name === 'x86_64' ? REGISTER_SET.x86Extended : ARM_SVE),
     further: architecture.name === 'aarch64' ? readFurther(tracee) : [],
     systemCall: interruptedCall(registers),
   };
@@ -53,13 +55,19 @@ function readRegisters(native: Native, tracee: Tracee): TracedRegisters | undefi
 /** The sets of aarch64 that its general registers lack, as far as this kernel and processor have them. */
 function readFurther(tracee: Tracee): TracedRegisters['further'] {
   return [REGISTER_SET.armThreadPointer, REGISTER_SET.armPointerMasks].flatMap((type) => {
-    try {
-      return [{ type, content: tracee.getRegisterSet(type) }];
-    } catch (error) {
-      if (hasErrno(error, 'EINVAL') || hasErrno(error, 'ENODEV')) return [];
-      throw error;
-    }
+    const content = optionalSet(tracee, type);
+    return content === undefined ? [] : [{ type, content }];
   });
+}
+
+/** A register set; undefined where the kernel or the processor has no such thing. */
+function optionalSet(tracee: Tracee, type: number): Uint8Array | undefined {
+  try {
+    return tracee.getRegisterSet(type);
+  } catch (error) {
+    if (hasErrno(error, 'EINVAL') || hasErrno(error, 'ENODEV')) return undefined;
+    throw error;
+  }
 }
 
 function readRobustList(native: Native, tid: number): TracedThread['robustList'] {
