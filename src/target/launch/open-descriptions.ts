@@ -226,9 +226,11 @@ export function setUpDescriptors(thread: RemoteThread, { epolls, timers }: Proce
     }
   }
   for (const { descriptor, remainingNanoseconds, intervalNanoseconds, ticks } of timers) {
-    const setting = words(...timespec(intervalNanoseconds), ...timespec(remainingNanoseconds));
+    // A timer that has run out unread is not started again before it is read: it has to run out at once.
+    const value = remainingNanoseconds === 0n && ticks > 0n ? 1n : remainingNanoseconds;
+    const setting = words(...timespec(intervalNanoseconds), ...timespec(value));
     thread.call('timerfd_settime', descriptor, 0, thread.writeScratch(setting), 0);
-    if (ticks > 0n) thread.tryCall('ioctl', descriptor, TFD_IOC_SET_TICKS, thread.writeScratch(words(ticks)));
+    if (ticks > 1n) thread.tryCall('ioctl', descriptor, TFD_IOC_SET_TICKS, thread.writeScratch(words(ticks)));
   }
 }
 
