@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import { formatPageAddress, PageRangeList } from '../core/index.ts';
-import { SCAN_CATEGORY, SCAN_FLAG } from '../procfs/index.ts';
+import { formatPageAddress } from '../core/index.ts';
 import {
   decideMappings,
   type MappingDecision,
+  type PageRule,
   type ProcessView,
   type Vma,
   type WriteProtection,
@@ -11,20 +11,16 @@ import {
 import { ChangesBuilder } from './changes-builder.ts';
 import { collectPages } from './collect.ts';
 import { decodeState, encodeState, type PagemapScanState } from './pagemap-scan-state.ts';
-import { REGIONS_AT_ONCE, scanPrivate } from './protected-scan.ts';
+import { UnprotectedPages } from './protect-pages.ts';
+import { scanPrivate } from './protected-scan.ts';
 import type { Changes, ParentPages, Tracker } from './tracker.ts';
 
 /** Signature where nobody else can protect pages. */
 const NOBODY_ELSE = '-';
-/** Stretches to be protected that are closer than this are protected in one call: walking is cheaper than calling. */
-const CLOSE_PAGES = 4096;
 
 /** What `collect` learned of a process, for the `arm` of the same freeze. */
 interface Found {
-  /** Pages to be protected; all lie in mappings that are registered by us. */
-  readonly pages: PageRangeList;
-  /** Mappings that are registered by us, joined where they touch. */
-  readonly registered: PageRangeList;
+  readonly unprotected: readonly UnprotectedPages[];
   /** Why nothing can be protected. */
   readonly problem: string | undefined;
 }
@@ -60,7 +56,7 @@ export class PagemapScanTracker implements Tracker {
     const look = new Look(process, problem === undefined ? process.writeProtection : undefined);
     const scannedPages = look.run(decisions.filter(isPrivate), trusted, changes);
     if (look.foreign.length > 0) changes.note(foreignNote(process, look.foreign));
-    this.#found.set(process, { pages: look.unprotected, registered: look.registered, problem });
+    this.#found.set(process, { unprotected: [...look.unprotected.values()], problem });
     const others = new ChangesBuilder();
     const otherVmas = decisions.filter((decision) => !isPrivate(decision)).map(({ vma }) => vma);
     const otherPages = collectPages(process, otherVmas, undefined, others);
@@ -70,14 +66,14 @@ export class PagemapScanTracker implements Tracker {
 
   arm(process: ProcessView, vmas: readonly Vma[]): Uint8Array {
     if (!this.#found.has(process)) this.collect(process, vmas, undefined);
-    const { pages, registered, problem } = this.#found.get(process)!;
+    const { unprotected, problem } = this.#found.get(process)!;
     this.#found.delete(process);
     if (problem !== undefined) return encodeState({ kind: 'unarmed', reason: problem });
     const ledger = process.writeProtection!.ledger;
     const signature = ledger === undefined ? NOBODY_ELSE : randomUUID();
     // Signed before anything is protected: if we die between the two, the next dump compares for nothing.
     ledger?.sign(signature);
-    for (const { startPage, endPage } of callsFor(pages, registered)) protect(process, startPage, endPage);
+    for (const pages of unprotected) pages.protect(process);
     return encodeState({ kind: 'armed', signature });
   }
 }
@@ -126,8 +122,7 @@ function foreignNote(process: ProcessView, foreign: readonly Vma[]): string {
 
 /** One look at the private memory of a process. */
 class Look {
-  readonly unprotected = new PageRangeList();
-  readonly registered = new PageRangeList();
+  readonly unprotected = new Map<PageRule, UnprotectedPages>();
   readonly foreign: Vma[] = [];
   readonly #process: ProcessView;
   readonly #protection: WriteProtection | undefined;
@@ -135,6 +130,8 @@ class Look {
   /** The current mapping was registered by us before this look; then what it tells can be believed. */
   #wasOurs = false;
   #isOurs = false;
+  /** Of the rule of the current mapping. */
+  #pages = new UnprotectedPages('none');
 
   constructor(process: ProcessView, protection: WriteProtection | undefined) {
     this.#process = process;
@@ -143,16 +140,16 @@ class Look {
 
   /** @returns pages that the scan reported */
   run(decisions: readonly MappingDecision[], trusted: boolean, changes: ChangesBuilder): number {
-    return scanPrivate(this.#process, decisions, ({ vma }, { startPage, endPage, allowed, untouched }) => {
-      if (vma !== this.#current) this.#enter(vma, allowed);
-      if (this.#isOurs && !(this.#wasOurs && untouched)) this.unprotected.append(startPage, endPage);
+    return scanPrivate(this.#process, decisions, (decision, { startPage, endPage, allowed, untouched }) => {
+      if (decision.vma !== this.#current) this.#enter(decision, allowed);
+      if (this.#isOurs && !(this.#wasOurs && untouched)) this.#pages.addPages(startPage, endPage);
       if (trusted && untouched && this.#wasOurs) changes.clean(startPage, endPage);
       else changes.suspect(startPage, endPage);
     });
   }
 
   /** Only mappings with pages are seen here, and only they are worth registering. */
-  #enter(vma: Vma, allowed: boolean): void {
+  #enter({ vma, rule }: MappingDecision, allowed: boolean): void {
     this.#current = vma;
     const { startPage, endPage } = vma;
     const protection = this.#protection;
@@ -163,46 +160,9 @@ class Look {
       this.#isOurs = result === 'registered';
       if (result === 'foreign') this.foreign.push(vma);
     }
-    if (this.#isOurs) this.registered.append(startPage, endPage);
-  }
-}
-
-/** The stretches to protect, each inside one run of registered mappings; close ones are joined. */
-function callsFor(pages: PageRangeList, registered: PageRangeList): PageRangeList {
-  const calls = new PageRangeList();
-  let run = 0;
-  let start = 0;
-  let end = 0;
-  for (const { startPage, endPage } of pages) {
-    const sameRun = end > 0 && startPage < registered.endPage(run);
-    if (sameRun && startPage - end < CLOSE_PAGES) {
-      end = endPage;
-      continue;
-    }
-    calls.append(start, end);
-    while (registered.endPage(run) <= startPage) run++;
-    start = startPage;
-    end = endPage;
-  }
-  calls.append(start, end);
-  return calls;
-}
-
-/** Protects every page of the range that exists and is not protected; file pages and zeros are let be. */
-function protect(process: ProcessView, startPage: number, endPage: number): void {
-  const { file, present, swapped, written, zeroFrame } = SCAN_CATEGORY;
-  for (let at = startPage; at < endPage; ) {
-    const answer = process.scanPagemap!({
-      startPage: at,
-      endPage,
-      flags: SCAN_FLAG.writeProtectMatching | SCAN_FLAG.checkAsynchronous,
-      maximumRegions: REGIONS_AT_ONCE,
-      maximumPages: 0,
-      categoryInverted: file | zeroFrame,
-      categoryMask: file | zeroFrame | written,
-      categoryAnyOfMask: present | swapped,
-      returnMask: 0,
-    });
-    at = answer.walkEndPage;
+    if (!this.#isOurs) return;
+    this.#pages = this.unprotected.get(rule) ?? new UnprotectedPages(rule);
+    this.unprotected.set(rule, this.#pages);
+    this.#pages.addMapping(startPage, endPage);
   }
 }
