@@ -11,7 +11,7 @@ import type { Manifest, StoredVma } from '../image/index.ts';
 import type { LiveState } from '../target/index.ts';
 import { formatWarning, warningJson } from './dump-report.ts';
 import { formatGaps, formatProcessState, type StateDetail } from './state-report.ts';
-import { formatFields, formatTable } from './table.ts';
+import { formatFields, formatTable, printable } from './table.ts';
 
 /** The JSON of `ckpt ls`. */
 export function checkpointsJson(
@@ -168,7 +168,7 @@ function formatProcess(
   state: LiveState | undefined,
   detail: StateDetail,
 ): string {
-  const heading = `process ${process.pid} (${process.name}), parent ${process.parentPid}\n`;
+  const heading = `process ${process.pid} (${printable(process.name)}), parent ${process.parentPid}\n`;
   const own = state?.processes.find(({ pid }) => pid === process.pid);
   const details =
     state === undefined || own === undefined

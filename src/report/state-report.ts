@@ -20,7 +20,7 @@ import {
   unusualLimits,
 } from './linux-names.ts';
 import { systemCallName } from './system-calls.ts';
-import { formatFields, formatTable } from './table.ts';
+import { formatFields, formatTable, printable } from './table.ts';
 
 /** How much of a state is printed. */
 export interface StateDetail {
@@ -54,7 +54,7 @@ export function formatProcessState(
 
 /** What a state lacks, a line each; empty if nothing. */
 export function formatGaps(gaps: readonly string[]): string {
-  return gaps.map((gap) => `not recorded: ${gap}\n`).join('');
+  return gaps.map((gap) => `not recorded: ${printable(gap)}\n`).join('');
 }
 
 function processFields(process: LiveProcessState): (readonly [string, string])[] {
@@ -88,7 +88,7 @@ function processFields(process: LiveProcessState): (readonly [string, string])[]
         ] as const)
       : []),
   ];
-  return fields.flatMap(([name, value]) => (value === undefined ? [] : [[name, printable(value)] as const]));
+  return fields.flatMap(([name, value]) => (value === undefined ? [] : [[name, value] as const]));
 }
 
 /** `0`, or `1000 (effective 0, saved 0, file system 0)`. */
@@ -121,7 +121,7 @@ function formatThreads(
     ],
     threads.map((thread) => [
       String(thread.id),
-      printable(thread.name),
+      thread.name,
       doingText(machine, thread, vmas),
       ...(showSchedule ? [scheduleText(thread)] : []),
       signalStackText(thread),
@@ -225,7 +225,7 @@ function formatFiles(state: LiveState, process: LiveProcessState): string[] {
         openFlagsText(file.flags, state.machine) + (file.closeOnExec ? ' close-on-exec' : ''),
         file.position,
         sameAs.get(file) ?? '',
-        printable(file.path) + pipeText(file),
+        file.path + pipeText(file),
       ]),
     ),
   ];
@@ -276,14 +276,9 @@ function placeText(address: bigint, vmas: readonly StoredVma[]): string {
   if (vma === undefined) return `0x${address.toString(16)}`;
   const offset = address - BigInt((vma.startPage - vma.offsetPages) * PAGE_SIZE);
   const name = vma.pathname.split('/').at(-1) || `${formatPageAddress(vma.startPage)} (anonymous)`;
-  return `${printable(name)}+0x${offset.toString(16)}`;
+  return `${name}+0x${offset.toString(16)}`;
 }
 
 function quoted(argument: string): string {
-  return /^[\w@%+=:,./-]+$/.test(argument) ? argument : JSON.stringify(argument);
-}
-
-/** Control characters, which could do anything to a terminal, as escapes. */
-function printable(text: string): string {
-  return text.replaceAll(/\p{Cc}/gu, (character) => JSON.stringify(character).slice(1, -1));
+  return /^[\w@%+=:,./-]+$/.test(argument) ? argument : `'${argument.replaceAll("'", `'\\''`)}'`;
 }

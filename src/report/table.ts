@@ -4,8 +4,20 @@ export interface Column {
   readonly align?: 'left' | 'right';
 }
 
+/**
+ * Text with control characters as escapes. Programs choose their names and paths themselves, and a terminal obeys what
+ * it is sent.
+ */
+export function printable(text: string): string {
+  return text.replaceAll(
+    /\p{Cc}/gu,
+    (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`,
+  );
+}
+
 /** A plain text table: headings, then rows, columns two blanks apart, no trailing blanks, a final newline. */
-export function formatTable(columns: readonly Column[], rows: readonly (readonly string[])[]): string {
+export function formatTable(columns: readonly Column[], cells: readonly (readonly string[])[]): string {
+  const rows = cells.map((row) => row.map(printable));
   const widths = columns.map((column, index) =>
     Math.max(column.heading.length, ...rows.map((row) => (row[index] ?? '').length)),
   );
@@ -25,7 +37,7 @@ export function formatTable(columns: readonly Column[], rows: readonly (readonly
 export function formatFields(fields: readonly (readonly [name: string, value: string])[]): string {
   const width = Math.max(0, ...fields.map(([name]) => name.length));
   return fields
-    .map(([name, value]) => `${name.padEnd(width)}  ${value}`.trimEnd())
+    .map(([name, value]) => `${name.padEnd(width)}  ${printable(value)}`.trimEnd())
     .join('\n')
     .concat('\n');
 }
