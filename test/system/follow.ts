@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'vitest';
+import { restoreToDirectory } from '../../src/checkpoint/index.ts';
 import { ckptJson } from './command.ts';
 import { threadStates, until } from './programs.ts';
 import { type Digests, readMemory, readRestored, type Stretch } from './read-memory.mjs';
@@ -74,7 +75,7 @@ async function expectTreeRestored(
   ignored: readonly Stretch[],
 ): Promise<void> {
   const out = join(store, `../out-${checkpoint}`);
-  await ckptJson('restore', '-D', store, '--at', `${checkpoint}`, '--to', out);
+  await restoreToDirectory({ storeDirectory: store, checkpoint, outputDirectory: out });
   for (const [pid, expected] of tree) {
     const { digests, empty } = readRestored(tree.size === 1 ? out : join(out, `${pid}`), ignored);
     expect(digests).toMatchObject(expected);
