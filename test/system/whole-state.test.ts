@@ -9,6 +9,7 @@ import {
   type LiveState,
   openLiveTarget,
 } from '../../src/target/index.ts';
+import { ckpt, ckptJson } from './command.ts';
 import { isRoot, killPrograms, lacking, type Program, start, startPython, until } from './programs.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'ckpt-state-'));
@@ -268,5 +269,26 @@ os.wait()
       ['main', 'waiter', 'spinner'].map((name) => facts.get(`${name}.mask`)![0]),
     );
     expect(process.umask).toBe(0o27);
+  });
+
+  it('is shown for people and as JSON, the environment only if asked for', async () => {
+    const running = start('/usr/bin/env', ['SECRET=hush', program, directory]);
+    await listen(running);
+    await until('the main thread reads', 5000, () => isReading(running.pid));
+    const store = join(directory, 'store');
+    expect((await ckpt(['dump', '-t', String(running.pid), '-D', store])).exitCode).toBe(0);
+    const { stdout } = await ckpt(['show', 'latest', '-D', store]);
+    expect(stdout).toMatch(/^umask +0027$/m);
+    expect(stdout).toMatch(/^ +\d+ {2}whole-state +read /m);
+    expect(stdout).toMatch(/^ +\d+ {2}waiter é +futex /m);
+    expect(stdout).toMatch(/^ +\d+ {2}spinner +at whole-state\+0x/m);
+    expect(stdout).toMatch(/^SIGUSR1 +whole-state\+0x[0-9a-f]+ +SIGINFO ONSTACK RESTART +SIGUSR2$/m);
+    expect(stdout).toMatch(/^ITIMER_REAL +in /m);
+    expect(stdout).toMatch(/^ +3 {2}file +read-write append +42 +.*\/appended$/m);
+    expect(stdout).not.toMatch(/hush|unread bytes|not recorded/);
+    const asked = await ckpt(['show', 'latest', '-D', store, '--environment']);
+    expect(asked.stdout).toMatch(/^SECRET=hush$/m);
+    const { liveState } = await ckptJson('show', 'latest', '-D', store);
+    expect(liveState).toMatchObject({ gaps: [], processes: [{ pid: running.pid, umask: 0o27 }] });
   });
 });
