@@ -49,8 +49,9 @@ export class HaltFreezer implements Freezer {
     }
   }
 
+  /** What ptrace lets go stays stopped by SIGSTOP. */
   async abandon(): Promise<void> {
-    await this.#trace.abandon();
+    this.#trace.resume();
     await this.#signal.abandon();
   }
 

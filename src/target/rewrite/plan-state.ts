@@ -3,6 +3,7 @@ import type { RewriteObstacle } from './obstacle.ts';
 
 /** siginfo: number, errno, code (i32 each). */
 const CODE_OFFSET = 8;
+const SIGSTOP = 19;
 const SI_TIMER = -2;
 const SI_KERNEL = 0x80;
 /** SIGALRM, SIGVTALRM, SIGPROF: what interval timers send. */
@@ -87,7 +88,7 @@ class ObstacleFinder {
 
   #comparePending(pid: number, now: LiveThreadState['pending'], then: LiveThreadState['pending']): void {
     for (const signal of now) {
-      if (then.includes(signal) || isOfTimer(signal)) continue;
+      if (then.includes(signal) || isOfTimer(signal) || numberOf(signal) === SIGSTOP) continue;
       this.add(pid, `signal ${numberOf(signal)} has come since and was not taken yet`, 'it is dropped');
     }
   }

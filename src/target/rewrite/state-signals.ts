@@ -62,11 +62,14 @@ export function drainSignals(caller: Caller): number {
   }
 }
 
-/** Makes signals pending for the process of the caller, which has to be `pid`. siginfo in base64, 128 bytes each. */
+/**
+ * Makes signals pending for the process of the caller, which has to be `pid`: siginfo in base64, 128 bytes each. A stop
+ * is left out: whoever sent it wanted the process to stand still then.
+ */
 export function queueProcessSignals(caller: Caller, pid: number, signals: ProcessSignals['pending']): void {
   for (const signal of signals) {
     const [number, address] = placed(caller, signal);
-    caller.call('rt_sigqueueinfo', pid, number, address);
+    if (number !== SIGSTOP) caller.call('rt_sigqueueinfo', pid, number, address);
   }
 }
 
