@@ -137,7 +137,7 @@ function doingText(
   vmas: readonly StoredVma[],
 ): string {
   if (systemCall !== null) return systemCallName(machine, systemCall);
-  if (registers === null) return 'its own code';
+  if (registers === null) return '?';
   return `at ${placeText(instructionAddress(machine, registers.general), vmas)}`;
 }
 

@@ -211,7 +211,7 @@ function describeThread(
     clearChildTid: asked?.clearChildTid === undefined ? null : hex(asked.clearChildTid),
     rseq: traced?.rseq === undefined ? null : { ...traced.rseq, pointer: hex(traced.rseq.pointer) },
     schedule: { policy: stat.policy, priority: stat.realtimePriority, nice: stat.nice },
-    systemCall: registers === undefined ? systemCallOf(raw.systemCall) : (registers.systemCall ?? null),
+    systemCall: traced === undefined ? systemCallOf(raw.systemCall) : (registers?.systemCall ?? null),
   };
 }
 

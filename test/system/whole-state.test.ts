@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -56,6 +56,35 @@ function siginfo(base64: string): { signal: number; code: number; value: string 
 }
 
 const SI_QUEUE = -1;
+
+/** A 32-bit program without libraries, which pauses for ever. */
+function narrowProgram(): Uint8Array {
+  const [base, headers] = [0x0804_8000, 0x54];
+  // mov $29, %eax; int $0x80; jmp back
+  const code = [0xb8, 29, 0, 0, 0, 0xcd, 0x80, 0xeb, 0xf7];
+  const bytes = Buffer.alloc(headers + code.length);
+  bytes.set([0x7f, 0x45, 0x4c, 0x46, 1, 1, 1]);
+  [2, 3].forEach((half, index) => {
+    bytes.writeUInt16LE(half, 16 + index * 2);
+  });
+  const words = [1, base + headers, 52, 0, 0];
+  words.forEach((word, index) => {
+    bytes.writeUInt32LE(word, 20 + index * 4);
+  });
+  [52, 32, 1].forEach((half, index) => {
+    bytes.writeUInt16LE(half, 40 + index * 2);
+  });
+  const segment = [1, 0, base, base, bytes.length, bytes.length, 7, 0x1000];
+  segment.forEach((word, index) => {
+    bytes.writeUInt32LE(word, 52 + index * 4);
+  });
+  bytes.set(code, headers);
+  return bytes;
+}
+
+function statusOf(pid: number): string {
+  return readFileSync(`/proc/${pid}/status`, 'latin1');
+}
 
 /** Whether the main thread of a process waits in read, which is number 0. */
 function isReading(pid: number): boolean {
@@ -269,6 +298,52 @@ os.wait()
       ['main', 'waiter', 'spinner'].map((name) => facts.get(`${name}.mask`)![0]),
     );
     expect(process.umask).toBe(0o27);
+  });
+
+  it('leaves alone a process that seccomp allows next to nothing', async () => {
+    const strict = await startPython(`
+import ctypes, sys
+print('ready', flush=True)
+sys.stdin.readline()
+ctypes.CDLL(None).prctl(22, 1, 0, 0, 0)
+sys.stdin.buffer.raw.read(1)
+`);
+    strict.say('on');
+    await until('it is confined', 5000, () => /^Seccomp:\s*1$/m.test(statusOf(strict.pid)));
+    const state = await capture(strict.pid);
+    expect(state.gaps).toEqual([
+      expect.stringMatching(/^signal handlers, .* are not known: .*seccomp \(strict\)/),
+    ]);
+    expect(state.processes[0]).toMatchObject({ seccompMode: 1, signals: { dispositions: null } });
+    expect(state.processes[0]!.threads[0]!.registers).not.toBeNull();
+    expect(statusOf(strict.pid)).toMatch(/^State:\s*S/m);
+  });
+
+  it('has registers of 64-bit code only', async () => {
+    const path = join(directory, 'narrow');
+    writeFileSync(path, narrowProgram(), { mode: 0o755 });
+    const narrow = start(path, []);
+    await until('it waits', 5000, () => statusOf(narrow.pid).includes('State:\tS'));
+    const state = await capture(narrow.pid);
+    expect(state.gaps).toContainEqual(expect.stringMatching(/^the registers of thread \d+ .* 32-bit code$/));
+    expect(state.processes[0]!.threads[0]).toMatchObject({ registers: null, systemCall: null });
+  });
+
+  it('of a process that another program traces is what /proc tells', async () => {
+    const traced = await startPython(`
+import ctypes, os, sys
+if os.fork() == 0:
+    ctypes.CDLL(None).ptrace(0, 0, 0, 0)
+    os.kill(os.getpid(), 19)
+    os._exit(0)
+_, status = os.wait()
+print('ready', flush=True)
+sys.stdin.readline()
+`);
+    const child = Number(readFileSync(`/proc/${traced.pid}/task/${traced.pid}/children`, 'latin1'));
+    const state = await capture(child);
+    expect(state.gaps[0]).toMatch(/^registers, signal handlers, .* are not known: .*trace/);
+    expect(state.processes[0]).toMatchObject({ pid: child, signals: { dispositions: null } });
   });
 
   it('is shown for people and as JSON, the environment only if asked for', async () => {
