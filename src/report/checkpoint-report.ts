@@ -10,7 +10,7 @@ import {
 import type { Manifest, StoredVma } from '../image/index.ts';
 import type { LiveState } from '../target/index.ts';
 import { formatWarning, warningJson } from './dump-report.ts';
-import { formatGaps, formatProcessState, type StateDetail } from './state-report.ts';
+import { formatGaps, formatProcessState, machineText, type StateDetail } from './state-report.ts';
 import { formatFields, formatTable, printable } from './table.ts';
 
 /** The JSON of `ckpt ls`. */
@@ -129,7 +129,10 @@ export function addressesOf(vma: { readonly startPage: number; readonly endPage:
 /** Everything about a checkpoint but its pages. */
 export function formatCheckpoint(description: CheckpointDescription, detail: StateDetail): string {
   const { manifest, processes, state } = description;
-  const parts = [formatHead(manifest), ...processes.map((process) => formatProcess(process, state, detail))];
+  const parts = [
+    formatHead(manifest, state),
+    ...processes.map((process) => formatProcess(process, state, detail)),
+  ];
   if (manifest.state !== null && state === undefined) parts.push(formatState(manifest.state.summary));
   const remarks =
     formatGaps(state?.gaps ?? []) +
@@ -138,13 +141,14 @@ export function formatCheckpoint(description: CheckpointDescription, detail: Sta
   return parts.join('\n');
 }
 
-function formatHead(manifest: Manifest): string {
+function formatHead(manifest: Manifest, state: LiveState | undefined): string {
   const { pages, bytes, microseconds, codec } = manifest;
   const on = manifest.parent === null ? '' : ` on ${manifest.parent}`;
   return formatFields([
     ['checkpoint', `${manifest.number} (${manifest.preDump ? 'pre-dump' : manifest.kind}${on})`],
     ['taken', manifest.createdAt],
     ['target', `${manifest.target.name} (${manifest.target.kind})`],
+    ...(state === undefined ? [] : [['machine', machineText(state)] as const]),
     ['tracker', manifest.tracker],
     ['codec', codec.name === 'zstd' ? `zstd, level ${codec.level}` : codec.name],
     [

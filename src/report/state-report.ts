@@ -5,6 +5,7 @@ import {
   type LiveProcessState,
   type LiveState,
   type LiveThreadState,
+  namedRegisters,
   type OpenFile,
   type PosixTimer,
   type SignalDisposition,
@@ -26,6 +27,8 @@ import { formatFields, formatTable, printable } from './table.ts';
 export interface StateDetail {
   /** The variables themselves: they often hold secrets, so by default they are only counted. */
   readonly environment: boolean;
+  /** The general registers of every thread, and what it has registered with the kernel. */
+  readonly registers: boolean;
 }
 
 const INTERVAL_TIMERS = ['ITIMER_REAL', 'ITIMER_VIRTUAL', 'ITIMER_PROF'];
@@ -48,8 +51,14 @@ export function formatProcessState(
     ...formatDispositions(process, vmas),
     ...formatTimers(process),
     ...formatFiles(state, process),
+    ...(detail.registers ? process.threads.map((thread) => formatRegisters(state.machine, thread)) : []),
     ...(detail.environment ? formatEnvironment(process) : []),
   ].join('\n');
+}
+
+/** `x86_64, Linux 6.18.44, boot 7a9c...`: where a state was taken. */
+export function machineText({ machine, kernelRelease, bootId }: LiveState): string {
+  return `${machine}, Linux ${kernelRelease}, boot ${bootId}`;
 }
 
 /** What a state lacks, a line each; empty if nothing. */
@@ -249,6 +258,28 @@ function firstHolders({ processes }: LiveState): ReadonlyMap<OpenFile, string> {
     }
   }
   return texts;
+}
+
+const REGISTERS_A_LINE = 4;
+
+function formatRegisters(machine: LiveState['machine'], thread: LiveThreadState): string {
+  const { robustList, rseq, clearChildTid, registers } = thread;
+  const fields = [
+    ['robust list', robustList === null ? 'none' : robustList.head],
+    ['rseq', rseq === null ? 'none' : `${rseq.pointer}, ${rseq.sizeBytes} B`],
+    ['cleared at its end', clearChildTid ?? '?'],
+  ] as const;
+  const cells = registers === null ? [] : namedRegisters(machine, registers.general);
+  const width = Math.max(0, ...cells.map(([name]) => name.length));
+  const texts = cells.map(([name, value]) => `${name.padEnd(width)} ${hex64(value)}`);
+  const lines = Array.from({ length: Math.ceil(texts.length / REGISTERS_A_LINE) }, (_, line) =>
+    texts.slice(line * REGISTERS_A_LINE, (line + 1) * REGISTERS_A_LINE).join('  '),
+  );
+  return `thread ${thread.id}\n${formatFields(fields)}${lines.map((line) => `${line}\n`).join('')}`;
+}
+
+function hex64(value: bigint): string {
+  return `0x${value.toString(16).padStart(16, '0')}`;
 }
 
 function formatEnvironment(process: LiveProcessState): string[] {

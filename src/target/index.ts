@@ -8,10 +8,11 @@ export { type LiveOptions, type LiveTarget, openLiveTarget } from './live.ts';
 export { identityDifference, processDifference } from './live-identity.ts';
 export { decodeLiveState } from './live-state-codec.ts';
 export * from './live-state-format.ts';
-export { instructionAddress } from './live-state-registers.ts';
+export { instructionAddress, namedRegisters } from './live-state-registers.ts';
 export type { RewriteObstacle } from './rewrite/obstacle.ts';
 export type { ProcessRewriter } from './rewrite/process-rewriter.ts';
 export { type RewriteGoal, TargetRewriter } from './rewrite/target-rewriter.ts';
+export { clearUnfinished, markUnfinished, unfinishedRewind } from './rewrite/unfinished.ts';
 export {
   decideMapping,
   decideMappings,
@@ -25,6 +26,7 @@ export {
   type SimulatedTarget,
 } from './simulated.ts';
 export { type PagemapRow, pagemapRows } from './simulated-inspect.ts';
+export { Specimen } from './specimen.ts';
 export type {
   ClearLedger,
   ProcessView,

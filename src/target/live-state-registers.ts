@@ -7,6 +7,18 @@ import { Registers } from './native/registers.ts';
  * @param general its general registers as the state has them
  */
 export function instructionAddress(machine: LiveState['machine'], general: Base64): bigint {
-  const bytes = new Uint8Array(Buffer.from(general, 'base64'));
-  return new Registers(ARCHITECTURES[machine], bytes).instructionPointer;
+  return registersOf(machine, general).instructionPointer;
+}
+
+/** The general registers of a thread by their names, in the order in which the kernel has them. */
+export function namedRegisters(
+  machine: LiveState['machine'],
+  general: Base64,
+): readonly (readonly [name: string, value: bigint])[] {
+  const registers = registersOf(machine, general);
+  return registers.architecture.registerNames.map((name) => [name, registers.get(name)] as const);
+}
+
+function registersOf(machine: LiveState['machine'], general: Base64): Registers {
+  return new Registers(ARCHITECTURES[machine], new Uint8Array(Buffer.from(general, 'base64')));
 }

@@ -9,7 +9,12 @@ import {
   signalSetText,
   unusualLimits,
 } from '../../src/report/linux-names.ts';
-import { formatGaps, formatProcessState } from '../../src/report/state-report.ts';
+import {
+  formatGaps,
+  formatProcessState,
+  machineText,
+  type StateDetail,
+} from '../../src/report/state-report.ts';
 import { systemCallName } from '../../src/report/system-calls.ts';
 import type {
   LiveProcessState,
@@ -112,7 +117,7 @@ function processWith(changes: Partial<LiveProcessState> = {}): LiveProcessState 
   };
 }
 
-function show(changes: Partial<LiveProcessState> = {}, environment = false): string {
+function show(changes: Partial<LiveProcessState> = {}, detail: Partial<StateDetail> = {}): string {
   const process = processWith(changes);
   const state: LiveState = {
     machine: 'x86_64',
@@ -121,7 +126,7 @@ function show(changes: Partial<LiveProcessState> = {}, environment = false): str
     gaps: [],
     processes: [process],
   };
-  return formatProcessState(state, process, VMAS, { environment });
+  return formatProcessState(state, process, VMAS, { environment: false, registers: false, ...detail });
 }
 
 describe('a process for people', () => {
@@ -143,7 +148,7 @@ describe('a process for people', () => {
   it('keeps its environment to itself unless it is asked for', () => {
     expect(show()).toMatch(/^environment +2 variables$/m);
     expect(show()).not.toContain('secret');
-    expect(show({}, true)).toContain('TOKEN=secret\nHOME=/root\n');
+    expect(show({}, { environment: true })).toContain('TOKEN=secret\nHOME=/root\n');
     expect(show({ environment: null })).toMatch(/^environment +0 variables$/m);
   });
 
@@ -156,7 +161,7 @@ describe('a process for people', () => {
         files: [file(3, { path: hostile })],
         threads: [threadAt(0n, { name: hostile })],
       },
-      true,
+      { environment: true },
     );
     expect(text.replaceAll('\n', '')).not.toMatch(/\p{Cc}/u);
     expect(text.split('\n').filter((line) => line.includes(']0;x'))).toHaveLength(4);
@@ -254,8 +259,38 @@ describe('a process for people', () => {
       ...{ machine: 'x86_64', kernelRelease: '6', bootId: 'b', gaps: [] },
       processes: [parent, child],
     };
-    const text = formatProcessState(state, child, VMAS, { environment: false });
+    const text = formatProcessState(state, child, VMAS, { environment: false, registers: false });
     expect(text).toMatch(/^ +4 {2}file .* 3 of 700 +\/var\/log\/x$/m);
+  });
+
+  it('shows registers if they are asked for', () => {
+    const threads = [
+      threadAt(0x401_234n, {
+        robustList: { head: '0x7001', lengthBytes: 24 },
+        rseq: { pointer: '0x7002', sizeBytes: 32, signature: 1, flags: 0 },
+        clearChildTid: '0x7003',
+      }),
+      threadAt(0n, { id: 701, registers: null }),
+    ];
+    const text = show({ threads }, { registers: true });
+    expect(text).toMatch(
+      /^thread 700\nrobust list +0x7001\nrseq +0x7002, 32 B\ncleared at its end +0x7003\n/m,
+    );
+    expect(text).toMatch(/\brip +0x0000000000401234\b/);
+    expect(text.match(/\b(?:r15|gs|orig_rax|fs_base) +0x0{16}\b/g)).toHaveLength(4);
+    expect(text).toMatch(/^thread 701\nrobust list +none\nrseq +none\ncleared at its end +\?\n/m);
+    expect(show({ threads })).not.toContain('0x7001');
+  });
+
+  it('comes from a machine', () => {
+    const state: LiveState = {
+      machine: 'aarch64',
+      kernelRelease: '6.1',
+      bootId: 'b-1',
+      gaps: [],
+      processes: [],
+    };
+    expect(machineText(state)).toBe('aarch64, Linux 6.1, boot b-1');
   });
 
   it('is followed by what is missing', () => {

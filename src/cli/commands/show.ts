@@ -8,6 +8,7 @@ import { argument, checkpointNumber, storeOption } from '../parse.ts';
 interface ShowOptions extends CommonOptions {
   readonly store: string;
   readonly environment: boolean;
+  readonly registers: boolean;
 }
 
 /** `ckpt show N`: everything about one checkpoint but its pages. */
@@ -17,7 +18,8 @@ export function declareShow(program: Command, shell: Shell): void {
     .description('show one checkpoint: processes, threads, signals, timers, open files, mappings, sizes')
     .argument('<checkpoint>', "a number of 'ckpt ls', or latest", argument(checkpointNumber))
     .addOption(storeOption())
-    .option('--environment', 'print the environment variables, not only their number', false);
+    .option('--environment', 'print the environment variables, not only their number', false)
+    .option('--registers', 'print the registers of every thread', false);
   withCommonOptions(command).action(
     runsAs<ShowOptions>(shell, async (context, options, [checkpoint]) => {
       const description = await describeCheckpoint(options.store, checkpointNumber(checkpoint!));
