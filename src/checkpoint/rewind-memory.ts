@@ -133,7 +133,9 @@ export class MemoryExchange {
   /** Puts back what `exchange`, or the mappings before it, may have changed. */
   exchangeBack(): void {
     this.#write(this.#before);
-    for (const plan of this.#plans) this.#discardOthers(plan, plan.rewriter.before, plan.existing);
+    for (const plan of this.#plans) {
+      if (plan.rewriter.begun) this.#discardOthers(plan, plan.rewriter.before, plan.existing);
+    }
   }
 
   /** Keeps present pages that are not as in the checkpoint. @returns those that are */
@@ -157,6 +159,7 @@ export class MemoryExchange {
   #write(spool: PageSpool): void {
     for (const chunk of spool.chunks()) {
       const { rewriter } = this.#plans[chunk.processIndex]!;
+      if (!rewriter.begun) continue;
       for (let from = 0; from < chunk.pageCount; ) {
         let to = from + 1;
         while (to < chunk.pageCount && chunk.pages[to] === chunk.pages[to - 1]! + 1) to++;

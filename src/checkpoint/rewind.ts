@@ -2,15 +2,18 @@ import type { CodecPool } from '../codec/index.ts';
 import { machineClock, TargetError } from '../core/index.ts';
 import type { CheckpointReader, Store } from '../store/index.ts';
 import {
+  clearUnfinished,
   decodeLiveState,
   identityDifference,
   type LiveState,
   type LiveTarget,
+  markUnfinished,
   openLiveTarget,
   type ProcessRewriter,
   type RewriteGoal,
   type RewriteObstacle,
   TargetRewriter,
+  unfinishedRewind,
 } from '../target/index.ts';
 import { openNamed, readStore, requireRestorable } from './read-store.ts';
 import { MemoryExchange } from './rewind-memory.ts';
@@ -74,6 +77,9 @@ class Rewind {
   readonly #scratch: ScratchFile;
   readonly #memory: MemoryExchange;
   readonly #watch = new Stopwatch(machineClock);
+  #present: readonly { readonly pid: number; readonly startTicks: number }[] = [];
+  /** Where another ckpt was going with this target when it was killed. */
+  #unfinished: string | undefined;
   #rewriter: TargetRewriter | undefined;
   #withdraw: (() => void) | undefined;
   #staysStopped = false;
@@ -99,6 +105,12 @@ class Rewind {
     await this.#freeze();
     const rewriter = new TargetRewriter(this.#target, this.#presentState(), this.#goal);
     this.#rewriter = rewriter;
+    this.#unfinished = this.#present.map(unfinishedRewind).find((what) => what !== undefined);
+    if (this.#unfinished !== undefined) {
+      this.#request.onNote?.(
+        `an earlier rewind to ${this.#unfinished} was interrupted and left the target stopped`,
+      );
+    }
     const { obstacles } = rewriter;
     const isHopeless = obstacles.some(({ otherwise }) => otherwise === null);
     const isRefused = obstacles.length > 0 && (this.#request.force !== true || isHopeless);
@@ -143,6 +155,7 @@ class Rewind {
     const { bytes } = this.#target.captureState();
     const state = decodeLiveState(bytes, 'the present state');
     for (const { pid } of state.processes) this.#target.hold?.settle(pid);
+    this.#present = state.processes.map(({ pid, startTicks }) => ({ pid, startTicks }));
     return state;
   }
 
@@ -172,6 +185,10 @@ class Rewind {
     this.#target.verifyStoodStill();
     await this.#target.keepStopped();
     this.#request.signal?.throwIfAborted();
+    markUnfinished(
+      this.#present,
+      `checkpoint ${this.#reader.manifest.number} of ${this.#request.storeDirectory}`,
+    );
   }
 
   /** Everything from the first change to the last, in one turn of the event loop. */
@@ -186,7 +203,13 @@ class Rewind {
       this.#undo(rewriter, error);
     }
     rewriter.finish();
-    this.#staysStopped = this.#request.leaveStopped === true;
+    this.#settled(this.#request.leaveStopped === true);
+  }
+
+  /** The target is whole again, and what an earlier rewind may have left of it has been set right. */
+  #settled(staysStopped: boolean): void {
+    clearUnfinished(this.#present);
+    this.#staysStopped = staysStopped;
   }
 
   /** @throws TargetError in any case: with everything undone, or with the target left stopped */
@@ -208,7 +231,7 @@ class Rewind {
         },
       );
     }
-    this.#staysStopped = false;
+    if (this.#unfinished === undefined) this.#settled(false);
     throw new TargetError(`the rewind of ${name} failed and was undone: ${why}`, {
       hint: 'the process goes on as before the attempt',
       data: { pid: this.#request.pid },
@@ -216,8 +239,15 @@ class Rewind {
     });
   }
 
-  async #finished(rewriter: TargetRewriter, outcome: RewindResult['outcome']): Promise<RewindResult> {
-    if (!this.#staysStopped) this.#target.thaw();
+  /** What an interrupted rewind has left stopped goes on when it is whole again. */
+  #letGo(outcome: RewindResult['outcome']): void {
+    this.#target.thaw();
+    if (outcome !== 'rewound' || this.#unfinished === undefined) return;
+    for (const { pid } of [...this.#present].reverse()) process.kill(pid, 'SIGCONT');
+  }
+
+  #finished(rewriter: TargetRewriter, outcome: RewindResult['outcome']): RewindResult {
+    if (!this.#staysStopped) this.#letGo(outcome);
     this.#watch.stop('freeze');
     const { plans } = this.#memory;
     const sum = (count: (plan: (typeof plans)[number]) => number) =>

@@ -1,6 +1,6 @@
 import { setTimeout } from 'node:timers/promises';
 import { machineClock, TargetError, UnsupportedError } from '../core/index.ts';
-import { checkedStat } from './live-admission.ts';
+import { checkedStat, requireWhole } from './live-admission.ts';
 import { goneError, isDeadState, readTaskStat } from './live-files.ts';
 import { CgroupFreezer, cgroupOf, holdsExactly } from './live-freeze-cgroup.ts';
 import { HaltFreezer } from './live-freeze-halt.ts';
@@ -49,6 +49,7 @@ const PAUSE_MILLISECONDS = 50;
  */
 export async function openLiveTarget(pid: number, options: LiveOptions = {}): Promise<LiveTarget> {
   const stat = checkedStat(pid);
+  if (options.freezer !== 'halt') requireWhole(stat);
   const ledgerDirectory = options.ledgerDirectory ?? DEFAULT_LEDGER_DIRECTORY;
   const abilities = await abilitiesWith(ledgerDirectory);
   const wanted = options.freezer ?? 'auto';

@@ -258,8 +258,10 @@ static void change(const char *word) {
     int ends[2];
     if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) != 0) abort();
   } else if (!strcmp(word, "fork")) {
-    if (fork() == 0)
+    if (fork() == 0) {
+      prctl(PR_SET_PDEATHSIG, SIGKILL);
       for (;;) pause();
+    }
   } else if (!strcmp(word, "group")) {
     if (setpgid(0, 0) != 0) abort();
   } else {

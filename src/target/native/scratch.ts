@@ -21,10 +21,13 @@ export interface ScratchSearch {
 /**
  * Finds memory of the process that holds nothing: the far end of the main stack. It was never used if its pages do not
  * exist; if they do, they are dead where every stack pointer in the mapping is above them. A program that is let go
- * half-way, because ckpt was killed, does not notice what stands there.
+ * half-way, because ckpt was killed, does not notice what stands there. Where a thread stands on a frame already and
+ * cannot return, for its process was stopped when ckpt was killed, its scratch memory serves again.
  * @throws UnsupportedError if the process has no such memory
  */
 export function findScratch({ mappings, stackPointers, readPagemap }: ScratchSearch): bigint {
+  const abandoned = abandonedScratch(mappings, stackPointers);
+  if (abandoned !== undefined) return abandoned;
   const stack = mappings.find(({ pathname, write }) => pathname === '[stack]' && write);
   if (stack === undefined || stack.endPage - stack.startPage < SCRATCH_PAGES) throw noScratch();
   const end = stack.startPage + SCRATCH_PAGES;
@@ -37,6 +40,35 @@ export function findScratch({ mappings, stackPointers, readPagemap }: ScratchSea
   );
   if (isBelowAll && (!isUsed || inside.length > 0)) return BigInt(stack.startPage) * BigInt(PAGE_BYTES);
   throw noScratch();
+}
+
+/** Scratch memory on which a thread stands: on the main stack, or in a work area, that a killed ckpt has left. */
+function abandonedScratch(
+  mappings: readonly MapsEntry[],
+  stackPointers: readonly bigint[],
+): bigint | undefined {
+  for (const pointer of stackPointers.filter(isFramePointer)) {
+    const page = Number(pointer / BigInt(PAGE_BYTES));
+    const index = mappings.findIndex(({ startPage }) => startPage === page);
+    const mapping = mappings[index];
+    if (mapping === undefined || !mapping.write || mapping.inode !== 0) continue;
+    if (mapping.pathname === '[stack]' || isWorkArea(mappings[index - 1], mapping)) {
+      return BigInt(page) * BigInt(PAGE_BYTES);
+    }
+  }
+  return undefined;
+}
+
+/** A page of code and scratch memory behind it, both without a file: see rewrite/work-area.ts. */
+function isWorkArea(code: MapsEntry | undefined, scratch: MapsEntry): boolean {
+  return (
+    code !== undefined &&
+    code.endPage === scratch.startPage &&
+    code.endPage - code.startPage === 1 &&
+    code.execute &&
+    code.inode === 0 &&
+    scratch.endPage - scratch.startPage === SCRATCH_PAGES
+  );
 }
 
 /** Whether a stack pointer may stand on a frame at the beginning of scratch memory: before its return, or behind it. */

@@ -93,6 +93,11 @@ export class ProcessRewriter {
     return problems;
   }
 
+  /** Whether there is anything to undo. */
+  get begun(): boolean {
+    return this.#injector !== undefined;
+  }
+
   /** Makes room inside the process to work from. The first change, and a harmless one. */
   begin(): void {
     const { native, ordinaryInjector, settle, openInjector } = this.#tools;

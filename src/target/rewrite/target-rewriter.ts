@@ -33,7 +33,6 @@ export class TargetRewriter {
   readonly #filesBack: FilePlan;
   readonly #present: LiveState;
   readonly #done: FileOperation[] = [];
-  #begun = false;
 
   /**
    * Looks at everything and plans.
@@ -60,13 +59,8 @@ export class TargetRewriter {
     this.obstacles = obstacles;
   }
 
-  get begun(): boolean {
-    return this.#begun;
-  }
-
   /** Makes the first change; from here on the target is to be finished or undone. */
   begin(): void {
-    this.#begun = true;
     for (const process of this.processes) process.begin();
   }
 
@@ -86,7 +80,7 @@ export class TargetRewriter {
 
   /** Puts everything but memory back after a failure: mappings first, then, when memory is written, `undoState`. */
   undoMappings(): void {
-    for (const process of this.processes) process.remapBack();
+    for (const process of this.#begun) process.remapBack();
   }
 
   undoState(): void {
@@ -95,8 +89,12 @@ export class TargetRewriter {
       (operation) => operation.kind !== 'close' && done.has(subjectOf(operation)),
     );
     applyFiles(this.#native, back, (pid) => this.#injectorOf(pid));
-    for (const process of this.processes) process.applyStateBack();
+    for (const process of this.#begun) process.applyStateBack();
     this.close();
+  }
+
+  get #begun(): ProcessRewriter[] {
+    return this.processes.filter(({ begun }) => begun);
   }
 
   /** Lets go of the files that are open for it. */

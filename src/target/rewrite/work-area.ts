@@ -55,7 +55,12 @@ export function createWorkArea(
   const scratch = start + BigInt(PAGE_BYTES);
   const { read, write, execute } = PROTECTION;
   injector.call('mmap', start, PAGE_BYTES, read | execute, PRIVATE_NEW, -1, 0);
-  injector.call('mmap', scratch, SCRATCH_PAGES * PAGE_BYTES, read | write, PRIVATE_NEW, -1, 0);
+  try {
+    injector.call('mmap', scratch, SCRATCH_PAGES * PAGE_BYTES, read | write, PRIVATE_NEW, -1, 0);
+  } catch (error) {
+    injector.call('munmap', start, PAGE_BYTES);
+    throw error;
+  }
   const code = CODE[native.architecture.name];
   injector.memory.write(start, Uint8Array.from(code.callAndReturn));
   injector.memory.write(start + BigInt(SIGNAL_RETURN_OFFSET), Uint8Array.from(code.signalReturn));
