@@ -5,6 +5,7 @@ import type { Target } from '../target/index.ts';
 import { takeCheckpoint } from './dump.ts';
 import type { CheckpointOptions, DumpResult } from './dump-types.ts';
 import { openTarget, parseTarget } from './open-target.ts';
+import { rehearseFreeze } from './rehearse-freeze.ts';
 
 /** One `ckpt dump`: a target, a store, and how many checkpoints. */
 export interface DumpRequest extends CheckpointOptions {
@@ -51,6 +52,7 @@ export async function dumpTarget(request: DumpRequest): Promise<DumpResult[]> {
       // The threads start while the target is opened; the first job meets what fails.
       pool.start().catch(() => undefined);
       const target = await openTarget(specification, store, request);
+      if (specification.kind === 'live') await rehearseFreeze(request.tracker ?? 'auto');
       return await dumpOpened(target, store, pool, request);
     } finally {
       await store.close();

@@ -1,4 +1,4 @@
-import type { Specimen } from './feature-specimen.ts';
+import type { Specimen } from './specimen.ts';
 import type { Native } from './native/calls.ts';
 
 /** What trials work with. */

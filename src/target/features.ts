@@ -1,7 +1,7 @@
 import { type Feature, MissingError, reasonOf, tryFeature, UntriedError } from './feature.ts';
 import { probeMachineFeatures } from './feature-machine.ts';
 import { probeProcessAccess } from './feature-process.ts';
-import { Specimen } from './feature-specimen.ts';
+import { Specimen } from './specimen.ts';
 import { probeTracing } from './feature-trace.ts';
 import { probeTrackingFeatures } from './feature-tracking.ts';
 import type { Trial } from './feature-trial.ts';
