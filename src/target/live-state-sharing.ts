@@ -10,6 +10,10 @@ const NON_BLOCKING = 0o4000;
 const SPLICE_NON_BLOCKING = 2;
 /** FIONREAD (include/uapi/asm-generic/ioctls.h). */
 const BYTES_TO_READ = 0x541b;
+/** KCMP_FILE (include/uapi/linux/kcmp.h), and what kcmp answers. */
+const COMPARE_FILES = 0;
+const EQUAL = 0;
+const LESS = 1;
 const ACCESS_MODE = 3;
 const READ_ONLY = 0;
 const READ_WRITE = 2;
@@ -39,11 +43,12 @@ export function holdersOf(
 
 /**
  * Numbers the open file descriptions from 1, in the order in which their first descriptors come. Two descriptors that
- * share one agree in everything that /proc says of them, so only those that do have to be compared by the kernel.
+ * share one agree in path, inode and flags, so only those that do have to be compared by the kernel; it puts them into
+ * an order (kernel/kcmp.c), so that each is compared with a few others only, however many are alike.
  * @throws SystemCallError if the kernel cannot compare (kcmp: built without it, no right)
  */
 export function numberDescriptions(
-  native: Pick<Native, 'sameFile'>,
+  native: Pick<Native, 'call'>,
   holders: readonly Holder[],
 ): ReadonlyMap<RawFile, number> {
   const numbers = new Map<RawFile, number>();
@@ -51,21 +56,41 @@ export function numberDescriptions(
   let count = 0;
   for (const holder of holders) {
     const key = likeness(holder);
-    const candidates = firsts.get(key) ?? [];
-    const same = candidates.find((first) => areSame(native, first, holder));
-    if (same === undefined) firsts.set(key, [...candidates, holder]);
-    numbers.set(holder.file, same === undefined ? ++count : numbers.get(same.file)!);
+    const ordered = firsts.get(key) ?? [];
+    firsts.set(key, ordered);
+    const { index, found } = search(native, ordered, holder);
+    if (!found) ordered.splice(index, 0, holder);
+    numbers.set(holder.file, found ? numbers.get(ordered[index]!.file)! : ++count);
   }
   return numbers;
 }
 
-function areSame(native: Pick<Native, 'sameFile'>, left: Holder, right: Holder): boolean {
-  return native.sameFile(left.pid, left.file.descriptor, right.pid, right.file.descriptor);
+/** What else fdinfo says may change while it is read: how long a timer runs, where another program has moved to. */
+function likeness({ file, flags }: Holder): string {
+  return `${flags} ${file.stat?.dev}:${file.stat?.ino} ${file.path}`;
 }
 
-/** O_CLOEXEC belongs to the descriptor, all else of fdinfo to the description. */
-function likeness({ file, flags }: Holder): string {
-  return `${flags} ${file.stat?.dev}:${file.stat?.ino} ${file.path} ${file.info.replace(/^flags:.*$/m, '')}`;
+/** Finds where among others, in the kernel's order, the open file of a descriptor is or belongs. */
+function search(
+  native: Pick<Native, 'call'>,
+  ordered: readonly Holder[],
+  wanted: Holder,
+): { readonly index: number; readonly found: boolean } {
+  let [low, high] = [0, ordered.length];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    const order = compare(native, ordered[middle]!, wanted);
+    if (order === EQUAL) return { index: middle, found: true };
+    if (order === LESS) low = middle + 1;
+    else high = middle;
+  }
+  return { index: low, found: false };
+}
+
+function compare(native: Pick<Native, 'call'>, left: Holder, right: Holder): number {
+  const [one, other] = [left.file.descriptor, right.file.descriptor];
+  const what = `kcmp of descriptors ${one} and ${other}`;
+  return Number(native.call(what, 'kcmp', left.pid, right.pid, COMPARE_FILES, one, other));
 }
 
 /**

@@ -1,5 +1,6 @@
 import { fstatSync, mkdtempSync, openSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { decodeLiveState } from '../../src/target/index.ts';
 import { encodeLiveState } from '../../src/target/live-state-codec.ts';
@@ -14,6 +15,7 @@ import { gapsOfProcess } from '../../src/target/live-state-gaps.ts';
 import type { RawFile, RawProcess, RawThread } from '../../src/target/live-state-raw.ts';
 import { holdersOf, numberDescriptions } from '../../src/target/live-state-sharing.ts';
 import type { TracedThread } from '../../src/target/live-state-trace.ts';
+import type { Native } from '../../src/target/native/calls.ts';
 
 const STAT =
   '700 (worker) t 1 690 680 34817 690 4194560 0 0 0 0 1 2 0 0 20 0 2 0 4711 9 9 18446744073709551615 ' +
@@ -289,26 +291,48 @@ describe('open files', () => {
     expect(describeFile({ descriptor: 3, path: '/x', stat, info: '' }, undefined, undefined)).toBeUndefined();
   });
 
-  it('are compared by the kernel only where all that is known of them agrees', () => {
-    const file = (descriptor: number, path: string, flags = '02'): RawFile => ({
+  it('are compared by the kernel only where path, inode and flags agree', () => {
+    const file = (descriptor: number, path: string, position = 0): RawFile => ({
       descriptor,
       path,
       stat: undefined,
-      info: `pos:\t0\nflags:\t${flags}\n`,
+      info: `pos:\t${position}\nflags:\t02\n`,
     });
     const processes = [
-      rawWith({ files: [file(0, 'a'), file(1, 'a', '02000002'), file(2, 'b')] }),
+      rawWith({ files: [file(0, 'a'), file(1, 'a', 7), file(2, 'b'), file(3, 'c')] }),
       rawWith({ pid: 800, files: [file(0, 'a'), file(5, 'a')] }),
     ];
     const compared: string[] = [];
-    const sameFile = (pid: number, descriptor: number, otherPid: number, other: number) => {
-      compared.push(`${pid}/${descriptor} ${otherPid}/${other}`);
-      return descriptor === 0 && pid === 700 && other < 5;
+    const call = (...[, , pid, otherPid, , one, other]: Parameters<Native['call']>) => {
+      compared.push(`${pid}/${one} ${otherPid}/${other}`);
+      return Number(other) > 1 ? 1 : 0;
     };
     const holders = holdersOf(processes, () => 2);
-    const numbers = numberDescriptions({ sameFile }, holders);
-    expect(holders.map(({ file: raw }) => numbers.get(raw))).toEqual([1, 1, 2, 1, 3]);
+    const numbers = numberDescriptions({ call }, holders);
+    expect(holders.map(({ file: raw }) => numbers.get(raw))).toEqual([1, 1, 2, 3, 1, 4]);
     expect(compared).toEqual(['700/0 700/1', '700/0 800/0', '700/0 800/5']);
+  });
+
+  it('are told apart as the kernel orders them, with few comparisons', () => {
+    const identities = fc.array(fc.nat(30), { maxLength: 80 });
+    fc.assert(
+      fc.property(identities, (identity) => {
+        const files = identity.map((_, descriptor) => ({ descriptor, path: 'x', stat: undefined, info: '' }));
+        let calls = 0;
+        const call = (...[, , , , , one, other]: Parameters<Native['call']>) => {
+          calls++;
+          const [left, right] = [identity[Number(one)]!, identity[Number(other)]!];
+          return left === right ? 0 : left < right ? 1 : 2;
+        };
+        const numbers = numberDescriptions(
+          { call },
+          holdersOf([rawWith({ files })], () => 0),
+        );
+        const seen = [...new Set(identity)];
+        expect(files.map((each) => numbers.get(each))).toEqual(identity.map((one) => seen.indexOf(one) + 1));
+        expect(calls).toBeLessThanOrEqual(identity.length * 5);
+      }),
+    );
   });
 });
 
