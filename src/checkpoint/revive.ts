@@ -49,6 +49,8 @@ export interface Revived {
 /** The new processes, and the end of their root for who is its parent. */
 export interface Revival {
   readonly revived: Revived;
+  /** Whether Ctrl-C reaches the new process as it reaches ckpt; otherwise it has to be passed on. */
+  readonly sharesProcessGroup: boolean;
   /** Not for a detached one. @returns its exit code, or 128 and the signal that killed it */
   waitForEnd(): Promise<number>;
 }
@@ -86,7 +88,8 @@ export async function reviveCheckpoint(request: ReviveRequest): Promise<Revival>
         notes: [...notes, ...skipped],
         microseconds: Math.round((performance.now() - started) * 1000),
       };
-      return { revived, waitForEnd: () => launch.waitForEnd() };
+      const { sharesProcessGroup } = launch;
+      return { revived, sharesProcessGroup, waitForEnd: () => launch.waitForEnd() };
     } catch (error) {
       launch.abort();
       throw error;

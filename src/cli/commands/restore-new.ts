@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander';
-import { reviveCheckpoint } from '../../checkpoint/index.ts';
+import { type Revival, reviveCheckpoint } from '../../checkpoint/index.ts';
 import { UsageError } from '../../core/index.ts';
 import { formatRevived } from '../../report/index.ts';
 import type { CommandContext } from '../context.ts';
@@ -39,7 +39,7 @@ export const newMode: RestoreMode = {
         hint: 'add --detach, or --stdio null',
       });
     }
-    const { revived, waitForEnd } = await reviveCheckpoint({
+    const revival = await reviveCheckpoint({
       ...commonRequest(context, options),
       streams,
       detached,
@@ -47,31 +47,31 @@ export const newMode: RestoreMode = {
       force: options.force === true,
       onNote: (note) => context.note(`note: ${note}`),
     });
+    const { revived } = revival;
     context.progress.stop();
     if (detached || streams === 'null') context.result(revived, formatRevived(revived));
     else context.note(formatRevived(revived));
-    if (!detached) context.exitStatus = await waitInItsPlace(context, revived.pid, waitForEnd);
+    if (!detached) context.exitStatus = await waitInItsPlace(context, revival);
   },
 };
 
 /** Passes on what is meant for the new process until it has ended. */
-async function waitInItsPlace(
-  context: CommandContext,
-  pid: number,
-  waitForEnd: () => Promise<number>,
-): Promise<number> {
+async function waitInItsPlace(context: CommandContext, revival: Revival): Promise<number> {
   const forward = (signal: NodeJS.Signals) => {
     try {
-      process.kill(pid, signal);
+      process.kill(revival.revived.pid, signal);
     } catch {
       // It has just ended.
     }
   };
+  const signals: readonly NodeJS.Signals[] = revival.sharesProcessGroup
+    ? FORWARDED
+    : [...FORWARDED, 'SIGINT'];
   context.signals.handOver(forward);
-  for (const signal of FORWARDED) process.on(signal, forward);
+  for (const signal of signals) process.on(signal, forward);
   try {
-    return await waitForEnd();
+    return await revival.waitForEnd();
   } finally {
-    for (const signal of FORWARDED) process.off(signal, forward);
+    for (const signal of signals) process.off(signal, forward);
   }
 }

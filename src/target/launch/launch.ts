@@ -1,4 +1,5 @@
 import { type PageRange, TargetError } from '../../core/index.ts';
+import { readProcText } from '../live-files.ts';
 import type { LiveProcessState } from '../live-state-format.ts';
 import { loadNative, type Native } from '../native/calls.ts';
 import { hasErrno } from '../native/tracee.ts';
@@ -154,6 +155,11 @@ export class Launch {
     }
   }
 
+  /** Whether what the terminal sends to ckpt reaches the root by itself: they are in one process group. */
+  get sharesProcessGroup(): boolean {
+    return processGroup(this.rootPid) === processGroup(process.pid);
+  }
+
   #exitStatus(): number | undefined {
     try {
       const status = this.#native.wait(this.rootPid, false);
@@ -225,6 +231,12 @@ export class Launch {
     closePool(leader, pool);
     this.#members.set(pid, { process, space, state });
   }
+}
+
+function processGroup(pid: number): string | undefined {
+  const stat = readProcText(pid, 'stat');
+  // After the name, which may hold anything: state, parent, process group.
+  return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[2];
 }
 
 /** Resolves when a child of ckpt may have ended. */

@@ -21,6 +21,8 @@ const TFD_IOC_SET_TICKS = 0x40085400;
 const PROT_READ_WRITE = 3;
 /** MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE. */
 const SHARED_MEMORY = 0x1 | 0x20 | 0x4000;
+/** Succeeds on terminals only. */
+const TCGETS = 0x5401;
 const SIGNAL_SET_BYTES = 8;
 
 /** The numbers at which descriptions wait in every process until they are placed: `first` to `first + count`. */
@@ -81,7 +83,7 @@ class DescriptionMaker {
         return;
       }
       case 'stream':
-        this.#copy(FIRST_STREAM + recipe.descriptor, index);
+        this.#makeStream(recipe, index);
         return;
       case 'pipe':
         this.#makePipeEnd(recipe.pipe, recipe.flags, index);
@@ -126,6 +128,15 @@ class DescriptionMaker {
 
   #copy(descriptor: number, index: number): void {
     this.#thread.call('dup3', descriptor, this.#pool.first + index, O_CLOEXEC);
+  }
+
+  /** Of a terminal Node may have made the description wait for nothing, so the new process gets one of its own. */
+  #makeStream({ descriptor, flags }: DescriptionRecipe & { kind: 'stream' }, index: number): void {
+    const thread = this.#thread;
+    const ours = FIRST_STREAM + descriptor;
+    const isTerminal = thread.tryCall('ioctl', ours, TCGETS, thread.writeScratch(new Uint8Array(64))) === 0n;
+    if (isTerminal) this.#keep(openInside(thread, `/proc/self/fd/${ours}`, flags), index);
+    else this.#copy(ours, index);
   }
 
   #makePipeEnd(pipe: number, flags: number, index: number): void {

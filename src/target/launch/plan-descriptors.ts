@@ -184,10 +184,11 @@ class DescriptorPlanner {
     const descriptors = group.map(({ file }) => file.descriptor).filter((number) => number <= 2);
     if (descriptors.length === 0) return undefined;
     const descriptor = Math.min(...descriptors);
-    const { pid } = group[0]!;
+    const { pid, file } = group[0]!;
+    const flags = reopening(file.flags);
     const instead = this.#streams === 'null' ? '/dev/null' : `ckpt's own`;
     this.#notes.push(`descriptor ${descriptor} of process ${pid} was ${what} and is ${instead} now`);
-    if (this.#streams === 'inherit') return { kind: 'stream', descriptor };
+    if (this.#streams === 'inherit') return { kind: 'stream', descriptor, flags };
     return { kind: 'open', path: '/dev/null', flags: READ_WRITE, position: 0n };
   }
 
@@ -199,7 +200,7 @@ class DescriptorPlanner {
     this.#notes.push(
       `descriptor ${file.descriptor} of process ${pid} was the terminal ${file.path} and is ${instead} now`,
     );
-    if (inherits) return { kind: 'stream', descriptor: 0 };
+    if (inherits) return { kind: 'stream', descriptor: 0, flags: reopening(file.flags) };
     return { kind: 'open', path: '/dev/null', flags: READ_WRITE, position: 0n };
   }
 

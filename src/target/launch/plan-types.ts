@@ -27,7 +27,7 @@ export interface LaunchSource {
 export type DescriptionRecipe =
   | { readonly kind: 'open'; readonly path: string; readonly flags: number; readonly position: bigint }
   /** What ckpt has there itself. */
-  | { readonly kind: 'stream'; readonly descriptor: number }
+  | { readonly kind: 'stream'; readonly descriptor: number; readonly flags: number }
   /** `pipe` numbers the pipe. */
   | { readonly kind: 'pipe'; readonly pipe: number; readonly flags: number }
   | { readonly kind: 'eventfd'; readonly count: bigint; readonly semaphore: boolean; readonly flags: number }
