@@ -60,10 +60,13 @@ export class Launch {
   readonly #plan: LaunchPlan;
   readonly #processes: NewProcess[] = [];
   readonly #members = new Map<number, Member>();
+  readonly #detached: boolean;
+  #takeTerminalBack = (): void => undefined;
 
-  private constructor(native: Native, plan: LaunchPlan) {
+  private constructor(native: Native, plan: LaunchPlan, detached: boolean) {
     this.#native = native;
     this.#plan = plan;
+    this.#detached = detached;
     this.rootPid = plan.family.root.pid;
   }
 
@@ -73,9 +76,9 @@ export class Launch {
     const ids = new Set(plan.sources.flatMap(({ state }) => state.threads.map(({ id }) => id)));
     const layouts: (readonly PageRange[])[] = plan.sources.map(({ vmas }) => vmas);
     const launcher = await Launcher.start(native, ids, layouts, options.detached);
-    const launch = new Launch(native, plan);
+    const launch = new Launch(native, plan, options.detached);
     try {
-      launch.#populate(launcher, options);
+      launch.#populate(launcher);
       return launch;
     } catch (error) {
       launch.abort();
@@ -127,6 +130,8 @@ export class Launch {
         native.setSignalMask(tid, BigInt(state.threads[index]!.signalMask));
       }
     }
+    // Before anybody runs: who reads from a terminal in the background is stopped.
+    if (!this.#detached) this.#takeTerminalBack = lendTerminal(native, Number(processGroup(this.rootPid)));
     for (const { process } of members) for (const { tid } of process.threads) native.detach(tid);
     for (const { process } of members) process.memory.close();
     this.#processes.length = 0;
@@ -138,12 +143,10 @@ export class Launch {
   }
 
   /**
-   * Waits until the root, let go and not detached, has ended. Meanwhile it has our terminal, if we have one.
+   * Waits until the root, let go and not detached, has ended; until then it has our terminal, if we have one.
    * @returns its exit code, or 128 and the number of the signal that killed it
    */
   async waitForEnd(): Promise<number> {
-    const root = this.#plan.sources.find(({ state }) => state.pid === this.rootPid);
-    const takeBack = lendTerminal(this.#native, root?.state.processGroup ?? this.rootPid);
     try {
       for (;;) {
         const status = this.#exitStatus();
@@ -151,7 +154,7 @@ export class Launch {
         await somethingEnded();
       }
     } finally {
-      takeBack();
+      this.#takeTerminalBack();
     }
   }
 
@@ -179,10 +182,16 @@ export class Launch {
     return member;
   }
 
-  #populate(launcher: Launcher, { detached }: LaunchOptions): void {
+  #populate(launcher: Launcher): void {
     const plan = this.#plan;
     const pool = choosePool(plan.descriptors.processes.values(), plan.recipes.length);
-    const root = NewProcess.fork(this.#native, launcher.thread, this.rootPid, launcher.workspace, !detached);
+    const root = NewProcess.fork(
+      this.#native,
+      launcher.thread,
+      this.rootPid,
+      launcher.workspace,
+      !this.#detached,
+    );
     this.#processes.push(root);
     root.clear();
     forbidHugePages(root);
