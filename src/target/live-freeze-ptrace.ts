@@ -39,13 +39,15 @@ export class TraceFreezer implements Freezer {
       traceOptions: seccompSuspended ? TRACE_OPTION.suspendSeccomp : 0,
     });
     this.#hold = new SessionHold(this.#native, session, { seccompSuspended });
+    // One that ended between the last look and our grasp is not among those held.
+    const held = new Set(session.processes.map(({ pid }) => pid));
+    this.#members = walk.members.filter(({ pid }) => held.has(pid));
     try {
-      requireLeaders(walk.members);
+      requireLeaders(this.#members);
     } catch (error) {
       this.resume();
       throw error;
     }
-    this.#members = walk.members;
     return this.#members;
   }
 

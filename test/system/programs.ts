@@ -47,7 +47,11 @@ export class Program {
   async kill(): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
     const ended = once(this.#child, 'exit');
-    process.kill(this.pid, 'SIGKILL');
+    try {
+      process.kill(this.pid, 'SIGKILL');
+    } catch {
+      // The grandchild has ended, and its parent is about to.
+    }
     await ended;
   }
 }
@@ -66,7 +70,9 @@ export function start(command: string, args: readonly string[]): Program {
  * process for their end.
  */
 export async function startGrandchild(command: string, ...args: readonly string[]): Promise<Program> {
-  const script = 'exec 3<&0; "$0" "$@" <&3 & exec 3<&-; echo $!; wait';
+  // It says its PID itself before it becomes the program, whose first words would come before those of its parent.
+  const grandchild = `sh -c 'echo $$; exec "$0" "$@"' "$0" "$@"`;
+  const script = `exec 3<&0; ${grandchild} <&3 & exec 3<&-; wait`;
   const child = spawn('/bin/sh', ['-c', script, command, ...args], { stdio: ['pipe', 'pipe', 'inherit'] });
   const program = new Program(child);
   running.push(program);
