@@ -21,6 +21,7 @@ export {
   type KernelVersion,
   Process,
 } from './kernel/index.ts';
+export * from './migration/index.ts';
 export { formatMapsLine, type MapsEntry, parseMaps } from './procfs/index.ts';
 export * from './report/index.ts';
 export { type CheckpointReader, Store, type StoreOptions } from './store/index.ts';

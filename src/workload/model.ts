@@ -32,6 +32,8 @@ export interface ProgramDefinition {
   readonly regions: readonly RegionDefinition[];
   readonly phases: readonly Phase[];
   readonly atEnd: 'repeat' | 'idle' | 'exit';
+  /** Share of a processor that it needs to keep the rates of its streams: 1 if they are all that it can do. */
+  readonly cpuShare: number;
 }
 
 export const REGION_KINDS = [
@@ -60,12 +62,12 @@ export interface RegionDefinition {
   readonly access: Access;
 }
 
-export const CONTENT_KINDS = ['zero', 'text', 'records', 'random', 'mix'] as const;
+export const CONTENT_KINDS = ['zero', 'text', 'records', 'random', 'mix', 'padded'] as const;
 export type ContentKind = (typeof CONTENT_KINDS)[number];
 
 export interface ContentDefinition {
   readonly kind: ContentKind;
-  /** Share of the page that compresses well, for `mix`. */
+  /** Share of the page that compresses well, for `mix` and `padded`. */
   readonly compressible: number;
 }
 

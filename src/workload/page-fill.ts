@@ -36,6 +36,9 @@ export function fillScratch(content: ContentDefinition, seed: number, length: nu
     case 'mix':
       fillMix(content.compressible, seed, wordCount);
       break;
+    case 'padded':
+      fillPadded(content.compressible, seed, wordCount);
+      break;
   }
 }
 
@@ -94,6 +97,13 @@ function fillMix(compressible: number, seed: number, wordCount: number): void {
     if (mix32(cellSeed ^ 0x5bd1e995) < limit) fillRecords(cellSeed, word, end);
     else fillRandom(cellSeed, word, end);
   }
+}
+
+/** Random bytes, then one byte over and over: buffers of which a part is in use. */
+function fillPadded(padding: number, seed: number, wordCount: number): void {
+  const used = Math.round(wordCount * (1 - padding));
+  fillRandom(seed, 0, used);
+  scratchWords.fill(0x5a5a5a5a, used, wordCount);
 }
 
 /** Words joined by blanks; small numbers are frequent words, as in Zipf's law for languages. */

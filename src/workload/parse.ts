@@ -82,20 +82,20 @@ function parsePrograms(field: YamlField, parts: WorkloadParts): Map<string, Prog
   const programs = new Map<string, ProgramDefinition>();
   if (!field.present) return programs;
   for (const { key, value } of field.entries()) {
-    const fields = value.fields(['regions', 'phases', 'atEnd']);
+    const fields = value.fields(['regions', 'phases', 'atEnd', 'cpu']);
     programs.set(key, parseBody(key, fields, parts, 'exit'));
   }
   return programs;
 }
 
 function parseProgram(field: YamlField, parts: WorkloadParts): ProgramDefinition {
-  const fields = field.fields(['name', 'regions', 'phases', 'atEnd']);
+  const fields = field.fields(['name', 'regions', 'phases', 'atEnd', 'cpu']);
   return parseBody(fields.name.name(), fields, parts, 'repeat');
 }
 
 function parseBody(
   name: string,
-  fields: Record<'regions' | 'phases' | 'atEnd', YamlField>,
+  fields: Record<'regions' | 'phases' | 'atEnd' | 'cpu', YamlField>,
   parts: WorkloadParts,
   usualEnd: ProgramDefinition['atEnd'],
 ): ProgramDefinition {
@@ -108,7 +108,13 @@ function parseBody(
   }
   const uses: ScopeUses = { regions: [], programs: [] };
   const phases = fields.phases.items().map((item) => parsePhase(item, parts.styles, uses));
-  const program = { name, regions, phases, atEnd: fields.atEnd.choice(['repeat', 'idle', 'exit'], usualEnd) };
+  const program = {
+    name,
+    regions,
+    phases,
+    atEnd: fields.atEnd.choice(['repeat', 'idle', 'exit'], usualEnd),
+    cpuShare: fields.cpu.share(0),
+  };
   parts.uses.set(program, uses);
   return program;
 }
@@ -146,10 +152,14 @@ function parseContent(field: YamlField): ContentDefinition {
   if (!field.present) return { kind: 'records', compressible: 1 };
   const fields = field.fields(['kind', 'compressible']);
   const kind = fields.kind.choice(CONTENT_KINDS);
-  if (kind !== 'mix' && fields.compressible.present) {
-    throw fields.compressible.error(`has no meaning for content '${kind}'`, "it belongs to 'mix'");
+  const partly = kind === 'mix' || kind === 'padded';
+  if (!partly && fields.compressible.present) {
+    throw fields.compressible.error(
+      `has no meaning for content '${kind}'`,
+      "it belongs to 'mix' and 'padded'",
+    );
   }
-  return { kind, compressible: kind === 'mix' ? fields.compressible.share() : 1 };
+  return { kind, compressible: partly ? fields.compressible.share() : 1 };
 }
 
 function parsePhase(field: YamlField, styles: WriteStyle[], uses: ScopeUses): Phase {

@@ -11,6 +11,7 @@ const CONTENTS: readonly ContentDefinition[] = [
   { kind: 'records', compressible: 1 },
   { kind: 'random', compressible: 1 },
   { kind: 'mix', compressible: 0.5 },
+  { kind: 'padded', compressible: 0.7 },
 ];
 const STYLES: readonly WriteStyle[] = [
   { bytes: 64, order: 'scattered', changedShare: 1 },

@@ -64,6 +64,17 @@ describe('parseWorkload()', () => {
     expect(workload.styles.map((style) => style.bytes)).toEqual([64, 4096]);
   });
 
+  it('reads what a program needs of the processor, and pages that are partly padding', () => {
+    const text = GOOD.replace('- name: server', '- name: server\n    cpu: 40%').replace(
+      '{ kind: records }',
+      '{ kind: padded, compressible: 70% }',
+    );
+    const workload = parseWorkload(text, 'kv.yaml');
+    expect(workload.processes[0]?.cpuShare).toBe(0.4);
+    expect(workload.regions[0]?.content).toEqual({ kind: 'padded', compressible: 0.7 });
+    expect(parseWorkload(GOOD, 'kv.yaml').processes[0]?.cpuShare).toBe(0);
+  });
+
   it('writes the events of every out, in time order', () => {
     const text = GOOD.replace(
       '- { at: 5s, do: mremap',

@@ -1,0 +1,31 @@
+/** What work costs the two machines. Defaults: one core of a server of about 2020, Linux, no encryption. */
+export interface HostCosts {
+  /** Sending one page: finding it, reading it, putting it into the stream. */
+  readonly pageNanoseconds: number;
+  /** Finding out that a page holds zeros only. */
+  readonly zeroPageNanoseconds: number;
+  /** Comparing a page with its cached copy and encoding the difference. */
+  readonly differenceNanoseconds: number;
+  /** Compressing, per byte of input, in one thread. */
+  readonly compressNanosecondsPerByte: number;
+  /** Reading the dirty log, per GiB of memory. */
+  readonly syncMicrosecondsPerGibibyte: number;
+  /** From the decision to stop until the program stands still. */
+  readonly stopMicroseconds: number;
+  /** Everything but memory: devices, registers. */
+  readonly stateBytes: number;
+  /** From the last byte's arrival until the program runs at the destination. */
+  readonly resumeMicroseconds: number;
+}
+
+/** Measured on QEMU 10 with one vCPU and few devices. */
+export const USUAL_COSTS: HostCosts = {
+  pageNanoseconds: 1000,
+  zeroPageNanoseconds: 500,
+  differenceNanoseconds: 3000,
+  compressNanosecondsPerByte: 1.3,
+  syncMicrosecondsPerGibibyte: 400,
+  stopMicroseconds: 2000,
+  stateBytes: 100_000,
+  resumeMicroseconds: 8000,
+};

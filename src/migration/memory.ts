@@ -1,0 +1,32 @@
+import type { PageBitmap } from './page-bitmap.ts';
+
+/**
+ * The memory that a rehearsal migrates, and the program that writes to it: a port, so that the policies need not know
+ * whether a simulated workload or a trace stands behind it. Pages are numbers from 0, in the order in which a sender
+ * scans them.
+ */
+export interface MigratingMemory {
+  /** Pages that existed when the migration began. */
+  readonly resident: PageBitmap;
+  /** Pages written since somebody last emptied this set: the dirty log. */
+  readonly dirty: PageBitmap;
+  /** One above the highest page number so far. */
+  readonly pageCount: number;
+  /** Share of a processor that the program needs to keep its pace: 1 if it writes as fast as it can. */
+  readonly cpuShare: number;
+  /** Lets the program run for so long a time of its own. */
+  run(microseconds: number): void;
+  /** Whether a page holds zeros only. */
+  isZero(page: number): boolean;
+  /** Size of the page in a stream of compressed pages, as a share of its plain size. */
+  compressedShare(page: number): number;
+  /** From now on `storesOf` counts. */
+  countStores(): void;
+  /** Stores to a page since counting began. */
+  storesOf(page: number): number;
+  /**
+   * Bytes of the difference that so many stores make to a page, as runs of changed bytes with the overhead of each
+   * run (XBZRLE's encoding).
+   */
+  differenceBytes(page: number, stores: number): number;
+}

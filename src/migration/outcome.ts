@@ -1,0 +1,27 @@
+import type { Round } from './rounds.ts';
+
+export type PolicyName = 'qemu' | 'xen' | 'clark' | 'phaul' | 'criu' | 'fixed';
+export type StrategyName = 'pre-copy' | 'post-copy' | 'hybrid' | 'stop-and-copy';
+
+/** What one rehearsal of a migration predicts. Times are virtual, from the command to migrate. */
+export interface Outcome {
+  readonly verdict: 'converges' | 'does-not-converge';
+  readonly policy: PolicyName;
+  readonly strategy: StrategyName;
+  /** Until the source may be given up; if it does not converge, until the rehearsal was given up. */
+  readonly totalMicroseconds: number;
+  /** From the stop at the source to the resume at the destination; 0 if it does not converge. */
+  readonly downtimeMicroseconds: number;
+  /** The part of it that the system itself measures and reports. */
+  readonly reportedDowntimeMicroseconds: number;
+  readonly setupMicroseconds: number;
+  readonly transferredBytes: number;
+  readonly pages: { readonly normal: number; readonly duplicate: number };
+  readonly rounds: readonly Round[];
+  /** Cost to the service before and after the stop: time lost to throttling and to waiting for pages. */
+  readonly service: {
+    readonly throttledMicroseconds: number;
+    readonly faultedPages: number;
+    readonly faultMicroseconds: number;
+  };
+}

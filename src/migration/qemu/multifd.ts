@@ -1,0 +1,89 @@
+import type { HostCosts } from '../costs.ts';
+import type { Link } from '../link.ts';
+import type { MigratingMemory } from '../memory.ts';
+
+/** Pages of a packet (MULTIFD_PACKET_SIZE of migration/multifd.h). */
+const PACKET_PAGES = 128;
+/** Head of a packet: its fixed part and an offset for each page that it could hold. */
+const PACKET_HEAD_BYTES = 320 + PACKET_PAGES * 8;
+
+interface Packet {
+  readonly doneAt: number;
+  readonly bytes: number;
+}
+
+/**
+ * Several connections with a thread each. The migration thread only fills packets; a channel looks for zero pages,
+ * compresses and writes, and its bytes count when it is done. So the migration thread notices late that its budget is
+ * used up, and packets in flight come on top.
+ */
+export class MultifdChannels {
+  readonly #link: Link;
+  readonly #memory: MigratingMemory;
+  readonly #costs: HostCosts;
+  readonly #compressed: boolean;
+  readonly #freeAt: number[];
+  /** Packets that are not done yet, in the order in which they will be. */
+  #inFlight: Packet[] = [];
+  #settledBytes = 0;
+  #pages = 0;
+  #normalPages = 0;
+  #payload = 0;
+
+  constructor(
+    channels: number,
+    compression: 'none' | 'zstd',
+    link: Link,
+    memory: MigratingMemory,
+    costs: HostCosts,
+  ) {
+    this.#freeAt = new Array<number>(channels).fill(0);
+    this.#compressed = compression !== 'none';
+    this.#link = link;
+    this.#memory = memory;
+    this.#costs = costs;
+  }
+
+  /** Bytes that channels had written by an instant. */
+  writtenAt(now: number): number {
+    while (this.#inFlight.length > 0 && this.#inFlight[0]!.doneAt <= now) {
+      this.#settledBytes += this.#inFlight.shift()!.bytes;
+    }
+    return this.#settledBytes;
+  }
+
+  /** Queues a page. @returns when the migration thread may go on. */
+  queue(page: number, zero: boolean, now: number): number {
+    if (!zero) {
+      this.#normalPages++;
+      this.#payload += 4096 * (this.#compressed ? this.#memory.compressedShare(page) : 1);
+    }
+    return ++this.#pages < PACKET_PAGES ? now : this.#dispatch(now);
+  }
+
+  /** Sends what is queued and waits for all channels. @returns when they are done. */
+  flush(now: number): number {
+    const dispatched = this.#pages === 0 ? now : this.#dispatch(now);
+    return Math.max(dispatched, ...this.#freeAt);
+  }
+
+  /** Hands the packet to the channel that is free first, and waits for that. */
+  #dispatch(now: number): number {
+    const channel = this.#freeAt.indexOf(Math.min(...this.#freeAt));
+    const start = Math.max(now, this.#freeAt[channel]!);
+    const zeroPages = this.#pages - this.#normalPages;
+    const perPage = this.#compressed
+      ? 4096 * this.#costs.compressNanosecondsPerByte
+      : this.#costs.zeroPageNanoseconds;
+    const work = (zeroPages * this.#costs.zeroPageNanoseconds + this.#normalPages * perPage) / 1000;
+    const bytes = PACKET_HEAD_BYTES + this.#payload;
+    const doneAt = this.#link.write(bytes, start + work);
+    this.#freeAt[channel] = doneAt;
+    this.#inFlight.push({ doneAt, bytes });
+    this.#inFlight.sort((left, right) => left.doneAt - right.doneAt);
+    this.#pages = 0;
+    this.#normalPages = 0;
+    this.#payload = 0;
+    return start;
+  }
+}

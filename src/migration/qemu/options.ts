@@ -1,0 +1,77 @@
+import { UsageError } from '../../core/index.ts';
+
+/** Migration parameters of QEMU, under its names and with its defaults (qapi/migration.json of QEMU 10). */
+export interface QemuOptions {
+  /** Bytes a second; 0: unlimited. */
+  readonly maxBandwidth: number;
+  readonly downtimeLimitMicroseconds: number;
+  /** Bytes a second to reckon with in the decision to switch, instead of those measured; 0: measure. */
+  readonly availSwitchoverBandwidth: number;
+  readonly autoConverge: boolean;
+  readonly cpuThrottleInitial: number;
+  readonly cpuThrottleIncrement: number;
+  readonly cpuThrottleTailslow: boolean;
+  readonly maxCpuThrottle: number;
+  readonly throttleTriggerThreshold: number;
+  readonly xbzrle: boolean;
+  readonly xbzrleCacheBytes: number;
+  /** 0: no multifd. */
+  readonly multifdChannels: number;
+  readonly multifdCompression: 'none' | 'zstd';
+  /** When to leave pre-copy: after so many passes over memory, or so much time. */
+  readonly postcopyAfter: { readonly rounds: number } | { readonly microseconds: number } | undefined;
+  /** Requested pages have a connection of their own. */
+  readonly postcopyPreempt: boolean;
+  /**
+   * When a page's entry in the dirty log is taken away: at the sync, or just before its gigabyte is sent (KVM with
+   * manual protection), which forgives writes between the two.
+   */
+  readonly clearLog: 'at-sync' | 'before-send';
+}
+
+export const QEMU_DEFAULTS: QemuOptions = {
+  maxBandwidth: 128 * 2 ** 20,
+  downtimeLimitMicroseconds: 300_000,
+  availSwitchoverBandwidth: 0,
+  autoConverge: false,
+  cpuThrottleInitial: 20,
+  cpuThrottleIncrement: 10,
+  cpuThrottleTailslow: false,
+  maxCpuThrottle: 99,
+  throttleTriggerThreshold: 50,
+  xbzrle: false,
+  xbzrleCacheBytes: 64 * 2 ** 20,
+  multifdChannels: 0,
+  multifdCompression: 'none',
+  postcopyAfter: undefined,
+  postcopyPreempt: false,
+  clearLog: 'before-send',
+};
+
+/** @throws UsageError for a value that QEMU would refuse, naming the parameter. */
+export function checkQemuOptions(options: QemuOptions): void {
+  const percent = (name: string, value: number, least: number) => {
+    if (!(value >= least && value <= 99)) {
+      throw new UsageError(`${name} ${value} is out of range`, {
+        hint: `it is a percentage from ${least} to 99`,
+      });
+    }
+  };
+  if (!(options.maxBandwidth >= 0)) throw new UsageError('max-bandwidth is negative');
+  if (!(options.downtimeLimitMicroseconds >= 0 && options.downtimeLimitMicroseconds <= 2e9)) {
+    throw new UsageError('downtime-limit is out of range', { hint: 'it lies between 0 and 2000 seconds' });
+  }
+  percent('cpu-throttle-initial', options.cpuThrottleInitial, 1);
+  percent('cpu-throttle-increment', options.cpuThrottleIncrement, 1);
+  percent('max-cpu-throttle', options.maxCpuThrottle, options.cpuThrottleInitial);
+  if (!(options.xbzrleCacheBytes >= 4096)) {
+    throw new UsageError('xbzrle-cache-size is smaller than a page');
+  }
+  if (
+    !Number.isInteger(options.multifdChannels) ||
+    options.multifdChannels < 0 ||
+    options.multifdChannels > 255
+  ) {
+    throw new UsageError('multifd-channels is out of range', { hint: 'there can be 1 to 255' });
+  }
+}

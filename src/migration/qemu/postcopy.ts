@@ -1,0 +1,84 @@
+import type { Link } from '../link.ts';
+import type { MigratingMemory } from '../memory.ts';
+import type { PageBitmap } from '../page-bitmap.ts';
+import type { QemuOptions } from './options.ts';
+
+/** The program runs so far at a time before its accesses are looked at. */
+const SLICE_MICROSECONDS = 500;
+/** Serving a fault at the destination: userfaultfd, the request, placing the page, waking the thread. */
+const SERVICE_MICROSECONDS = 200;
+
+/**
+ * The guest at the destination while pages are still missing there. It has one thread: it runs until it touches a page
+ * that has not come, asks for it and waits. Pages that are still pending at the source are missing; of what is under
+ * way, only the page that it waits for matters.
+ */
+export class PostcopyGuest {
+  faultedPages = 0;
+  waitedMicroseconds = 0;
+  readonly #memory: MigratingMemory;
+  readonly #pending: PageBitmap;
+  readonly #link: Link;
+  readonly #options: QemuOptions;
+  /** How far it has got. */
+  #at: number;
+  /** Missing pages of the last slice that it has not asked for yet. */
+  readonly #missing: number[] = [];
+  #waitingSince: number | undefined;
+
+  constructor(
+    memory: MigratingMemory,
+    pending: PageBitmap,
+    resumed: number,
+    link: Link,
+    options: QemuOptions,
+  ) {
+    this.#memory = memory;
+    this.#pending = pending;
+    this.#link = link;
+    this.#options = options;
+    this.#at = resumed;
+  }
+
+  /** The page that the source has been asked for by now, once; -1 if there is none. */
+  request(now: number): number {
+    if (this.#waitingSince === undefined) this.#runUntil(now);
+    const page = this.#missing[0];
+    if (page === undefined || this.#waitingSince !== undefined) return -1;
+    if (this.#at + this.#link.roundTripMicroseconds / 2 > now) return -1;
+    this.#waitingSince = this.#at;
+    this.faultedPages++;
+    return page;
+  }
+
+  /** The requested page has been written at `now` and arrives behind everything that was written before. */
+  answered(now: number, arrival: number): void {
+    const since = this.#waitingSince;
+    if (since === undefined) return;
+    const arrived = this.#options.postcopyPreempt ? now + this.#link.roundTripMicroseconds / 2 : arrival;
+    this.#at = Math.max(since, arrived) + SERVICE_MICROSECONDS;
+    this.waitedMicroseconds += this.#at - since;
+    this.#waitingSince = undefined;
+    this.#missing.shift();
+  }
+
+  /** Everything has come: nothing is waited for any longer. */
+  allArrived(now: number): void {
+    this.waitedMicroseconds += Math.max(0, Math.min(now, now - (this.#waitingSince ?? now)));
+    this.#waitingSince = undefined;
+  }
+
+  #runUntil(now: number): void {
+    while (this.#at + SLICE_MICROSECONDS <= now) {
+      while (this.#missing.length > 0 && !this.#pending.has(this.#missing[0]!)) this.#missing.shift();
+      if (this.#missing.length > 0) return;
+      this.#memory.run(SLICE_MICROSECONDS);
+      this.#at += SLICE_MICROSECONDS;
+      const { dirty } = this.#memory;
+      for (let page = dirty.next(0); page >= 0; page = dirty.next(page + 1)) {
+        if (this.#pending.has(page)) this.#missing.push(page);
+      }
+      dirty.clear();
+    }
+  }
+}

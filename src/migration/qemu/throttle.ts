@@ -1,0 +1,67 @@
+import type { QemuOptions } from './options.ts';
+
+/** A throttled vCPU runs so long between two sleeps (CPU_THROTTLE_TIMESLICE_NS of system/cpu-throttle.c). */
+const SLICE_MILLISECONDS = 10;
+/** A sleep ends so much late: it is rounded up to milliseconds and the vCPU has to be woken. */
+const LATE_MILLISECONDS = 0.9;
+/** The rule is evaluated at most so often. */
+const PERIOD_MICROSECONDS = 1_000_000;
+
+/**
+ * Auto-converge (migration_trigger_throttle of migration/ram.c): when the pages dirtied in a period are more than a
+ * share of the bytes sent in it, for the second time, the vCPUs are slowed, then slowed more.
+ */
+export class AutoConverge {
+  readonly #options: QemuOptions;
+  #percent = 0;
+  #bad = 0;
+  #periodStart = 0;
+  #periodPages = 0;
+  #periodSentBytes = 0;
+
+  constructor(options: QemuOptions) {
+    this.#options = options;
+  }
+
+  /** The share of its time that each vCPU sleeps, as QEMU names it. */
+  get percent(): number {
+    return this.#percent;
+  }
+
+  /** The share of a processor that is left to the guest. */
+  get processorShare(): number {
+    if (this.#percent === 0) return 1;
+    const late = LATE_MILLISECONDS / SLICE_MILLISECONDS;
+    return (1 - this.#percent / 100) * (1 - late);
+  }
+
+  /** A sync has found `pages` newly dirty pages. */
+  synced(now: number, pages: number, sentBytes: number): void {
+    this.#periodPages += pages;
+    if (this.#periodStart === 0) this.#periodStart = now;
+    if (now <= this.#periodStart + PERIOD_MICROSECONDS) return;
+    const dirtied = this.#periodPages * 4096;
+    const limit = ((sentBytes - this.#periodSentBytes) * this.#options.throttleTriggerThreshold) / 100;
+    if (this.#options.autoConverge && dirtied > limit && ++this.#bad >= 2) {
+      this.#bad = 0;
+      this.#raise(dirtied, limit);
+    }
+    this.#periodStart = now;
+    this.#periodPages = 0;
+    this.#periodSentBytes = sentBytes;
+  }
+
+  #raise(dirtied: number, limit: number): void {
+    const { cpuThrottleInitial, cpuThrottleIncrement, cpuThrottleTailslow, maxCpuThrottle } = this.#options;
+    if (this.#percent === 0) {
+      this.#percent = cpuThrottleInitial;
+      return;
+    }
+    let increment = cpuThrottleIncrement;
+    if (cpuThrottleTailslow) {
+      const left = 100 - this.#percent;
+      increment = Math.min(increment, left - Math.floor((left * limit) / dirtied));
+    }
+    this.#percent = Math.min(this.#percent + increment, maxCpuThrottle);
+  }
+}

@@ -1,0 +1,64 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { UsageError } from '../../src/core/index.ts';
+import { Link } from '../../src/migration/index.ts';
+
+const MEGABYTE = 1e6;
+
+describe('Link', () => {
+  it('delivers what was written at its rate, whatever the pieces', () => {
+    const pieces = fc.array(fc.integer({ min: 1, max: 5 * MEGABYTE }), { minLength: 1, maxLength: 30 });
+    fc.assert(
+      fc.property(pieces, fc.integer({ min: 1, max: 1000 }), (sizes, megabytesPerSecond) => {
+        const link = new Link({ bytesPerSecond: megabytesPerSecond * MEGABYTE, backlogBytes: MEGABYTE });
+        let now = 0;
+        for (const size of sizes) {
+          const written = link.write(size, now);
+          expect(written).toBeGreaterThanOrEqual(now);
+          expect(link.backlogAt(written)).toBeLessThanOrEqual(MEGABYTE + 1e-3);
+          now = written;
+        }
+        const total = sizes.reduce((sum, size) => sum + size, 0);
+        expect(link.emptyAt(now)).toBeCloseTo(total / megabytesPerSecond, 3);
+      }),
+    );
+  });
+
+  it('takes a write at once while there is room, and lets a blocked one wait for a third of the buffer', () => {
+    const link = new Link({ bytesPerSecond: MEGABYTE, backlogBytes: 3 * MEGABYTE });
+    expect(link.write(3 * MEGABYTE, 0)).toBe(0);
+    expect(link.write(1, 0)).toBeCloseTo(1e6, 3);
+  });
+
+  it('follows its profile', () => {
+    const link = new Link({
+      bytesPerSecond: MEGABYTE,
+      profile: [{ atMicroseconds: 1e6, bytesPerSecond: 3 * MEGABYTE }],
+      backlogBytes: 100 * MEGABYTE,
+    });
+    link.write(7 * MEGABYTE, 0);
+    expect(link.emptyAt(0)).toBeCloseTo(3e6, 3);
+    expect(link.bytesPerSecondAt(2e6)).toBe(3 * MEGABYTE);
+  });
+
+  it('lets a burst pass, and gathers credit for the next while it is idle', () => {
+    const link = new Link({ bytesPerSecond: MEGABYTE, burstBytes: MEGABYTE, backlogBytes: 9 * MEGABYTE });
+    link.write(2 * MEGABYTE, 0);
+    expect(link.emptyAt(0)).toBeCloseTo(1e6, 3);
+    link.write(2 * MEGABYTE, 10e6);
+    expect(link.emptyAt(10e6)).toBeCloseTo(11e6, 3);
+  });
+
+  it('is slowed by loss as TCP is', () => {
+    const link = new Link({ bytesPerSecond: 1e9, loss: 0.01, roundTripMicroseconds: 10_000 });
+    expect(link.bytesPerSecondAt(0)).toBeCloseTo((1.22 * 1448) / (0.01 * 0.1), 0);
+  });
+
+  it('refuses what cannot carry anything', () => {
+    expect(() => new Link({ bytesPerSecond: 0 })).toThrow(UsageError);
+    expect(() => new Link({ bytesPerSecond: Number.NaN })).toThrow(UsageError);
+    expect(() => new Link({ bytesPerSecond: 1, loss: 1 })).toThrow(UsageError);
+    const profile = [{ atMicroseconds: 5, bytesPerSecond: 0 }];
+    expect(() => new Link({ bytesPerSecond: 1, profile })).toThrow(UsageError);
+  });
+});

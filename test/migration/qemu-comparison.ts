@@ -1,0 +1,60 @@
+import {
+  Link,
+  type Outcome,
+  openSimulatedMemory,
+  QEMU_DEFAULTS,
+  QemuMigration,
+  USUAL_COSTS,
+} from '../../src/migration/index.ts';
+import { parseWorkload } from '../../src/workload/index.ts';
+import {
+  giveUpMicroseconds,
+  linkOptions,
+  qemuOptions,
+  type Recording,
+  warmUpMicroseconds,
+  workloadText,
+} from './qemu-recordings.ts';
+
+/** What was predicted and what was recorded of one figure. */
+export interface Compared {
+  readonly predicted: number;
+  readonly recorded: number;
+}
+
+export interface Comparison {
+  readonly id: string;
+  readonly outcome: Outcome;
+  readonly convergedAsRecorded: boolean;
+  readonly totalMilliseconds: Compared | undefined;
+  readonly reportedDowntimeMilliseconds: Compared | undefined;
+  readonly downtimeMilliseconds: Compared | undefined;
+  readonly megabytes: Compared;
+  readonly syncs: Compared;
+}
+
+/** Rehearses a recorded migration and sets the prediction beside what happened. */
+export async function compare(recording: Recording, seed = 1): Promise<Comparison> {
+  const workload = parseWorkload(workloadText(recording), `${recording.id}.yaml`);
+  const memory = await openSimulatedMemory(workload, {
+    warmUpMicroseconds: warmUpMicroseconds(recording),
+    seed,
+  });
+  const options = { ...QEMU_DEFAULTS, ...qemuOptions(recording) };
+  const link = new Link(linkOptions(recording));
+  const outcome = new QemuMigration(memory, link, options, USUAL_COSTS, giveUpMicroseconds(recording)).run();
+  const { result, observed } = recording;
+  const ram = result.final.ram ?? result.final.last_active?.ram;
+  const milliseconds = (predicted: number, recorded: number | null | undefined) =>
+    recorded === null || recorded === undefined ? undefined : { predicted: predicted / 1000, recorded };
+  return {
+    id: recording.id,
+    outcome,
+    convergedAsRecorded: (outcome.verdict === 'converges') === (result.status === 'completed'),
+    totalMilliseconds: milliseconds(outcome.totalMicroseconds, result.total_time_ms),
+    reportedDowntimeMilliseconds: milliseconds(outcome.reportedDowntimeMicroseconds, result.downtime_ms),
+    downtimeMilliseconds: milliseconds(outcome.downtimeMicroseconds, observed?.stop_to_resume_ms),
+    megabytes: { predicted: outcome.transferredBytes / 1e6, recorded: (ram?.transferred ?? 0) / 1e6 },
+    syncs: { predicted: outcome.rounds.length, recorded: result.dirty_sync_count },
+  };
+}
