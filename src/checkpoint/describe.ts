@@ -1,12 +1,7 @@
-import { formatNumber, type Manifest, type StoredProcess } from '../image/index.ts';
+import type { Manifest, StoredProcess } from '../image/index.ts';
 import type { CheckpointReader } from '../store/index.ts';
-import {
-  decideMapping,
-  decodeLiveState,
-  LIVE_STATE_FORMAT,
-  type LiveState,
-  type MappingDecision,
-} from '../target/index.ts';
+import { decideMapping, type LiveState, type MappingDecision } from '../target/index.ts';
+import { readLiveState } from './read-state.ts';
 import { type CheckpointName, openNamed, readStore } from './read-store.ts';
 
 /** Everything about a checkpoint but its pages. */
@@ -58,19 +53,6 @@ export async function describeCheckpoint(
     },
     0,
   );
-}
-
-/**
- * The state of a live target that a checkpoint holds; undefined for a simulated target, or one that a ckpt before
- * ckpt-live-2 recorded, of which only the summary in the manifest is to be shown.
- * @throws IntegrityError
- */
-async function readLiveState(reader: CheckpointReader): Promise<LiveState | undefined> {
-  const { number, state } = reader.manifest;
-  const bytes = state?.format === LIVE_STATE_FORMAT ? await reader.state() : undefined;
-  return bytes === undefined
-    ? undefined
-    : decodeLiveState(bytes, `the state of checkpoint ${formatNumber(number)}`);
 }
 
 async function describeProcess(

@@ -1,9 +1,12 @@
 import { PAGE_SIZE, PageRangeList, pageCountOf } from '../core/index.ts';
 import { type Segment, type StoredProcess, type StoredVma, sameDigest } from '../image/index.ts';
 import type { CheckpointReader, ProcessIndex } from '../store/index.ts';
+import type { LiveState } from '../target/index.ts';
 import { ByteDifference, type ByteRange } from './byte-difference.ts';
 import type { WorkProgress } from './dump-types.ts';
+import { readLiveState } from './read-state.ts';
 import { type CheckpointName, openNamed, readStore } from './read-store.ts';
+import { compareStates, type StateDifference } from './state-difference.ts';
 
 /** Which checkpoints to compare, and how closely. */
 export interface DiffRequest {
@@ -16,10 +19,11 @@ export interface DiffRequest {
   readonly onProgress?: (progress: WorkProgress) => void;
 }
 
-/** What differs between the memory of two checkpoints. */
+/** What differs between two checkpoints. */
 export interface CheckpointDifference {
   readonly a: number;
   readonly b: number;
+  /** Whether memory differs. A process that lives is never in the same state twice. */
   readonly different: boolean;
   readonly processes: readonly ProcessDifference[];
 }
@@ -31,6 +35,8 @@ export interface ProcessDifference {
   /** In both checkpoints, or only in one. */
   readonly presence: 'both' | 'only-a' | 'only-b';
   readonly mappings: readonly MappingDifference[];
+  /** Beyond memory; absent if nothing differs, or one of the two checkpoints does not tell. */
+  readonly state?: StateDifference;
 }
 
 /** Pages of one mapping by what happened to them between the two checkpoints. */
@@ -51,7 +57,8 @@ export interface MappingDifference {
 }
 
 /**
- * Compares the memory of two checkpoints of one store, by page digests; with `bytes`, changed pages are read.
+ * Compares two checkpoints of one store: memory by page digests (with `bytes`, changed pages are read), and the states of
+ * live processes.
  * @throws CheckpointNotFoundError, IntegrityError.
  */
 export async function diffCheckpoints(request: DiffRequest): Promise<CheckpointDifference> {
@@ -59,10 +66,13 @@ export async function diffCheckpoints(request: DiffRequest): Promise<CheckpointD
     const a = await openNamed(store, request.a);
     const b = await openNamed(store, request.b);
     const pids = new Set([...a.manifest.processes, ...b.manifest.processes].map(({ pid }) => pid));
+    const [stateA, stateB] = [await readLiveState(a), await readLiveState(b)];
     const processes: ProcessDifference[] = [];
     for (const pid of [...pids].sort((left, right) => left - right)) {
       request.signal?.throwIfAborted();
-      processes.push(await diffProcess(a, b, pid, request));
+      const memory = await diffProcess(a, b, pid, request);
+      const state = diffStates(stateA, stateB, pid);
+      processes.push(state === undefined ? memory : { ...memory, state });
     }
     return {
       a: a.manifest.number,
@@ -71,6 +81,15 @@ export async function diffCheckpoints(request: DiffRequest): Promise<CheckpointD
       processes,
     };
   });
+}
+
+function diffStates(
+  a: LiveState | undefined,
+  b: LiveState | undefined,
+  pid: number,
+): StateDifference | undefined {
+  const [before, after] = [a, b].map((state) => state?.processes.find((process) => process.pid === pid));
+  return before === undefined || after === undefined ? undefined : compareStates(before, after);
 }
 
 function isDifferent(process: ProcessDifference): boolean {

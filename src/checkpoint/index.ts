@@ -57,5 +57,6 @@ export {
   type SquashPlan,
   type SquashResult,
 } from './squash.ts';
+export type { FieldDifference, FileDifference, StateDifference } from './state-difference.ts';
 export { type UntrackedProcess, type UntrackRequest, untrackProcesses } from './untrack.ts';
 export { type VerifyOptions, verifyStore } from './verify.ts';

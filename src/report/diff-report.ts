@@ -3,10 +3,12 @@ import {
   type CheckpointDifference,
   isMappingDifferent,
   type MappingDifference,
+  type ProcessDifference,
 } from '../checkpoint/index.ts';
 import { formatBytes, formatCount, PAGE_SIZE } from '../core/index.ts';
 import { addressesOf, permissionsOf, vmaJson } from './checkpoint-report.ts';
-import { formatTable } from './table.ts';
+import { formatStateDifference, stateDifferenceJson } from './state-difference-report.ts';
+import { formatTable, printable } from './table.ts';
 
 /** The JSON of `ckpt diff`: mappings that differ only. */
 export function diffJson(difference: CheckpointDifference): Readonly<Record<string, unknown>> {
@@ -15,11 +17,12 @@ export function diffJson(difference: CheckpointDifference): Readonly<Record<stri
     a,
     b,
     different,
-    processes: processes.map(({ pid, name, presence, mappings }) => ({
+    processes: processes.map(({ pid, name, presence, mappings, state }) => ({
       pid,
       name,
       presence,
       mappings: mappings.filter(isMappingDifferent).map(mappingJson),
+      state: state === undefined ? null : stateDifferenceJson(state),
     })),
   };
 }
@@ -39,18 +42,23 @@ function rangeJson(range: ByteRange): Readonly<Record<string, unknown>> {
   return { start: formatByteAddress(range), lengthBytes: range.lengthBytes };
 }
 
-/** Text: one table for each process, only what differs. */
+/** Text: one table of mappings for each process, then what else differs; only what differs. */
 export function formatDiff(difference: CheckpointDifference): string {
-  if (!difference.different) return `checkpoints ${difference.a} and ${difference.b} hold the same memory\n`;
-  return difference.processes
-    .map(({ pid, name, presence, mappings }) => {
-      const differing = mappings.filter(isMappingDifferent);
-      const only =
-        presence === 'both' ? '' : `, only in ${presence === 'only-a' ? difference.a : difference.b}`;
-      const heading = `process ${pid} (${name})${only}\n`;
-      return heading + (differing.length === 0 ? 'no differences\n' : formatMappings(differing));
-    })
-    .join('\n');
+  const { a, b, different, processes } = difference;
+  const same = different ? [] : [`checkpoints ${a} and ${b} hold the same memory\n`];
+  const listed = processes.filter(({ state }) => different || state !== undefined);
+  return [...same, ...listed.map((process) => formatProcess(process, a, b))].join('\n');
+}
+
+function formatProcess(process: ProcessDifference, a: number, b: number): string {
+  const { pid, name, presence, state } = process;
+  const mappings = process.mappings.filter(isMappingDifferent);
+  const only = presence === 'both' ? '' : `, only in ${presence === 'only-a' ? a : b}`;
+  const parts = [`process ${pid} (${printable(name)})${only}\n`];
+  if (mappings.length > 0) parts.push(formatMappings(mappings));
+  if (state !== undefined) parts.push(formatStateDifference(state));
+  if (parts.length === 1) parts.push('no differences\n');
+  return parts.join('');
 }
 
 function formatMappings(mappings: readonly MappingDifference[]): string {

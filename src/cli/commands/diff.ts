@@ -12,16 +12,16 @@ interface DiffOptions extends CommonOptions {
   readonly exitCode?: boolean;
 }
 
-/** `ckpt diff A B`: which mappings and pages differ, and by how much. */
+/** `ckpt diff A B`: which mappings and pages differ, and by how much, and what else of live processes. */
 export function declareDiff(program: Command, shell: Shell): void {
   const command = program
     .command('diff')
-    .description('compare the memory of two checkpoints')
+    .description('compare two checkpoints: memory, and what live processes have opened, begun and changed')
     .argument('<a>', 'the older checkpoint', argument(checkpointNumber))
     .argument('<b>', 'the newer checkpoint, or latest', argument(checkpointNumber))
     .addOption(storeOption())
     .option('--bytes', 'compare changed pages byte by byte and list the ranges')
-    .option('--exit-code', 'exit with 1 if anything differs');
+    .option('--exit-code', 'exit with 1 if memory differs');
   withCommonOptions(command).action(
     runsAs<DiffOptions>(shell, async (context, options, [a, b]) => {
       const difference = await diffCheckpoints({
