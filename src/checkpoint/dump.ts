@@ -44,7 +44,7 @@ const DEFAULT_SPOOL_BYTES = 48 * 1024 * 1024;
 /** One process of the target during a dump. */
 interface ProcessDump {
   readonly view: ProcessView;
-  readonly vmas: readonly Vma[];
+  vmas: readonly Vma[];
   readonly changes: Changes;
   /** Pages to be copied. */
   readonly suspects: PageRangeList;
@@ -223,7 +223,12 @@ class DumpRun {
   }
 
   #arm(processes: readonly ProcessDump[]): void {
-    for (const process of processes) process.armed = this.#chosen.tracker.arm(process.view, process.vmas);
+    const { tracker } = this.#chosen;
+    for (const process of processes) {
+      process.armed = tracker.arm(process.view, process.vmas);
+      // Registered mappings may have joined: the checkpoint has them as they are when the process goes on.
+      if (tracker.kind === 'pagemap-scan') process.vmas = process.view.vmas();
+    }
   }
 
   /**

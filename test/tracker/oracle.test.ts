@@ -10,6 +10,9 @@ import {
   MREMAP,
   PROT,
   type Process,
+  UFFD_FEATURE,
+  UFFD_REGISTER,
+  type Userfaultfd,
   ZERO_FRAME,
 } from '../../src/kernel/index.ts';
 import { decideMapping, type ProcessView, selectMappings } from '../../src/target/index.ts';
@@ -25,6 +28,8 @@ const BLOCK = 512;
 /** The arena: 12 blocks of address space, aligned to page tables. */
 const ARENA = 0x200000;
 const ARENA_BLOCKS = 12;
+const FILE = '/mnt/data';
+const FILE_PAGES = 100;
 
 function viewOf(process: Process): ProcessView {
   const { kernel } = process;
@@ -69,6 +74,8 @@ interface World {
   readonly kind: 'soft-dirty' | 'pagemap-scan';
   readonly kernel: Kernel;
   readonly process: Process;
+  /** The program's own. */
+  watcher?: Userfaultfd;
   counter: number;
 }
 
@@ -105,6 +112,32 @@ const OPERATIONS = {
       MAP.shared | MAP.anonymous | MAP.fixed,
     );
     storeMany(world, page(a), 5, (world.counter++ % 255) + 1);
+  },
+  mapFile: (world: World, a: number, b: number, c: number) => {
+    const file = world.kernel.openFile(FILE, true);
+    if (typeof file === 'number') throw new Error(`the file cannot be opened: ${file}`);
+    const count = 1 + (b % 90);
+    world.process.mmap(page(a), count, PROT.read | PROT.write, MAP.private | MAP.fixed, file, c % FILE_PAGES);
+    for (let index = 0; index < count; index++) world.process.load(page(a) + index);
+    storeMany(world, page(a), 1 + (count >> 2), (world.counter++ % 255) + 1);
+  },
+  truncate: ({ kernel }: World, a: number) => {
+    kernel.truncateFile(FILE, a % FILE_PAGES);
+    kernel.truncateFile(FILE, FILE_PAGES);
+  },
+  /** The program watches memory by a userfaultfd of its own. */
+  watch: (world: World, a: number, b: number, c: number) => {
+    const { process } = world;
+    const features = c % 2 === 0 ? UFFD_FEATURE.writeProtectAsync : UFFD_FEATURE.pagefaultWriteProtect;
+    if (world.watcher === undefined) {
+      const made = process.userfaultfd(features);
+      if (typeof made === 'number') return;
+      world.watcher = made;
+    }
+    const count = 1 + (b % 60);
+    world.watcher.register(page(a), count, UFFD_REGISTER.writeProtect);
+    if (features === UFFD_FEATURE.writeProtectAsync) world.watcher.writeProtect(page(a), count, true);
+    if (c % 5 === 0) world.watcher.unregister(page(a), count);
   },
   unmap: ({ process }: World, a: number, b: number) => process.munmap(page(a), 1 + (b % 600)),
   move: ({ process }: World, a: number, b: number, c: number) =>
@@ -222,6 +255,7 @@ function checkpoint(world: World, parent: Checkpoint | undefined): Checkpoint & 
 function startWorld(kind: World['kind'], version: KernelVersion, thp: 'always' | 'madvise'): World {
   const kernel = new Kernel({ version });
   kernel.setThp(thp);
+  kernel.createFile(FILE, FILE_PAGES, 7);
   const process = kernel.spawn({ name: 'subject' });
   const world: World = { kind, kernel, process, counter: 1 };
   for (let index = 0; index < 8; index++) OPERATIONS.mapBlocks(world, index, index * 7);
@@ -249,7 +283,7 @@ describe.each(CASES)('%s tracking on the simulated Linux %s', (kind, version) =>
           parent = next;
         }
       }),
-      { numRuns: Number(process.env['CKPT_ORACLE_RUNS'] ?? 10) },
+      { numRuns: Number(process.env['CKPT_ORACLE_RUNS'] ?? 7) },
     );
     expect(unchanged).toBeGreaterThan(1000);
   });
