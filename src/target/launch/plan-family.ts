@@ -35,32 +35,40 @@ export function planFamily(processes: readonly LiveProcessState[]): FamilyPlan {
   const obstacles: LaunchObstacle[] = [];
   const arrange = (state: LiveProcessState, inherited: number): FamilyMember => {
     const { pid } = state;
-    const leadsSession = state.session === pid;
     const early: FamilyMember[] = [];
     const late: FamilyMember[] = [];
     for (const child of children.get(pid) ?? []) {
-      const own = child.session === child.pid;
-      if (own || child.session === state.session) late.push(arrange(child, state.session));
-      else if (leadsSession && child.session === inherited) early.push(arrange(child, inherited));
+      const needed = neededSession(child, children) ?? state.session;
+      if (needed === state.session) late.push(arrange(child, needed));
+      else if (needed === inherited) early.push(arrange(child, needed));
       else {
-        const message = `it is in session ${child.session}, which its parent ${pid} has left`;
+        const message = `it is in session ${needed}, which its parent ${pid} has left`;
         obstacles.push({ pid: child.pid, message, forcible: false });
-        late.push(arrange(child, child.session));
+        late.push(arrange(child, needed));
       }
     }
-    return { pid, leadsSession, early, late };
+    return { pid, leadsSession: state.session === pid, early, late };
   };
   const [first] = processes;
   if (first === undefined) throw new RangeError('a target has at least one process');
-  const outside = outsideSession(processes);
-  const root = arrange(first, first.session === first.pid ? outside : first.session);
+  const root = arrange(first, neededSession(first, children) ?? 0);
   return { root, ...planGroups(processes), obstacles };
 }
 
-/** The session that a root which began its own had inherited; 0 if no child tells. */
-function outsideSession(processes: readonly LiveProcessState[]): number {
-  const pids = new Set(processes.map(({ pid }) => pid));
-  return processes.find(({ session }) => !pids.has(session))?.session ?? 0;
+/**
+ * The session that a process must have inherited: its own, or, if it began one, that of children which it had before.
+ * Undefined if it does not matter.
+ */
+function neededSession(
+  state: LiveProcessState,
+  children: ReadonlyMap<number, readonly LiveProcessState[]>,
+): number | undefined {
+  if (state.session !== state.pid) return state.session;
+  for (const child of children.get(state.pid) ?? []) {
+    const needed = neededSession(child, children);
+    if (needed !== undefined && needed !== state.pid) return needed;
+  }
+  return undefined;
 }
 
 function planGroups(processes: readonly LiveProcessState[]): Pick<FamilyPlan, 'groups' | 'notes'> {
