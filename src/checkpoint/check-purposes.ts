@@ -18,6 +18,14 @@ export interface PurposeUses {
 
 const needed = (...features: readonly FeatureId[]): FeatureUse[] => features.map((feature) => ({ feature }));
 
+const UNTRACED = 'targets are stopped by signals, and of their state only what /proc tells is kept';
+
+/** What the tracker pagemap-scan is made of. */
+const SCAN_FEATURES: readonly FeatureId[] = [
+  ...(['pagemap-scan', 'userfaultfd', 'write-protect-async'] as const),
+  ...(['ptrace', 'inject', 'pidfd', 'kcmp'] as const),
+];
+
 /** Every purpose with the features that it rests on, the needed ones first. */
 export const PURPOSES: readonly PurposeUses[] = [
   {
@@ -26,24 +34,27 @@ export const PURPOSES: readonly PurposeUses[] = [
     what: 'memory and state of live processes',
     uses: [
       ...needed('trial-dump', 'process-memory', 'other-processes'),
-      { feature: 'native-calls', without: 'targets are stopped by signals, and only memory is kept' },
-      { feature: 'ptrace', without: 'targets are stopped by signals, and only memory is kept' },
-      { feature: 'inject', without: 'no signal handlers, timers and resource sharing are kept' },
-      { feature: 'suspend-seccomp', without: 'targets with a seccomp filter are not called into' },
-      { feature: 'vector-state', without: 'no vector registers are kept' },
-      { feature: 'rseq', without: 'no rseq areas are kept' },
-      { feature: 'process-vm-readv', without: 'memory is read through /proc/PID/mem' },
-      { feature: 'pidfd', without: 'fewer details of open files are kept' },
-      { feature: 'kcmp', without: 'nothing is kept of which descriptors share a position' },
-      { feature: 'children', without: 'descendants are looked for in all of /proc' },
-      { feature: 'timers', without: 'no timers are kept' },
-      { feature: 'map-files', without: 'fewer details of mapped files are kept' },
+      { feature: 'native-calls', without: UNTRACED },
+      { feature: 'ptrace', without: UNTRACED },
+      { feature: 'inject', without: 'signal handlers, timers and thread pointers are not kept' },
       {
-        feature: 'frame-numbers',
-        without: 'pages of zeros and pages shared by processes are read to be found',
+        feature: 'suspend-seccomp',
+        without: 'targets with seccomp filters are dumped as if no calls could be made inside',
       },
+      { feature: 'vector-state', without: 'vector registers are not kept' },
+      { feature: 'rseq', without: 'rseq areas are not kept' },
+      { feature: 'process-vm-readv', without: 'memory is read through /proc/PID/mem, which takes longer' },
+      { feature: 'pidfd', without: 'what lies unread in pipes is not kept' },
+      { feature: 'kcmp', without: 'which descriptors share a position is not kept' },
+      { feature: 'children', without: 'descendants are looked for in all of /proc' },
+      { feature: 'timers', without: 'timers are not kept' },
+      {
+        feature: 'map-files',
+        without: 'shared memory that only others have touched is left out, with a warning',
+      },
+      { feature: 'frame-numbers', without: 'pages that processes share since a fork are read once for each' },
       { feature: 'page-flags', without: 'pages of zeros are read to be found' },
-      { feature: 'cgroup-freezer', without: 'targets are stopped by ptrace or signals' },
+      { feature: 'cgroup-freezer', without: 'targets are stopped by ptrace or by signals' },
     ],
   },
   {
@@ -51,15 +62,16 @@ export const PURPOSES: readonly PurposeUses[] = [
     title: 'track changes',
     what: 'incremental dumps',
     uses: [
-      { feature: 'pagemap-scan', without: 'no tracker pagemap-scan' },
-      { feature: 'userfaultfd', without: 'no tracker pagemap-scan' },
-      { feature: 'write-protect-async', without: 'no tracker pagemap-scan' },
-      { feature: 'write-protect-unpopulated', without: 'no tracker pagemap-scan' },
-      { feature: 'write-protect-shared', without: 'shared and huge pages are compared' },
+      ...SCAN_FEATURES.map((feature) => ({ feature, without: 'no tracker pagemap-scan' })),
       {
-        feature: 'unprivileged-userfaultfd',
-        without: 'nothing is missed, since asynchronous protection needs no handler',
+        feature: 'write-protect-unpopulated',
+        without: 'nothing is missed: pages that were not there are new',
       },
+      {
+        feature: 'write-protect-shared',
+        without: 'nothing is missed: shared memory is compared in any case',
+      },
+      { feature: 'unrestricted-userfaultfd', without: 'nothing is missed: no handler waits for faults' },
       { feature: 'soft-dirty', without: 'no tracker soft-dirty' },
       { feature: 'clear-ledger', without: 'no tracker soft-dirty' },
     ],
@@ -82,8 +94,9 @@ export const PURPOSES: readonly PurposeUses[] = [
     title: 'restore as new processes',
     what: 'ckpt restore --new',
     uses: [
-      ...needed('ptrace', 'inject', 'write-memory', 'set-mm-map', 'set-tid'),
-      { feature: 'last-pid', without: 'PIDs are chosen by clone3' },
+      ...needed('ptrace', 'inject', 'pidfd', 'write-memory', 'set-mm-map', 'set-tid'),
+      { feature: 'map-files', without: 'processes that share memory without a name cannot be made' },
+      { feature: 'last-pid', without: 'nothing is missed: clone3 chooses PIDs' },
       { feature: 'criu', without: 'nothing takes over what --new refuses' },
     ],
   },

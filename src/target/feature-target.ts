@@ -1,9 +1,14 @@
-import { accessSync, closeSync, constants, openSync, readdirSync, readlinkSync, readSync } from 'node:fs';
+import { accessSync, closeSync, constants, openSync, readlinkSync, readSync } from 'node:fs';
+import { parseMaps } from '../procfs/index.ts';
 import { type Feature, MissingError, tryFeature } from './feature.ts';
 import { cgroupMountPoint } from './feature-machine.ts';
 import { ptraceScope } from './feature-trace.ts';
 import { checkedStat } from './live-admission.ts';
 import { readProcText, readTaskStat } from './live-files.ts';
+import { maySuspendSeccomp, seccompMode } from './seccomp.ts';
+import { descriptorLinks, trackingDescriptors } from './tracking-record.ts';
+import { unseenWriters } from './unseen-writers.ts';
+import { USERFAULTFD_LINK } from './userfaultfd.ts';
 
 /** What the trials know of a process that is to be a target. */
 export interface TargetFeatures {
@@ -21,11 +26,8 @@ export async function probeTarget(pid: number): Promise<TargetFeatures> {
   const features = await Promise.all([
     tryFeature('target-rights', 'rights', rightsRemedy(pid), () => openMemory(pid)),
     tryFeature('target-tracer', 'traced by nobody', {}, () => nobodyTraces(pid)),
-    tryFeature(
-      'target-seccomp',
-      'seccomp',
-      { otherwise: 'use --tracker compare, which makes no calls inside the target' },
-      () => seccompOf(pid),
+    tryFeature('target-seccomp', 'seccomp', { otherwise: `run ckpt as root, or ${COMPARE}` }, () =>
+      seccompOf(pid),
     ),
     tryFeature('target-bits', '64-bit program', { otherwise: RIGHTS }, () => is64Bit(pid)),
     tryFeature(
@@ -36,6 +38,9 @@ export async function probeTarget(pid: number): Promise<TargetFeatures> {
     ),
     tryFeature('target-userfaultfd', 'no userfaultfd of its own', { EACCES: RIGHTS }, () =>
       usesNoUserfaultfd(pid),
+    ),
+    tryFeature('target-writers', 'no unseen writers', { EACCES: RIGHTS, otherwise: COMPARE }, () =>
+      hasNoUnseenWriters(pid),
     ),
     tryFeature('target-cgroup', 'cgroup', {}, () => cgroupOf(pid)),
     tryFeature(
@@ -48,6 +53,7 @@ export async function probeTarget(pid: number): Promise<TargetFeatures> {
   return { pid, name, features };
 }
 
+const COMPARE = 'use --tracker compare, which needs no calls inside the target and trusts no marks';
 const RIGHTS = 'run ckpt as root, or as the same user as the target';
 
 function rightsRemedy(pid: number): { readonly otherwise: string } {
@@ -75,11 +81,11 @@ function nobodyTraces(pid: number): string {
 }
 
 function seccompOf(pid: number): string {
-  const mode = statusOf(pid, 'Seccomp');
-  if (mode === '0' || mode === '') return 'none';
-  const what =
-    mode === '1' ? 'is in strict mode' : `has ${statusOf(pid, 'Seccomp_filters') || 'a'} seccomp filter`;
-  throw new MissingError(`it ${what}, which may punish calls made inside it`);
+  const mode = seccompMode(pid);
+  if (mode === 'none') return 'no mode or filter is set';
+  if (mode === 'strict') throw new MissingError('it is in strict mode, which punishes calls made inside it');
+  if (maySuspendSeccomp()) return 'it has a filter, which ckpt may suspend';
+  throw new MissingError('it has a filter, which may punish calls made inside it');
 }
 
 /** A line of /proc/PID/status; empty if there is none. */
@@ -105,14 +111,14 @@ function is64Bit(pid: number): string {
   if (header[CLASS_OFFSET] !== CLASS_64) {
     throw new MissingError('it is a 32-bit program: its memory can be dumped, but no calls made inside it');
   }
-  return `${readlinkSync(`/proc/${pid}/exe`)} is one`;
+  return `it is one: ${readlinkSync(`/proc/${pid}/exe`)}`;
 }
 
 function hasNoShadowStack(pid: number): string {
   if (/\bshstk\b/.test(statusOf(pid, 'x86_Thread_features'))) {
     throw new MissingError('it runs with a shadow stack, which forbids calls inside it');
   }
-  return 'none';
+  return 'it has none';
 }
 
 function sharesNamespaces(pid: number): string {
@@ -124,15 +130,20 @@ function sharesNamespaces(pid: number): string {
 }
 
 function usesNoUserfaultfd(pid: number): string {
-  const own = readdirSync(`/proc/${pid}/fd`).filter((descriptor) => {
-    try {
-      return readlinkSync(`/proc/${pid}/fd/${descriptor}`) === 'anon_inode:[userfaultfd]';
-    } catch {
-      return false;
-    }
-  });
-  if (own.length === 0) return 'none';
-  throw new MissingError(`descriptor ${own.join(', ')} is one: what it watches is compared page by page`);
+  const links = descriptorLinks(pid);
+  const ours = new Set(trackingDescriptors(pid, links));
+  const own = [...links].filter(([number, link]) => link === USERFAULTFD_LINK && !ours.has(number));
+  if (own.length === 0)
+    return ours.size === 0 ? 'it has none' : 'it has none but the one of ckpt, which tracks it';
+  const numbers = own.map(([number]) => number).join(', ');
+  throw new MissingError(`descriptor ${numbers} is one: what it watches is compared page by page`);
+}
+
+function hasNoUnseenWriters(pid: number): string {
+  const vmas = parseMaps(readProcText(pid, 'maps')).map((entry) => ({ ...entry, flags: [] }));
+  const problem = unseenWriters(pid, vmas, descriptorLinks(pid).values());
+  if (problem !== undefined) throw new MissingError(problem);
+  return 'no device or ring writes to its memory';
 }
 
 function cgroupOf(pid: number): string {

@@ -6,20 +6,16 @@ import type { Trial } from './feature-trial.ts';
 import { DEFAULT_LEDGER_DIRECTORY, prepareLedger } from './live-ledger.ts';
 import { probeAbilities } from './live-probe.ts';
 import type { Native } from './native/calls.ts';
+import { PageScanner } from './page-scan.ts';
+import { USERFAULTFD_FLAGS, Userfaultfd } from './userfaultfd.ts';
 
 const OWN_KERNEL = 'Linux 6.7 or later, with CONFIG_PTE_MARKER_UFFD_WP=y';
 
-/** O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY: for faults of user code alone, which anybody may ask for (Linux 5.11). */
-const USER_MODE_ONLY = 0x80801;
+/** O_CLOEXEC | O_NONBLOCK without UFFD_USER_MODE_ONLY: for faults of the kernel, too. */
 const ALL_FAULTS = 0x80800;
-const UFFDIO_API = 0xc018aa3f;
-const UFFDIO_REGISTER = 0xc020aa00;
-const UFFD_API_VERSION = 0xaan;
-const REGISTER_WRITE_PROTECT = 2n;
-const PAGEMAP_SCAN = 0xc0606610;
 
 /** Bits of uffdio_api.features (include/uapi/linux/userfaultfd.h). */
-const UFFD_FEATURE = { shared: 1n << 12n, unpopulated: 1n << 13n, asynchronous: 1n << 15n } as const;
+const UFFD_FEATURE = { shared: 1n << 12n, unpopulated: 1n << 13n } as const;
 
 /** Ways to learn which pages were written. */
 export function probeTrackingFeatures(trial: Trial): Promise<Feature[]> {
@@ -50,7 +46,7 @@ export function probeTrackingFeatures(trial: Trial): Promise<Feature[]> {
     ),
     tryFeature('pagemap-scan', 'PAGEMAP_SCAN', { otherwise: 'Linux 6.7 or later' }, () => scanPages(trial)),
     tryFeature('userfaultfd', 'userfaultfd', userfaultfd, () => openUserfaultfd(trial)),
-    tryFeature('unprivileged-userfaultfd', 'unrestricted userfaultfd', {}, () => openUnrestricted(trial)),
+    tryFeature('unrestricted-userfaultfd', 'unrestricted userfaultfd', {}, () => openUnrestricted(trial)),
     tryFeature('write-protect-async', 'asynchronous write protection', { otherwise: OWN_KERNEL }, () =>
       trackOwnWrites(trial),
     ),
@@ -92,51 +88,38 @@ function tryLedger(): string {
 /** Memory of our own, in whole pages, that a trial may do anything with. */
 class TrialPages {
   readonly native: Native;
+  readonly count: number;
+  readonly startPage: number;
   readonly bytes: Uint8Array;
-  readonly address: bigint;
 
   constructor(native: Native, count: number) {
     this.native = native;
+    this.count = count;
     const block = new Uint8Array((count + 1) * PAGE_SIZE);
-    const pageSize = BigInt(PAGE_SIZE);
-    const start = native.addressOf(block);
-    this.address = ((start + pageSize - 1n) / pageSize) * pageSize;
-    const offset = Number(this.address - start);
+    const start = Number(native.addressOf(block));
+    this.startPage = Math.ceil(start / PAGE_SIZE);
+    const offset = this.startPage * PAGE_SIZE - start;
     this.bytes = block.subarray(offset, offset + count * PAGE_SIZE);
   }
 
   /** Pages of `category`, by PAGEMAP_SCAN with `flags`; as numbers from the first of these pages. */
   scan(category: number, flags: number): number[] {
-    const count = this.bytes.length / PAGE_SIZE;
-    const regions = new BigUint64Array(3 * count);
-    const end = this.address + BigInt(this.bytes.length);
-    const mask = BigInt(category);
-    const words = BigUint64Array.of(
-      ...[96n, BigInt(flags), this.address, end, 0n, this.native.addressOf(bytesOf(regions)), BigInt(count)],
-      ...[0n, 0n, mask, 0n, mask],
-    );
+    const startPage = this.startPage;
+    const endPage = startPage + this.count;
     const descriptor = openSync('/proc/self/pagemap', 'r');
     try {
-      const found = this.native.ioctl('PAGEMAP_SCAN', descriptor, PAGEMAP_SCAN, bytesOf(words));
-      return this.#pagesOf(regions.subarray(0, 3 * found));
+      const { regions } = new PageScanner(this.native).scan(descriptor, {
+        ...{ startPage, endPage, flags, maximumRegions: this.count, maximumPages: 0 },
+        ...{ categoryInverted: 0, categoryMask: category, categoryAnyOfMask: 0, returnMask: category },
+      });
+      const pages = Array.from({ length: this.count }, (_, index) => startPage + index);
+      return pages
+        .filter((page) => regions.some((region) => region.startPage <= page && page < region.endPage))
+        .map((page) => page - startPage);
     } finally {
       closeSync(descriptor);
     }
   }
-
-  #pagesOf(regions: BigUint64Array): number[] {
-    const pages: number[] = [];
-    for (let index = 0; index < regions.length; index += 3) {
-      for (let at = regions[index]!; at < regions[index + 1]!; at += BigInt(PAGE_SIZE)) {
-        pages.push(Number(at - this.address) / PAGE_SIZE);
-      }
-    }
-    return pages;
-  }
-}
-
-function bytesOf(words: BigUint64Array): Uint8Array {
-  return new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
 }
 
 function readZeros(into: Uint8Array): void {
@@ -169,20 +152,18 @@ function openUnrestricted(trial: Trial): string {
   return 'one was made for faults of the kernel, too';
 }
 
-/** What UFFDIO_API offers. */
-function offeredFeatures(native: Native): bigint {
-  const descriptor = Number(native.call('userfaultfd', 'userfaultfd', USER_MODE_ONLY));
-  try {
-    return handshake(native, descriptor, 0n);
-  } finally {
-    closeSync(descriptor);
-  }
+function openOwn(native: Native): Userfaultfd {
+  return new Userfaultfd(native, Number(native.call('userfaultfd', 'userfaultfd', USERFAULTFD_FLAGS)));
 }
 
-function handshake(native: Native, descriptor: number, features: bigint): bigint {
-  const words = BigUint64Array.of(UFFD_API_VERSION, features, 0n);
-  native.ioctl('UFFDIO_API', descriptor, UFFDIO_API, bytesOf(words));
-  return words[1]!;
+/** What UFFDIO_API offers. */
+function offeredFeatures(native: Native): bigint {
+  const userfaultfd = openOwn(native);
+  try {
+    return userfaultfd.offers();
+  } finally {
+    userfaultfd.close();
+  }
 }
 
 const PAGES = 16;
@@ -192,14 +173,13 @@ const WRITTEN_PAGES = [3, 4, 9];
 /** Does on pages of our own what the tracker does on a target's. Closing the descriptor ends it. */
 function trackOwnWrites(trial: Trial): string {
   const pages = new TrialPages(trial.native(), PAGES);
-  const { native, address, bytes } = pages;
+  const { native, startPage, bytes } = pages;
   bytes.fill(1);
-  const descriptor = Number(native.call('userfaultfd', 'userfaultfd', USER_MODE_ONLY));
+  const userfaultfd = openOwn(native);
   try {
-    const { asynchronous, unpopulated } = UFFD_FEATURE;
-    handshake(native, descriptor, asynchronous | unpopulated);
-    const words = BigUint64Array.of(address, BigInt(bytes.length), REGISTER_WRITE_PROTECT, 0n);
-    native.ioctl('UFFDIO_REGISTER', descriptor, UFFDIO_REGISTER, bytesOf(words));
+    const refused = userfaultfd.enable() ?? userfaultfd.register(startPage, startPage + PAGES);
+    if (refused !== undefined)
+      throw new MissingError(`UFFDIO_API with WP_ASYNC or UFFDIO_REGISTER gives ${refused}`);
     const flags = SCAN_FLAG.writeProtectMatching | SCAN_FLAG.checkAsynchronous;
     pages.scan(SCAN_CATEGORY.written, flags);
     for (const page of WRITTEN_PAGES.slice(0, -1)) bytes[page * PAGE_SIZE] = 2;
@@ -210,6 +190,6 @@ function trackOwnWrites(trial: Trial): string {
     }
     return `of ${PAGES} protected pages it named just the ${WRITTEN_PAGES.length} written`;
   } finally {
-    closeSync(descriptor);
+    userfaultfd.close();
   }
 }

@@ -28,7 +28,7 @@ export type FeatureId =
   | 'write-protect-async'
   | 'write-protect-unpopulated'
   | 'write-protect-shared'
-  | 'unprivileged-userfaultfd'
+  | 'unrestricted-userfaultfd'
   | 'clear-ledger'
   | 'write-memory'
   | 'set-tid'
@@ -43,6 +43,7 @@ export type FeatureId =
   | 'target-bits'
   | 'target-shadow-stack'
   | 'target-userfaultfd'
+  | 'target-writers'
   | 'target-cgroup'
   | 'target-namespaces';
 

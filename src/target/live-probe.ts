@@ -1,8 +1,5 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { closeSync, openSync, readFileSync, readSync, writeFileSync } from 'node:fs';
 import { release } from 'node:os';
-import { setTimeout } from 'node:timers/promises';
 import { PAGE_SIZE } from '../core/index.ts';
 import {
   type MapsEntry,
@@ -11,8 +8,9 @@ import {
   pagemapFrame,
   parseMaps,
 } from '../procfs/index.ts';
-import { readAt, readTaskStat } from './live-files.ts';
+import { readAt } from './live-files.ts';
 import { loadNative } from './native/calls.ts';
+import { Specimen } from './specimen.ts';
 import { kernelProblem } from './userfaultfd.ts';
 import type { TrackingAbilities } from './view.ts';
 
@@ -56,17 +54,16 @@ interface Trial {
 }
 
 /**
- * Watches the pages of a child that echoes lines. A kernel without CONFIG_MEM_SOFT_DIRTY accepts the clear and marks
+ * Watches the pages of a process that echoes lines. A kernel without CONFIG_MEM_SOFT_DIRTY accepts the clear and marks
  * nothing, and an emulated one may mark everything, so three looks are needed: bits that are set in a new process,
- * none after a clear, some again once the child has run.
+ * none after a clear, some again once it has run.
  */
 async function trySoftDirty(): Promise<Trial> {
-  const child = spawn('/bin/sh', ['-c', 'while read -r line; do echo "$line"; done'], {
-    stdio: ['pipe', 'pipe', 'ignore'],
-  });
+  let specimen: Specimen | undefined;
   try {
-    await echo(child);
-    const fresh = countPages(child.pid!);
+    specimen = await Specimen.start();
+    const { pid } = specimen;
+    const fresh = countPages(pid);
     const frameNumbers = fresh.framesVisible;
     if (fresh.softDirty === 0) {
       return {
@@ -74,31 +71,18 @@ async function trySoftDirty(): Promise<Trial> {
         frameNumbers,
       };
     }
-    writeFileSync(`/proc/${child.pid}/clear_refs`, '4');
-    const cleared = countPages(child.pid!);
-    await echo(child);
-    const written = countPages(child.pid!);
+    writeFileSync(`/proc/${pid}/clear_refs`, '4');
+    const cleared = countPages(pid);
+    await specimen.echo();
+    const written = countPages(pid);
     const works = cleared.softDirty === 0 && written.softDirty > 0;
     return { problem: works ? undefined : 'this kernel clears or sets the marks unreliably', frameNumbers };
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     return { problem: `soft-dirty marks could not be tried out: ${why}`, frameNumbers: false };
   } finally {
-    child.stdin.on('error', () => {});
-    child.kill('SIGKILL');
+    specimen?.end();
   }
-}
-
-/** Has the child read and write a line; resolves when it waits for the next one. */
-async function echo(child: ChildProcess): Promise<void> {
-  const answer = once(child.stdout!, 'data');
-  child.stdin!.write('.\n');
-  await Promise.race([answer, once(child, 'exit').then(endedAtOnce)]);
-  while (readTaskStat(child.pid!)?.state === 'R') await setTimeout(1);
-}
-
-function endedAtOnce(): never {
-  throw new Error('/bin/sh ended at once');
 }
 
 interface PageCounts {

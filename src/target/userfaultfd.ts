@@ -37,6 +37,17 @@ export class Userfaultfd {
     return this.#tryIoctl(UFFDIO_API, API_VERSION, WRITE_PROTECT_ASYNC, 0n);
   }
 
+  /**
+   * Asks what this kernel offers, instead of `enable`.
+   * @returns bits of uffdio_api.features; 0 if it offers nothing
+   */
+  offers(): bigint {
+    const argument = BigUint64Array.of(API_VERSION, 0n, 0n);
+    const address = this.#native.addressOf(new Uint8Array(argument.buffer));
+    const { errno } = this.#native.tryCall('ioctl', this.descriptor, UFFDIO_API, address);
+    return errno === undefined ? argument[1]! : 0n;
+  }
+
   /** @returns errno; registering what is registered here already is no failure */
   register(startPage: number, endPage: number): string | undefined {
     return this.#tryIoctl(UFFDIO_REGISTER, ...rangeOf(startPage, endPage), MODE_WRITE_PROTECT, 0n);
