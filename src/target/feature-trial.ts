@@ -1,5 +1,5 @@
-import type { Specimen } from './specimen.ts';
 import type { Native } from './native/calls.ts';
+import type { Specimen } from './specimen.ts';
 
 /** What trials work with. */
 export interface Trial {

@@ -1,11 +1,11 @@
 import { type Feature, MissingError, reasonOf, tryFeature, UntriedError } from './feature.ts';
 import { probeMachineFeatures } from './feature-machine.ts';
 import { probeProcessAccess } from './feature-process.ts';
-import { Specimen } from './specimen.ts';
 import { probeTracing } from './feature-trace.ts';
 import { probeTrackingFeatures } from './feature-tracking.ts';
 import type { Trial } from './feature-trial.ts';
 import { loadNative } from './native/calls.ts';
+import { Specimen } from './specimen.ts';
 
 /**
  * Finds out by trying what this kernel and this user can do. Nothing is tried on anybody else's processes, and nothing
