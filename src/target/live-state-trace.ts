@@ -1,8 +1,11 @@
 import { type Native, REGISTER_SET, type RseqConfiguration } from './native/calls.ts';
+import type { Registers } from './native/registers.ts';
 import { interruptedCall } from './native/restart.ts';
 import { hasErrno, type Tracee } from './native/tracee.ts';
 
 const WORD_BYTES = 8;
+/** svc #0 of aarch64. */
+const SUPERVISOR_CALL = 0xd4000001;
 /** NT_ARM_SVE (include/uapi/linux/elf.h). */
 const ARM_SVE = 0x405;
 
@@ -48,8 +51,27 @@ function readRegisters(native: Native, tracee: Tracee): TracedRegisters | undefi
     floatingPoint: tracee.getRegisterSet(REGISTER_SET.floatingPoint),
     extended: optionalSet(tracee, architecture.name === 'x86_64' ? REGISTER_SET.x86Extended : ARM_SVE),
     further: architecture.name === 'aarch64' ? readFurther(tracee) : [],
-    systemCall: interruptedCall(registers),
+    systemCall:
+      architecture.name === 'x86_64'
+        ? interruptedCall(registers)
+        : callAhead(registers, (address, into) => native.readMemory(tracee.pid, address, into)),
   };
+}
+
+/**
+ * The system call that a stopped thread of aarch64 makes as soon as it goes on. An interrupted call looks just like one
+ * that was not made yet: before it shows the registers to a tracer, the kernel has put them back to the instruction and
+ * its first argument (arch/arm64/kernel/signal.c, do_signal).
+ * @param read reads memory of the process and returns the count of bytes read
+ */
+export function callAhead(
+  registers: Registers,
+  read: (address: bigint, into: Uint8Array) => number,
+): number | undefined {
+  const instruction = new Uint8Array(4);
+  const length = read(registers.instructionPointer, instruction);
+  const isCall = length === 4 && new DataView(instruction.buffer).getUint32(0, true) === SUPERVISOR_CALL;
+  return isCall ? Number(registers.get('x8') & 0xffff_ffffn) : undefined;
 }
 
 /** The sets of aarch64 that its general registers lack, as far as this kernel and processor have them. */
