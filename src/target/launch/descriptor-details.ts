@@ -43,9 +43,38 @@ export function timerSetting(details: readonly string[]): {
   };
 }
 
-/** Whether somebody holds a lock through the descriptor (fs/locks.c, show_fd_locks). */
-export function hasFileLock(details: readonly string[]): boolean {
-  return details.some((line) => line.startsWith('lock:'));
+/** A lock on a file. */
+export interface FileLock {
+  /** Of a process (fcntl), of an open file description (flock), or of a description by range (F_OFD_SETLK). */
+  readonly kind: 'process' | 'whole' | 'description';
+  readonly exclusive: boolean;
+  readonly startByte: bigint;
+  /** 0: to the end of the file. */
+  readonly lengthBytes: bigint;
+}
+
+/**
+ * The locks held through a descriptor: the lines `lock:` of its fdinfo (fs/locks.c, lock_get_status). Undefined for a
+ * kind that is not known: leases, mandatory locks.
+ */
+export function fileLocks(details: readonly string[]): (FileLock | undefined)[] {
+  return details.filter((line) => line.startsWith('lock:')).map(fileLock);
+}
+
+const LOCK_KINDS = { POSIX: 'process', FLOCK: 'whole', OFDLCK: 'description' } as const;
+
+function fileLock(line: string): FileLock | undefined {
+  const match =
+    /^lock:\s*\d+: (POSIX|FLOCK|OFDLCK)\s+ADVISORY\s+(READ|WRITE)\s+\S+ \S+ (\d+) (\d+|EOF)$/.exec(line);
+  if (match === null) return undefined;
+  const [, kind, mode, start, end] = match;
+  const startByte = BigInt(start!);
+  return {
+    kind: LOCK_KINDS[kind as keyof typeof LOCK_KINDS],
+    exclusive: mode === 'WRITE',
+    startByte,
+    lengthBytes: end === 'EOF' ? 0n : BigInt(end!) - startByte + 1n,
+  };
 }
 
 function field(details: readonly string[], name: string): string | undefined {

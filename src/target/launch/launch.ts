@@ -8,6 +8,7 @@ import { fromBase64 } from '../rewrite/words.ts';
 import type { Vma } from '../view.ts';
 import { lendTerminal } from './foreground.ts';
 import { Launcher } from './launcher.ts';
+import { allowDescriptors } from './limits.ts';
 import { NewProcess } from './new-process.ts';
 import { NewSpace } from './new-space.ts';
 import {
@@ -235,9 +236,11 @@ export class Launch {
     });
     space.map();
     const descriptors = plan.descriptors.processes.get(pid);
+    allowDescriptors(this.#native, pid, Math.max(0, ...state.files.map(({ descriptor }) => descriptor)));
     placeDescriptors(leader, pool, descriptors?.placements ?? []);
-    if (descriptors !== undefined) setUpDescriptors(leader, descriptors);
     closePool(leader, pool);
+    // Closing any descriptor of a file gives up the process's locks on it.
+    if (descriptors !== undefined) setUpDescriptors(leader, descriptors);
     this.#members.set(pid, { process, space, state });
   }
 }

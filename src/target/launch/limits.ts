@@ -43,3 +43,18 @@ export function differingLimits(
 export function limitName(resource: number): string {
   return NAMES[resource] ?? String(resource);
 }
+
+const NOFILE = 7;
+
+/** Lets a process have descriptors up to `highest`, as far as its own hard limit goes. */
+export function allowDescriptors(native: Native, pid: number, highest: number): void {
+  const present = words(0, 0);
+  const view = new DataView(present.buffer);
+  const what = `prlimit NOFILE of process ${pid}`;
+  native.call(what, 'prlimit64', pid, NOFILE, 0, native.addressOf(present));
+  const hard = view.getBigUint64(8, true);
+  const needed = BigInt(highest) + 1n;
+  if (view.getBigUint64(0, true) >= needed) return;
+  const wanted = words(needed < hard ? needed : hard, hard);
+  native.call(what, 'prlimit64', pid, NOFILE, native.addressOf(wanted), 0);
+}

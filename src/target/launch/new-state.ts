@@ -27,6 +27,11 @@ const PR_SET_THP_DISABLE = 41;
 const RESTART_BLOCK = -516n;
 const RESTART_SYSCALL = 219n;
 const HIGHEST_SIGNAL = 64;
+/**
+ * MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, _PRIVATE_EXPEDITED, _SYNC_CORE and _RSEQ. Which of them a process had made
+ * is not told by /proc; one too many does no harm, and one too few makes membarrier(2) fail where it never did.
+ */
+const MEMBARRIER_REGISTRATIONS = [1 << 2, 1 << 4, 1 << 6, 1 << 8] as const;
 
 /** What a launch may leave undone because somebody said that it does not matter. */
 export interface Leniency {
@@ -46,6 +51,7 @@ export function setProcessState(process: NewProcess, state: LiveProcessState): v
   if (state.workingDirectory !== null) setWorkingDirectory(leader, state.workingDirectory);
   if (state.umask !== null) setUmask(leader, state.umask);
   if (state.personality !== null) leader.call('personality', BigInt(state.personality));
+  for (const registration of MEMBARRIER_REGISTRATIONS) leader.tryCall('membarrier', registration, 0, 0);
   setSignals(process, state);
 }
 

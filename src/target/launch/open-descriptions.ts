@@ -1,6 +1,7 @@
 import { PAGE_SIZE } from '../../core/index.ts';
 import { openInside } from '../rewrite/state-process.ts';
 import { words } from '../rewrite/words.ts';
+import type { FileLock } from './descriptor-details.ts';
 import { FIRST_STREAM } from './launcher.ts';
 import type { DescriptionRecipe, PipePlan, Placement, ProcessDescriptors } from './plan-types.ts';
 import type { RemoteThread } from './remote-thread.ts';
@@ -12,6 +13,13 @@ const ACCESS_MODE = 3;
 const F_DUPFD_CLOEXEC = 1030;
 const F_SETFL = 4;
 const F_SETPIPE_SZ = 1031;
+const F_SETLK = 6;
+const F_OFD_SETLK = 37;
+const F_RDLCK = 0;
+const F_WRLCK = 1;
+const LOCK_SH = 1;
+const LOCK_EX = 2;
+const LOCK_NB = 4;
 const SEEK_SET = 0;
 const EFD_SEMAPHORE = 1;
 const LAST_DESCRIPTOR = 0xffff_ffff;
@@ -224,8 +232,8 @@ export function closePool(thread: RemoteThread, pool: DescriptorPool): void {
   if (pool.count > 0) thread.call('close_range', pool.first, pool.first + pool.count - 1, 0);
 }
 
-/** Has epoll descriptors watch what they watched, and timers run. */
-export function setUpDescriptors(thread: RemoteThread, { epolls, timers }: ProcessDescriptors): void {
+/** Has epoll descriptors watch what they watched, timers run, and takes locks. */
+export function setUpDescriptors(thread: RemoteThread, { epolls, timers, locks }: ProcessDescriptors): void {
   for (const { descriptor, watches } of epolls) {
     for (const watch of watches) {
       // struct epoll_event is packed on x86-64: events (u32), data (u64)
@@ -243,6 +251,19 @@ export function setUpDescriptors(thread: RemoteThread, { epolls, timers }: Proce
     thread.call('timerfd_settime', descriptor, 0, thread.writeScratch(setting), 0);
     if (ticks > 1n) thread.tryCall('ioctl', descriptor, TFD_IOC_SET_TICKS, thread.writeScratch(words(ticks)));
   }
+  for (const { descriptor, lock } of locks) takeLock(thread, descriptor, lock);
+}
+
+function takeLock(thread: RemoteThread, descriptor: number, lock: FileLock): void {
+  const { kind, exclusive, startByte, lengthBytes } = lock;
+  if (kind === 'whole') {
+    thread.call('flock', descriptor, (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB);
+    return;
+  }
+  // struct flock: type and whence (i16 each, padded), start, length, pid
+  const request = words(exclusive ? F_WRLCK : F_RDLCK, startByte, lengthBytes, 0);
+  const command = kind === 'process' ? F_SETLK : F_OFD_SETLK;
+  thread.call('fcntl', descriptor, command, thread.writeScratch(request));
 }
 
 function timespec(nanoseconds: bigint): [bigint, bigint] {

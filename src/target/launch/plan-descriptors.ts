@@ -1,6 +1,6 @@
 import type { LiveProcessState, OpenFile } from '../live-state-format.ts';
 import { RECORD_NAME } from '../tracking-record.ts';
-import { epollWatches, eventCounter, hasFileLock, signalMask, timerSetting } from './descriptor-details.ts';
+import { epollWatches, eventCounter, fileLocks, signalMask, timerSetting } from './descriptor-details.ts';
 import type {
   DescriptionRecipe,
   DescriptorPlan,
@@ -72,7 +72,7 @@ class DescriptorPlanner {
     const placements = new Map<number, Placement[]>(processes.map(({ pid }) => [pid, []]));
     const special = new Map<number, ProcessDescriptors>();
     for (const { pid } of processes) {
-      special.set(pid, { placements: placements.get(pid) ?? [], epolls: [], timers: [] });
+      special.set(pid, { placements: placements.get(pid) ?? [], epolls: [], timers: [], locks: [] });
     }
     for (const group of groups) {
       const recipe = this.#recipe(group);
@@ -83,6 +83,7 @@ class DescriptorPlanner {
         placements.get(pid)?.push({ descriptor, closeOnExec, description });
       }
       this.#planContents(recipe, group, special);
+      this.#planLocks(group, special);
     }
     return {
       descriptions: this.#descriptions,
@@ -119,10 +120,6 @@ class DescriptorPlanner {
   #recipe(group: readonly HeldFile[]): DescriptionRecipe | undefined {
     const { pid, file } = group[0]!;
     const { kind, path, flags } = file;
-    for (const held of group) {
-      if (hasFileLock(held.file.details))
-        this.#obstacle(held.pid, `descriptor ${held.file.descriptor} holds a lock on ${path}`, true);
-    }
     switch (kind) {
       case 'file':
       case 'directory':
@@ -219,6 +216,20 @@ class DescriptorPlanner {
       const { remainingNanoseconds, intervalNanoseconds, ticks } = timerSetting(file.details);
       const timer = { descriptor, remainingNanoseconds, intervalNanoseconds, ticks };
       processes.set(pid, { ...own, timers: [...own.timers, timer] });
+    }
+  }
+
+  /** A process shows its own locks at each of its descriptors of the file, so all are taken by whom they are shown. */
+  #planLocks(group: readonly HeldFile[], processes: Map<number, ProcessDescriptors>): void {
+    for (const { pid, file } of group) {
+      const { descriptor, path } = file;
+      const own = processes.get(pid)!;
+      const locks = fileLocks(file.details);
+      if (locks.includes(undefined)) {
+        this.#obstacle(pid, `descriptor ${descriptor} holds a lease on ${path}`, true);
+      }
+      const known = locks.filter((lock) => lock !== undefined).map((lock) => ({ descriptor, lock }));
+      if (known.length > 0) processes.set(pid, { ...own, locks: [...own.locks, ...known] });
     }
   }
 

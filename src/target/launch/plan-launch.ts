@@ -56,7 +56,7 @@ export function planLaunch(
       ...space.obstacles,
       ...family.obstacles,
     ],
-    notes: [...descriptors.notes, ...family.notes, ...terminalNotes(state)],
+    notes: [...descriptors.notes, ...family.notes, ...terminalNotes(state), ...bootNotes(state, world)],
     family,
     descriptors,
     recipes,
@@ -70,4 +70,9 @@ function terminalNotes({ processes }: LiveState): string[] {
   return processes
     .filter(({ pid, session, terminal }) => session === pid && terminal !== null)
     .map(({ pid, terminal }) => `session ${pid} had the controlling terminal ${terminal} and has none now`);
+}
+
+function bootNotes({ bootId }: LiveState, world: LaunchWorld): string[] {
+  if (bootId === world.bootId) return [];
+  return ['the machine has been started anew since: clocks that count from its start go back'];
 }

@@ -1,5 +1,6 @@
 import type { LiveProcessState, OpenFile } from '../live-state-format.ts';
 import type { Vma } from '../view.ts';
+import type { FileLock } from './descriptor-details.ts';
 
 /** Where standard input, output and error lead that led outside of the target. */
 export type StandardStreams = 'inherit' | 'null';
@@ -69,6 +70,12 @@ export interface TimerPlan {
   readonly ticks: bigint;
 }
 
+/** A lock that a process has to take again. */
+export interface LockPlan {
+  readonly descriptor: number;
+  readonly lock: FileLock;
+}
+
 /** The descriptors of all processes. */
 export interface DescriptorPlan {
   readonly descriptions: readonly DescriptionRecipe[];
@@ -83,6 +90,7 @@ export interface ProcessDescriptors {
   /** To be set up by this process: the first one that holds the descriptor. */
   readonly epolls: readonly EpollPlan[];
   readonly timers: readonly TimerPlan[];
+  readonly locks: readonly LockPlan[];
 }
 
 /** A descriptor and the process that holds it. */

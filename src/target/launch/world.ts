@@ -2,6 +2,7 @@ import { closeSync, openSync, readFileSync, readlinkSync, readSync, statSync } f
 import { PAGE_SIZE } from '../../core/index.ts';
 import { parseMaps } from '../../procfs/index.ts';
 import { isDeadState, readTaskStat } from '../live-files.ts';
+import { bootId } from '../live-identity.ts';
 import { deviceOf } from '../live-state-file.ts';
 import type { Credentials } from '../live-state-format.ts';
 import type { Vma } from '../view.ts';
@@ -22,6 +23,7 @@ export interface LaunchWorld {
   readonly architecture: 'x86_64' | 'aarch64' | 'other';
   readonly credentials: Credentials;
   readonly rootDirectory: string;
+  readonly bootId: string;
   /** The vDSO and the pages of its data, of any process of this kernel. */
   readonly kernelMappings: readonly Vma[];
   readonly vdso: Uint8Array;
@@ -41,6 +43,7 @@ export function presentWorld(): LaunchWorld {
     architecture: process.arch === 'x64' ? 'x86_64' : process.arch === 'arm64' ? 'aarch64' : 'other',
     credentials: ownCredentials(),
     rootDirectory: optional(() => readlinkSync('/proc/self/root')) ?? '/',
+    bootId: bootId(),
     kernelMappings,
     vdso: contentsOf(kernelMappings.find(({ pathname }) => pathname === '[vdso]')),
     file: presentFile,

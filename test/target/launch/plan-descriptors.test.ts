@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import {
   epollWatches,
   eventCounter,
-  hasFileLock,
+  fileLocks,
   signalMask,
   timerSetting,
 } from '../../../src/target/launch/descriptor-details.ts';
@@ -127,6 +127,7 @@ describe('choosePool()', () => {
             placements: wanted.map((descriptor) => ({ descriptor, closeOnExec: false, description: 0 })),
             epolls: [],
             timers: [],
+            locks: [],
           })),
           count,
         );
@@ -178,7 +179,19 @@ describe('the lines of fdinfo', () => {
   });
 
   it('tell of locks', () => {
-    expect(hasFileLock(['lock:\t1: FLOCK  ADVISORY  WRITE 359 00:13:11691 0 EOF'])).toBe(true);
-    expect(hasFileLock(['eventfd-count: 0'])).toBe(false);
+    expect(
+      fileLocks([
+        'lock:\t1: FLOCK  ADVISORY  WRITE 359 00:13:11691 0 EOF',
+        'lock:\t2: POSIX  ADVISORY  READ 359 fd:00:12 128 128',
+        'lock:\t3: OFDLCK ADVISORY  WRITE -1 fd:00:12 10 19',
+        'lock:\t4: LEASE  ACTIVE    READ 359 fd:00:12 0 EOF',
+        'eventfd-count: 0',
+      ]),
+    ).toEqual([
+      { kind: 'whole', exclusive: true, startByte: 0n, lengthBytes: 0n },
+      { kind: 'process', exclusive: false, startByte: 128n, lengthBytes: 1n },
+      { kind: 'description', exclusive: true, startByte: 10n, lengthBytes: 10n },
+      undefined,
+    ]);
   });
 });

@@ -126,6 +126,7 @@ export function world(changes: Partial<LaunchWorld> = {}): LaunchWorld {
     architecture: 'x86_64',
     credentials: CREDENTIALS,
     rootDirectory: '/',
+    bootId: '',
     kernelMappings: [],
     vdso: new Uint8Array(),
     file(path) {
