@@ -6,6 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { type LiveOptions, type LiveTarget, openLiveTarget } from '../../src/target/index.ts';
 import {
+  isRoot,
   killPrograms,
   lacking,
   type Program,
@@ -328,4 +329,22 @@ describe.each(FREEZERS)('a tree of processes stopped by %s', (freezer) => {
       expect(ends).toEqual([...allowed, 'done']);
     },
   );
+});
+
+describe('a target that somebody else traces', () => {
+  it.skipIf(lacking(isRoot))('is stopped by SIGSTOP, without a look at its registers', async () => {
+    const program = await python(FAMILY);
+    const holder = start(process.execPath, [HOLDER, `${program.pid}`, 'ptrace']);
+    expect(await holder.line()).toBe('frozen');
+    await expect((await open(program.pid, { freezer: 'ptrace' })).freeze()).rejects.toThrow(/ptrace SEIZE/);
+    const target = await open(program.pid);
+    await target.freeze();
+    expect(target.hold).toBeUndefined();
+    target.verifyStoodStill();
+    target.thaw();
+    await holder.kill();
+    await expectProgress(program);
+    await target.freeze();
+    expect(target.hold).toBeUndefined();
+  });
 });
