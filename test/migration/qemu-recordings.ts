@@ -67,7 +67,8 @@ export function workloadName({ memory_mib, workload, baseline }: Recording): str
   const details = Object.entries(others)
     .filter(([name]) => name !== 'scatter')
     .map(([name, value]) => `${name}${value}`);
-  const pace = rate === 0 ? [`cpu${Math.round(baseline.writes_per_s)}`] : rate === undefined ? [] : [`${rate}`];
+  const pace =
+    rate === 0 ? [`cpu${Math.round(baseline.writes_per_s)}`] : rate === undefined ? [] : [`${rate}`];
   return [pattern, `${memory_mib}m`, `${pages}p`, ...pace, ...details].join('-');
 }
 
