@@ -117,6 +117,12 @@ describe('the bytes of a live state', () => {
     expect(() => decode({ pid: 1, stat: '', status: '' })).toThrow(/format "ckpt-live-1"/);
   });
 
+  it('may have fields that a later ckpt has added', () => {
+    const state = sample();
+    const document = documentWith(['processes', 0, 'coredumpFilter'], 51) as Record<string, unknown>;
+    expect(plain(decode({ ...document, moreover: [] }))).toEqual(plain(state));
+  });
+
   it('that are no JSON are refused', () => {
     for (const bytes of [
       new Uint8Array(),
