@@ -39,7 +39,7 @@ export const PURPOSES: readonly PurposeUses[] = [
       { feature: 'inject', without: 'signal handlers, timers and thread pointers are not kept' },
       {
         feature: 'suspend-seccomp',
-        without: 'targets with seccomp filters are dumped as if no calls could be made inside',
+        without: 'no calls are made inside targets with seccomp filters',
       },
       { feature: 'vector-state', without: 'vector registers are not kept' },
       { feature: 'rseq', without: 'rseq areas are not kept' },

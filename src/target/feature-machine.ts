@@ -1,13 +1,13 @@
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
-import { type Feature, MissingError, reasonOf, tryFeature } from './feature.ts';
+import { type Feature, MissingError, needsCapability, reasonOf, tryFeature } from './feature.ts';
 import { requireBytes } from './feature-process.ts';
 import type { Trial } from './feature-trial.ts';
 import { hasErrno } from './native/tracee.ts';
 
 const LAST_PID = '/proc/sys/kernel/ns_last_pid';
-const RESTORE_RIGHTS = 'run ckpt as root, or give it CAP_CHECKPOINT_RESTORE';
+const RESTORE_RIGHTS = needsCapability('CAP_CHECKPOINT_RESTORE');
 
 /** What the kernel and the programs of this machine offer beside looking into processes. */
 export async function probeMachineFeatures(trial: Trial): Promise<Feature[]> {
@@ -25,7 +25,7 @@ export async function probeMachineFeatures(trial: Trial): Promise<Feature[]> {
       },
       () => freezeByCgroup(trial),
     ),
-    await tryFeature('page-flags', 'kpageflags', { otherwise: 'run ckpt as root (CAP_SYS_ADMIN)' }, () => {
+    await tryFeature('page-flags', 'kpageflags', { otherwise: needsCapability('CAP_SYS_ADMIN') }, () => {
       requireBytes('/proc/kpageflags', 0, 8);
       return '/proc/kpageflags was read';
     }),

@@ -1,10 +1,10 @@
 import { closeSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
 import { PAGE_SIZE } from '../core/index.ts';
 import { parseMaps } from '../procfs/index.ts';
-import { type Feature, MissingError, tryFeature } from './feature.ts';
+import { type Feature, MissingError, needsCapability, tryFeature } from './feature.ts';
 import type { Trial } from './feature-trial.ts';
 
-const RIGHTS = 'run ckpt as root, or give it CAP_SYS_PTRACE';
+const RIGHTS = needsCapability('CAP_SYS_PTRACE');
 const CHECKPOINT_KERNEL = 'a kernel built with CONFIG_CHECKPOINT_RESTORE=y';
 
 /** What /proc and the kernel tell about a process. */
@@ -29,7 +29,7 @@ export function probeProcessAccess(trial: Trial): Promise<Feature[]> {
       'map-files',
       'map_files',
       {
-        EPERM: 'run ckpt as root, or give it CAP_CHECKPOINT_RESTORE',
+        EPERM: needsCapability('CAP_CHECKPOINT_RESTORE'),
         ENOENT: CHECKPOINT_KERNEL,
       },
       () => openMappedFile(trial),

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { closeSync, openSync, readdirSync, readFileSync, readSync, statSync, writeSync } from 'node:fs';
 import { PAGE_SIZE } from '../core/index.ts';
 import { parseMaps } from '../procfs/index.ts';
-import { type Feature, MissingError, tryFeature } from './feature.ts';
+import { type Feature, MissingError, needsCapability, tryFeature } from './feature.ts';
 import type { Trial } from './feature-trial.ts';
 import { errnoOf } from './live-files.ts';
 import { REGISTER_SET, TRACE_OPTION } from './native/calls.ts';
@@ -11,7 +11,7 @@ import { TraceSession } from './native/trace-session.ts';
 import type { Tracee } from './native/tracee.ts';
 
 const TRACE_REMEDIES = {
-  EPERM: 'run ckpt as root, or give it CAP_SYS_PTRACE',
+  EPERM: needsCapability('CAP_SYS_PTRACE'),
   ENOSYS: 'a sandbox forbids ptrace: allow it (docker run --cap-add SYS_PTRACE)',
 };
 
@@ -26,7 +26,7 @@ export async function probeTracing(trial: Trial): Promise<Feature[]> {
       'suspend-seccomp',
       'suspend seccomp filters',
       {
-        EPERM: 'run ckpt as root (CAP_SYS_ADMIN), outside of any seccomp filter of its own',
+        EPERM: `${needsCapability('CAP_SYS_ADMIN')}, outside of any seccomp filter of its own`,
         EINVAL: 'a kernel built with CONFIG_CHECKPOINT_RESTORE=y',
       },
       () => suspendSeccomp(trial),
@@ -113,17 +113,24 @@ const NOBODY = 65534;
 /** Root begins a process of another user to try it on, others look for one. */
 async function reachesOtherUsers(): Promise<boolean> {
   if (process.getuid?.() !== 0) return processesOfOthers().some(mayReach);
+  try {
+    return await reachesUser(NOBODY);
+  } catch {
+    return false; // A root that may not become another user: without the rights, or of a small user namespace.
+  }
+}
+
+/** @throws Error if no process of that user can be begun */
+async function reachesUser(uid: number): Promise<boolean> {
   const child = spawn('/bin/sh', ['-c', 'read -r line'], {
-    uid: NOBODY,
-    gid: NOBODY,
+    uid,
+    gid: uid,
     stdio: ['pipe', 'ignore', 'ignore'],
   });
   child.stdin.on('error', () => {});
   try {
     await once(child, 'spawn');
     return mayReach(child.pid!);
-  } catch {
-    return false;
   } finally {
     child.kill('SIGKILL');
   }
@@ -157,7 +164,7 @@ export function ptraceScope(): string | undefined {
 function scopeRemedy(): { readonly otherwise: string } {
   const scope = ptraceScope();
   if (scope === '3') return { otherwise: 'yama/ptrace_scope is 3, which only a reboot takes back' };
-  const root = 'run ckpt as root, or give it CAP_SYS_PTRACE';
+  const root = needsCapability('CAP_SYS_PTRACE');
   return { otherwise: scope === '1' ? `${root}, or: sysctl kernel.yama.ptrace_scope=0` : root };
 }
 

@@ -1,7 +1,7 @@
 import { accessSync, closeSync, constants, openSync, readSync } from 'node:fs';
 import { PAGE_SIZE } from '../core/index.ts';
 import { SCAN_CATEGORY, SCAN_FLAG } from '../procfs/index.ts';
-import { type Feature, MissingError, tryFeature } from './feature.ts';
+import { type Feature, MissingError, needsCapability, tryFeature } from './feature.ts';
 import type { Trial } from './feature-trial.ts';
 import { DEFAULT_LEDGER_DIRECTORY, prepareLedger } from './live-ledger.ts';
 import { probeAbilities } from './live-probe.ts';
@@ -26,12 +26,7 @@ export function probeTrackingFeatures(trial: Trial): Promise<Feature[]> {
     return `UFFDIO_API offers ${name}`;
   };
   return Promise.all([
-    tryFeature(
-      'frame-numbers',
-      'frame numbers',
-      { otherwise: 'run ckpt as root (CAP_SYS_ADMIN)' },
-      seeFrames,
-    ),
+    tryFeature('frame-numbers', 'frame numbers', { otherwise: needsCapability('CAP_SYS_ADMIN') }, seeFrames),
     tryFeature(
       'soft-dirty',
       'soft-dirty marks',

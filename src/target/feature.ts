@@ -63,6 +63,13 @@ export interface Feature {
 /** What helps against each errno of a trial, and against everything else. */
 export type Remedies = Readonly<Partial<Record<string, string>>> & { readonly otherwise?: string };
 
+/** What helps where a capability is missing. Root of a container may lack it, too. */
+export function needsCapability(name: string): string {
+  return process.geteuid?.() === 0
+    ? `this root lacks ${name}, or has it in a user namespace only: run ckpt as root of the host`
+    : `run ckpt as root, or give it ${name}`;
+}
+
 /** Thrown by a trial that something else keeps from being made. */
 export class UntriedError extends Error {}
 

@@ -158,6 +158,16 @@ describe('ckpt check', () => {
     expect(worksFor(report)).toMatchObject({ 'restore-in-place': false, 'restore-new': false });
   });
 
+  it.skipIf(lacking(isRoot))('sends the root of a user namespace to the root of the host', () => {
+    const run = check(['--json'], ['unshare', '--user', '--map-root-user']);
+    expect(run.stderr).toBe('');
+    const report = reportOf(run);
+    expect(report.machine).toMatchObject({ user: 0, missingCapabilities: [] });
+    expect(statesOf(report)).toMatchObject({ 'frame-numbers': 'missing', 'other-processes': 'works' });
+    const frames = report.purposes[0]?.features.find(({ id }) => id === 'frame-numbers');
+    expect(frames?.remedy).toContain('root of the host');
+  });
+
   it.skipIf(lacking(isRoot))('survives a machine without /proc, and says so', () => {
     const run = check([], ['unshare', '--mount', 'sh', '-c', 'mount -t tmpfs none /proc && exec "$@"', 'sh']);
     expect(run).toMatchObject({ status: 14, stderr: '' });
