@@ -115,9 +115,13 @@ function hasLivingThread(pid: number): boolean {
 
 type ChildLister = (pid: number) => readonly number[];
 
-/** Lists children through the kernel's own lists, or by the parents that all processes name where it prints none. */
+/** Lists children through the kernel's own lists, or by parents where it prints none (CONFIG_PROC_CHILDREN). */
 function childLister(): ChildLister {
-  if (existsSync('/proc/thread-self/children')) return listedChildren;
+  return existsSync('/proc/thread-self/children') ? listedChildren : childrenByParent();
+}
+
+/** Children by the parents that all processes of the machine name, as of now. */
+export function childrenByParent(): ChildLister {
   const byParent = new Map<number, number[]>();
   for (const name of readdirSync('/proc')) {
     if (!/^\d+$/.test(name)) continue;
@@ -134,7 +138,7 @@ function childLister(): ChildLister {
  * Children of all threads of a process. The kernel walks its list by position where a child that it has just printed
  * ends (fs/proc/array.c, get_children_pid), and may then pass over another: hence two equal listings.
  */
-function listedChildren(pid: number): readonly number[] {
+export function listedChildren(pid: number): readonly number[] {
   let last = childrenText(pid);
   for (let listing = 0; listing < MOST_LISTINGS; listing++) {
     const now = childrenText(pid);

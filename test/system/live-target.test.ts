@@ -215,6 +215,36 @@ describe('a live target', () => {
     expect(view.readMemory(page + 1, 2, new Uint8Array(2 * PAGE_SIZE))).toBe(0);
   });
 
+  it('reads pages in one go, adjacent and scattered, also those that the process itself may not read', async () => {
+    const program = await startPython(OBEDIENT);
+    const address = Number(
+      await program.ask(
+        'm = mmap.mmap(-1, 4096 * 40, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS); [m.__setitem__(4096 * i, i + 1) for i in range(40)]; a = ctypes.addressof(ctypes.c_char.from_buffer(m)); c = ctypes.CDLL(None); v = ctypes.c_void_p; c.mprotect(v(a + 4096 * 10), v(4096 * 3), 0); c.munmap(v(a + 4096 * 30), v(4096)); print(a)',
+      ),
+    );
+    const target = await open(program.pid);
+    await target.freeze();
+    const view = target.processes()[0]!;
+    const first = address / PAGE_SIZE;
+    const read = (from: number, offsets: readonly number[]) => {
+      const into = new Uint8Array(offsets.length * PAGE_SIZE);
+      const pages = Float64Array.from([0, ...offsets], (offset) => first + offset);
+      const count = view.readPages!(pages, from + 1, offsets.length - from, into);
+      return [...Array(count).keys()].map((index) => into[index * PAGE_SIZE]! - 1);
+    };
+    const upTo = (end: number) => [...Array(end).keys()];
+    expect(read(0, upTo(40))).toEqual(upTo(30));
+    const scattered = [0, 2, 3, 9, 10, 12, 13, 20, 21, 29];
+    expect(read(0, scattered)).toEqual(scattered);
+    expect(read(4, scattered)).toEqual(scattered.slice(4));
+    expect(read(0, [5, 11, 30, 31])).toEqual([5, 11]);
+    expect(read(0, [30, 31])).toEqual([]);
+    const into = new Uint8Array(40 * PAGE_SIZE);
+    expect(view.readMemory(first, 40, into)).toBe(30);
+    expect(upTo(30).map((index) => into[index * PAGE_SIZE]! - 1)).toEqual(upTo(30));
+    expect(view.readMemory(first + 30, 1, into)).toBe(0);
+  });
+
   it.skipIf(lacking(isRoot))(
     'finds shared pages that only another process has used, and makes none',
     async () => {

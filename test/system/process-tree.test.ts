@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { type LiveOptions, type LiveTarget, openLiveTarget } from '../../src/target/index.ts';
+import { childrenByParent, listedChildren } from '../../src/target/live-tree.ts';
 import {
   isRoot,
   killPrograms,
@@ -346,5 +347,46 @@ describe('a target that somebody else traces', () => {
     await expectProgress(program);
     await target.freeze();
     expect(target.hold).toBeUndefined();
+  });
+});
+
+describe('the children of a process', () => {
+  it('are found through the lists of the kernel and through their parents alike', async () => {
+    const program = await python(FAMILY);
+    const pids = (await program.ask('pids')).split(' ').slice(0, 2).map(Number);
+    const sorted = (list: readonly number[]) => [...list].sort((one, other) => one - other);
+    expect(sorted(listedChildren(program.pid))).toEqual(sorted(pids));
+    expect(sorted(childrenByParent()(program.pid))).toEqual(sorted(pids));
+    expect(childrenByParent()(pids[1]!)).toEqual([]);
+  });
+
+  it('are refused if their first thread has ended while others go on', async () => {
+    // System call 60 (93 elsewhere) ends the thread that makes it.
+    const program = await python(
+      FAMILY.replace(
+        "print('ready')",
+        `
+pid = os.fork()
+if pid == 0:
+    import ctypes
+    threading.Thread(target=lambda: time.sleep(100)).start()
+    ctypes.CDLL(None).syscall(${process.arch === 'x64' ? 60 : 93}, 0)
+pids.append(pid)
+print('ready')`,
+      ),
+    );
+    const headless = Number((await program.ask('pids')).split(' ')[2]);
+    try {
+      await until('the end of its first thread', 1000, () => threadStates(headless).startsWith('Z'));
+      const root = await open(program.pid, { single: true });
+      await root.freeze();
+      root.thaw();
+      const tree = await open(program.pid, { freezeTimeoutMicroseconds: 300_000 });
+      await expect(tree.freeze()).rejects.toThrow(/main thread of process \d+ \(python3\) has ended/);
+      expect(threadStates(headless)).not.toMatch(/[tT]/);
+      await expectProgress(program);
+    } finally {
+      endOf(headless);
+    }
   });
 });
