@@ -6,6 +6,24 @@ const SIGNALS =
 /** First real-time signal of the kernel; C libraries keep a few for themselves, so SIGRTMIN is higher. */
 const FIRST_REALTIME = 32;
 
+/** include/uapi/linux/auxvec.h, by number. */
+const AUXILIARY: Readonly<Record<number, string>> = {
+  ...{
+    3: 'PHDR',
+    4: 'PHENT',
+    5: 'PHNUM',
+    6: 'PAGESZ',
+    7: 'BASE',
+    8: 'FLAGS',
+    9: 'ENTRY',
+    11: 'UID',
+    12: 'EUID',
+  },
+  ...{ 13: 'GID', 14: 'EGID', 15: 'PLATFORM', 16: 'HWCAP', 17: 'CLKTCK', 23: 'SECURE', 24: 'BASE_PLATFORM' },
+  ...{ 25: 'RANDOM', 26: 'HWCAP2', 27: 'RSEQ_FEATURE_SIZE', 28: 'RSEQ_ALIGN', 29: 'HWCAP3', 30: 'HWCAP4' },
+  ...{ 31: 'EXECFN', 32: 'SYSINFO', 33: 'SYSINFO_EHDR', 51: 'MINSIGSTKSZ' },
+};
+
 /** include/uapi/linux/capability.h, by number. */
 const CAPABILITIES =
   'chown dac_override dac_read_search fowner fsetid kill setgid setuid setpcap linux_immutable net_bind_service net_broadcast net_admin net_raw ipc_lock ipc_owner sys_module sys_rawio sys_chroot sys_ptrace sys_pacct sys_admin sys_boot sys_nice sys_resource sys_time sys_tty_config mknod lease audit_write audit_control setfcap mac_override mac_admin syslog wake_alarm block_suspend audit_read perfmon bpf checkpoint_restore'.split(
@@ -128,6 +146,11 @@ export function capabilitiesText(set: bigint): string {
 /** A clock by its number; clocks of single processes and threads are negative. */
 export function clockName(clock: number): string {
   return CLOCKS[clock] ?? (clock < 0 ? 'the CPU time of a process or thread' : `clock ${clock}`);
+}
+
+/** `AT_PHDR`, as in the auxiliary vector. */
+export function auxiliaryName(type: number): string {
+  return `AT_${AUXILIARY[type] ?? type}`;
 }
 
 /** SCHED_* in small letters. */

@@ -1,31 +1,31 @@
-import { formatCount, formatDuration, formatPageAddress, PAGE_SIZE } from '../core/index.ts';
+import { formatCount, formatDuration } from '../core/index.ts';
 import type { StoredVma } from '../image/index.ts';
-import {
-  instructionAddress,
-  type LiveProcessState,
-  type LiveState,
-  type LiveThreadState,
-  namedRegisters,
-  type OpenFile,
-  type PosixTimer,
-  type SignalDisposition,
+import type {
+  LiveProcessState,
+  LiveState,
+  OpenFile,
+  PosixTimer,
+  SignalDisposition,
 } from '../target/index.ts';
 import {
   actionFlagsText,
+  auxiliaryName,
   capabilitiesText,
   clockName,
   openFlagsText,
-  policyName,
   signalName,
   signalSetText,
   unusualLimits,
 } from './linux-names.ts';
-import { systemCallName } from './system-calls.ts';
 import { formatFields, formatTable, printable } from './table.ts';
+import { formatRegisters, formatThreads, pendingText, placeText } from './thread-report.ts';
 
 /** How much of a state is printed. */
 export interface StateDetail {
-  /** The variables themselves: they often hold secrets, so by default they are only counted. */
+  /**
+   * The environment variables themselves, and the auxiliary vector: what the program was begun with. Variables often
+   * hold secrets, so by default they are only counted.
+   */
   readonly environment: boolean;
   /** The general registers of every thread, and what it has registered with the kernel. */
   readonly registers: boolean;
@@ -87,7 +87,7 @@ function processFields(process: LiveProcessState): (readonly [string, string])[]
     ['limits', unusual.join(', ') || undefined],
     ['cgroup', process.cgroup === '/' ? undefined : (process.cgroup ?? undefined)],
     ['oom adjustment', process.oomScoreAdjustment ? String(process.oomScoreAdjustment) : undefined],
-    ['heap', heapText(process)],
+    ['layout', layoutText(process)],
     ['environment', `${formatCount(environmentOf(process).length)} variables`],
     ['pending', pendingText(signals.pending)],
     ...(signals.dispositions === null
@@ -106,62 +106,17 @@ function idsText([real, effective, saved, fileSystem]: readonly number[]): strin
   return `${real} (effective ${effective}, saved ${saved}, file system ${fileSystem})`;
 }
 
-function heapText({ layout }: LiveProcessState): string | undefined {
-  if (layout.brk === null || layout.startBrk === DEFAULT) return undefined;
-  return `${layout.startBrk} to ${layout.brk}`;
-}
-
-function formatThreads(
-  machine: LiveState['machine'],
-  { threads }: LiveProcessState,
-  vmas: readonly StoredVma[],
-): string {
-  const isPlain = ({ schedule }: LiveThreadState) => schedule.policy === 0 && schedule.nice === 0;
-  const showSchedule = !threads.every(isPlain);
-  return formatTable(
-    [
-      { heading: 'thread', align: 'right' },
-      { heading: 'name' },
-      { heading: 'doing' },
-      ...(showSchedule ? [{ heading: 'schedule' }] : []),
-      { heading: 'signal stack' },
-      { heading: 'blocked' },
-      { heading: 'pending' },
-    ],
-    threads.map((thread) => [
-      String(thread.id),
-      thread.name,
-      doingText(machine, thread, vmas),
-      ...(showSchedule ? [scheduleText(thread)] : []),
-      signalStackText(thread),
-      signalSetText(BigInt(thread.signalMask)),
-      pendingText(thread.pending) ?? 'none',
-    ]),
-  );
-}
-
-function doingText(
-  machine: LiveState['machine'],
-  { systemCall, registers }: LiveThreadState,
-  vmas: readonly StoredVma[],
-): string {
-  if (systemCall !== null) return systemCallName(machine, systemCall);
-  if (registers === null) return '?';
-  return `at ${placeText(instructionAddress(machine, registers.general), vmas)}`;
-}
-
-/** SS_DISABLE */
-const STACK_DISABLED = 2;
-
-function signalStackText({ alternateStack }: LiveThreadState): string {
-  if (alternateStack === null) return '?';
-  if ((alternateStack.flags & STACK_DISABLED) !== 0) return 'none';
-  return `${alternateStack.start}, ${formatCount(alternateStack.sizeBytes)} B`;
-}
-
-function scheduleText({ schedule }: LiveThreadState): string {
-  const { policy, priority, nice } = schedule;
-  return priority > 0 ? `${policyName(policy)} ${priority}` : `${policyName(policy)}, nice ${nice}`;
+/** Where exec and brk put things, to the byte. */
+function layoutText({ layout }: LiveProcessState): string {
+  const parts: (readonly [string, string, string | null])[] = [
+    ['code', layout.startCode, layout.endCode],
+    ['data', layout.startData, layout.endData],
+    ['heap', layout.startBrk, layout.brk],
+    ['arguments', layout.argumentsStart, layout.argumentsEnd],
+    ['environment', layout.environmentStart, layout.environmentEnd],
+  ];
+  const ranges = parts.map(([name, start, end]) => `${name} ${start}-${end ?? '?'}`);
+  return [...ranges, `stack ${layout.startStack}`].join(', ');
 }
 
 function formatDispositions(process: LiveProcessState, vmas: readonly StoredVma[]): string[] {
@@ -260,31 +215,20 @@ function firstHolders({ processes }: LiveState): ReadonlyMap<OpenFile, string> {
   return texts;
 }
 
-const REGISTERS_A_LINE = 4;
-
-function formatRegisters(machine: LiveState['machine'], thread: LiveThreadState): string {
-  const { robustList, rseq, clearChildTid, registers } = thread;
-  const fields = [
-    ['robust list', robustList === null ? 'none' : robustList.head],
-    ['rseq', rseq === null ? 'none' : `${rseq.pointer}, ${rseq.sizeBytes} B`],
-    ['cleared at its end', clearChildTid ?? '?'],
-  ] as const;
-  const cells = registers === null ? [] : namedRegisters(machine, registers.general);
-  const width = Math.max(0, ...cells.map(([name]) => name.length));
-  const texts = cells.map(([name, value]) => `${name.padEnd(width)} ${hex64(value)}`);
-  const lines = Array.from({ length: Math.ceil(texts.length / REGISTERS_A_LINE) }, (_, line) =>
-    texts.slice(line * REGISTERS_A_LINE, (line + 1) * REGISTERS_A_LINE).join('  '),
-  );
-  return `thread ${thread.id}\n${formatFields(fields)}${lines.map((line) => `${line}\n`).join('')}`;
-}
-
-function hex64(value: bigint): string {
-  return `0x${value.toString(16).padStart(16, '0')}`;
-}
-
 function formatEnvironment(process: LiveProcessState): string[] {
-  const variables = environmentOf(process);
-  return variables.length === 0 ? [] : [variables.map((variable) => `${printable(variable)}\n`).join('')];
+  const variables = environmentOf(process).map((variable) => `${printable(variable)}\n`);
+  return [formatAuxiliaryVector(process), variables.join('')].filter((text) => text !== '');
+}
+
+/** Pairs of words, the last of which is zero. */
+function formatAuxiliaryVector({ auxiliaryVector }: LiveProcessState): string {
+  const bytes = Buffer.from(auxiliaryVector ?? '', 'base64');
+  const fields: (readonly [string, string])[] = [];
+  for (let at = 0; at + 16 <= bytes.length && bytes.readBigUInt64LE(at) !== 0n; at += 16) {
+    const value = bytes.readBigUInt64LE(at + 8);
+    fields.push([auxiliaryName(Number(bytes.readBigUInt64LE(at))), `0x${value.toString(16)}`]);
+  }
+  return fields.length === 0 ? '' : formatFields(fields);
 }
 
 function environmentOf({ environment }: LiveProcessState): string[] {
@@ -292,22 +236,6 @@ function environmentOf({ environment }: LiveProcessState): string[] {
     .toString('utf8')
     .split('\0')
     .filter(Boolean);
-}
-
-/** The signals whose siginfo is given, in order; undefined for none. */
-function pendingText(pending: readonly string[]): string | undefined {
-  if (pending.length === 0) return undefined;
-  return pending.map((siginfo) => signalName(Buffer.from(siginfo, 'base64').readInt32LE(0))).join(', ');
-}
-
-/** `libc.so.6+0x91234` by the offset in the file, `[heap]+0x10`, or the bare address where nothing is mapped. */
-function placeText(address: bigint, vmas: readonly StoredVma[]): string {
-  const page = Number(address / BigInt(PAGE_SIZE));
-  const vma = vmas.find(({ startPage, endPage }) => startPage <= page && page < endPage);
-  if (vma === undefined) return `0x${address.toString(16)}`;
-  const offset = address - BigInt((vma.startPage - vma.offsetPages) * PAGE_SIZE);
-  const name = vma.pathname.split('/').at(-1) || `${formatPageAddress(vma.startPage)} (anonymous)`;
-  return `${name}+0x${offset.toString(16)}`;
 }
 
 function quoted(argument: string): string {

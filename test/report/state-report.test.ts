@@ -139,7 +139,7 @@ describe('a process for people', () => {
     expect(text).toMatch(/^no new privileges +yes$/m);
     expect(text).toMatch(/^umask +0022$/m);
     expect(text).toMatch(/^limits +open files 20,000$/m);
-    expect(text).toMatch(/^heap +0x1000 to 0x3010$/m);
+    expect(text).toMatch(/^layout +code 0x0-0x0, data 0x0-0x0, heap 0x1000-0x3010, .*, stack 0x0$/m);
     for (const usual of ['cgroup', 'root', 'oom', 'seccomp', 'pending ', 'schedule']) {
       expect(text).not.toMatch(new RegExp(`^${usual}`, 'm'));
     }
@@ -150,6 +150,16 @@ describe('a process for people', () => {
     expect(show()).not.toContain('secret');
     expect(show({}, { environment: true })).toContain('TOKEN=secret\nHOME=/root\n');
     expect(show({ environment: null })).toMatch(/^environment +0 variables$/m);
+  });
+
+  it('shows the auxiliary vector beside the environment', () => {
+    const words = BigUint64Array.of(6n, 4096n, 33n, 0x7ffcn, 99n, 1n, 0n, 0n);
+    const auxiliaryVector = base64(new Uint8Array(words.buffer));
+    const text = show({ auxiliaryVector }, { environment: true });
+    expect(text).toContain(
+      'AT_PAGESZ        0x1000\nAT_SYSINFO_EHDR  0x7ffc\nAT_99            0x1\n\nTOKEN=',
+    );
+    expect(show({ auxiliaryVector })).not.toContain('AT_PAGESZ');
   });
 
   it('cannot write control characters to the terminal', () => {

@@ -18,7 +18,11 @@ export function declareShow(program: Command, shell: Shell): void {
     .description('show one checkpoint: processes, threads, signals, timers, open files, mappings, sizes')
     .argument('<checkpoint>', "a number of 'ckpt ls', or latest", argument(checkpointNumber))
     .addOption(storeOption())
-    .option('--environment', 'print the environment variables, not only their number', false)
+    .option(
+      '--environment',
+      'print the environment variables, not only their number, and the auxiliary vector',
+      false,
+    )
     .option('--registers', 'print the registers of every thread', false);
   withCommonOptions(command).action(
     runsAs<ShowOptions>(shell, async (context, options, [checkpoint]) => {
