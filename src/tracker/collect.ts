@@ -12,6 +12,11 @@ export interface Trust {
   piece(piece: Piece): boolean;
 }
 
+/** Whether a mapping holds memory of this process alone. */
+export function isPrivate({ rule }: MappingDecision): boolean {
+  return rule === 'existing' || rule === 'copied';
+}
+
 /** Looks at every page of the selected mappings and hands its verdicts to `changes`. */
 export function collectPages(
   process: ProcessView,

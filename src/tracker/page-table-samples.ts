@@ -1,5 +1,6 @@
 import type { ByteReader, ByteWriter } from '../core/index.ts';
 import { pagemapFrame } from '../procfs/index.ts';
+import type { ProcessView } from '../target/index.ts';
 import { BLOCK_PAGES, type Block, type Piece } from './block-scan.ts';
 import { findSample, isUntouchedSample } from './classify.ts';
 
@@ -12,7 +13,7 @@ import { findSample, isUntouchedSample } from './classify.ts';
  * the same slot would have to pass through swap or migration.
  */
 const SAMPLES_PER_BLOCK = 4;
-const SAMPLE_SPACING = BLOCK_PAGES / SAMPLES_PER_BLOCK;
+export const SAMPLE_SPACING = BLOCK_PAGES / SAMPLES_PER_BLOCK;
 
 /** Samples of many blocks, in address order; flat, since a large target has a hundred thousand of them. */
 export class PageTableSamples {
@@ -55,16 +56,42 @@ export class PageTableSamples {
     this.#counts.push(count);
   }
 
+  /** Remembers pages of a block, by the words of just these pages. */
+  add(blockNumber: number, samples: readonly { readonly slot: number; readonly frame: number }[]): void {
+    if (samples.length === 0) return;
+    this.#blocks.push(blockNumber);
+    this.#counts.push(samples.length);
+    for (const { slot, frame } of samples) {
+      this.#slots.push(slot);
+      this.#frames.push(frame);
+    }
+  }
+
   /** Whether a remembered page of `block` is where it was. Blocks must be asked for in address order. */
   confirms(block: Block): boolean {
-    while (this.#nextBlock < this.#blocks.length && this.#blocks[this.#nextBlock]! < block.number) {
+    return this.#isConfirmed(block.number, (slot, frame) =>
+      isUntouchedSample(block.signedWords, block.wordOffset + slot, frame),
+    );
+  }
+
+  /** The same, for a block of which nothing was read yet: reads the words of remembered pages, one by one. */
+  confirmsAlone(blockNumber: number, process: ProcessView): boolean {
+    const words = new Uint32Array(2);
+    const signedWords = new Int32Array(words.buffer);
+    return this.#isConfirmed(blockNumber, (slot, frame) => {
+      process.readPagemap(blockNumber * BLOCK_PAGES + slot, 1, words);
+      return isUntouchedSample(signedWords, 0, frame);
+    });
+  }
+
+  #isConfirmed(blockNumber: number, stands: (slot: number, frame: number) => boolean): boolean {
+    while (this.#nextBlock < this.#blocks.length && this.#blocks[this.#nextBlock]! < blockNumber) {
       this.#nextSample += this.#counts[this.#nextBlock++]!;
     }
-    if (this.#blocks[this.#nextBlock] !== block.number) return false;
+    if (this.#blocks[this.#nextBlock] !== blockNumber) return false;
     const end = this.#nextSample + this.#counts[this.#nextBlock]!;
     for (let sample = this.#nextSample; sample < end; sample++) {
-      const index = block.wordOffset + this.#slots[sample]!;
-      if (isUntouchedSample(block.signedWords, index, this.#frames[sample]!)) return true;
+      if (stands(this.#slots[sample]!, this.#frames[sample]!)) return true;
     }
     return false;
   }
@@ -107,6 +134,7 @@ export class PageTableSamples {
   }
 }
 
-function canSample({ rule, vma }: Piece['decision']): boolean {
+/** Whether a page of such a mapping stays what it is unless something is done to it. */
+export function canSample({ rule, vma }: Piece['decision']): boolean {
   return (rule === 'existing' || rule === 'copied') && !vma.flags.includes('mg');
 }

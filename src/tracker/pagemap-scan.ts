@@ -9,7 +9,7 @@ import {
   type WriteProtection,
 } from '../target/index.ts';
 import { ChangesBuilder } from './changes-builder.ts';
-import { collectPages } from './collect.ts';
+import { collectPages, isPrivate } from './collect.ts';
 import { decodeState, encodeState, type PagemapScanState } from './pagemap-scan-state.ts';
 import { UnprotectedPages } from './protect-pages.ts';
 import { scanPrivate } from './protected-scan.ts';
@@ -78,10 +78,6 @@ export class PagemapScanTracker implements Tracker {
   }
 }
 
-function isPrivate({ rule }: MappingDecision): boolean {
-  return rule === 'existing' || rule === 'copied';
-}
-
 function nameOf(process: ProcessView): string {
   return `process ${process.pid} (${process.name})`;
 }
@@ -140,12 +136,17 @@ class Look {
 
   /** @returns pages that the scan reported */
   run(decisions: readonly MappingDecision[], trusted: boolean, changes: ChangesBuilder): number {
-    return scanPrivate(this.#process, decisions, (decision, { startPage, endPage, allowed, untouched }) => {
-      if (decision.vma !== this.#current) this.#enter(decision, allowed);
-      if (this.#isOurs && !(this.#wasOurs && untouched)) this.#pages.addPages(startPage, endPage);
-      if (trusted && untouched && this.#wasOurs) changes.clean(startPage, endPage);
-      else changes.suspect(startPage, endPage);
-    });
+    return scanPrivate(
+      this.#process,
+      decisions,
+      'protection',
+      (decision, { startPage, endPage, allowed, untouched }) => {
+        if (decision.vma !== this.#current) this.#enter(decision, allowed);
+        if (this.#isOurs && !(this.#wasOurs && untouched)) this.#pages.addPages(startPage, endPage);
+        if (trusted && untouched && this.#wasOurs) changes.clean(startPage, endPage);
+        else changes.suspect(startPage, endPage);
+      },
+    );
   }
 
   /** Only mappings with pages are seen here, and only they are worth registering. */

@@ -1,22 +1,36 @@
-import { type PagemapScanRegion, pagemapFrame, SCAN_CATEGORY } from '../procfs/index.ts';
+import { PAGEMAP_HIGH, type PagemapScanRegion, pagemapFrame, SCAN_CATEGORY } from '../procfs/index.ts';
 import type { MappingDecision, PageRule, ProcessView } from '../target/index.ts';
+import { BLOCK_PAGES } from './block-scan.ts';
 
 /** Regions of one answer: 1.5 MiB of struct page_region. */
 export const REGIONS_AT_ONCE = 65536;
 /** Mappings that are not looked at but may lie inside one request, if they are smaller than this. */
 const SKIPPED_PAGES = 512;
 
-const { file, present, swapped, written, writeProtectAllowed, zeroFrame } = SCAN_CATEGORY;
+const { file, present, swapped, written, writeProtectAllowed, zeroFrame, softDirty, huge } = SCAN_CATEGORY;
+
+/** What to ask for. Adjacent pages that differ in none of these are one region, so nothing more is asked for. */
+const RETURN_MASK: Readonly<Record<WriteMark, number>> = {
+  protection: writeProtectAllowed | written | swapped | zeroFrame,
+  'soft-dirty': softDirty | swapped | zeroFrame | huge,
+};
+
+/** By which category the kernel tells that a page was written: by write protection, or by its soft-dirty bit. */
+export type WriteMark = 'protection' | 'soft-dirty';
 
 /** What a scan tells of a stretch of one private mapping. All its pages exist. */
 export interface Stretch {
   readonly startPage: number;
   readonly endPage: number;
+  /** In memory, not in swap. */
+  readonly inMemory: boolean;
   /** The mapping is registered for asynchronous write protection, by whomever. */
   readonly allowed: boolean;
-  /** Not a single page of it was written since it was protected. */
+  /** Not a single page of it has the mark of being written. */
   readonly untouched: boolean;
 }
+
+type Visit = (decision: MappingDecision, stretch: Stretch) => void;
 
 /**
  * Finds the private pages of mappings with PAGEMAP_SCAN and calls `visit` for each stretch of equal pages, in address
@@ -28,12 +42,14 @@ export interface Stretch {
 export function scanPrivate(
   process: ProcessView,
   decisions: readonly MappingDecision[],
-  visit: (decision: MappingDecision, stretch: Stretch) => void,
+  mark: WriteMark,
+  visit: Visit,
 ): number {
+  const returnMask = RETURN_MASK[mark];
   let index = 0;
   let pages = 0;
   for (const group of groupsOf(decisions)) {
-    for (const region of regionsOf(process, group)) {
+    for (const region of regionsOf(process, group, returnMask)) {
       while (decisions[index]!.vma.endPage <= region.startPage) {
         if (++index === decisions.length) return pages;
       }
@@ -43,12 +59,8 @@ export function scanPrivate(
         const to = Math.min(region.endPage, decision.vma.endPage);
         if (decision.vma.startPage >= region.endPage) break;
         pages += to - from;
-        visitRegion(
-          process,
-          decision,
-          { startPage: from, endPage: to, categories: region.categories },
-          visit,
-        );
+        const { categories } = region;
+        visitRegion(process, decision, { startPage: from, endPage: to, categories }, mark, visit);
       }
     }
   }
@@ -74,7 +86,11 @@ function groupsOf(decisions: readonly MappingDecision[]): Group[] {
   return groups;
 }
 
-function* regionsOf(process: ProcessView, { rule, startPage, endPage }: Group): Generator<PagemapScanRegion> {
+function* regionsOf(
+  process: ProcessView,
+  { rule, startPage, endPage }: Group,
+  returnMask: number,
+): Generator<PagemapScanRegion> {
   const unwanted = foreignCategory(rule);
   for (let at = startPage; at < endPage; ) {
     const answer = process.scanPagemap!({
@@ -86,7 +102,7 @@ function* regionsOf(process: ProcessView, { rule, startPage, endPage }: Group): 
       categoryInverted: unwanted,
       categoryMask: unwanted,
       categoryAnyOfMask: present | swapped,
-      returnMask: writeProtectAllowed | written | swapped | zeroFrame,
+      returnMask,
     });
     yield* answer.regions;
     at = answer.walkEndPage;
@@ -105,16 +121,38 @@ function visitRegion(
   process: ProcessView,
   decision: MappingDecision,
   region: PagemapScanRegion,
-  visit: (decision: MappingDecision, stretch: Stretch) => void,
+  mark: WriteMark,
+  visit: Visit,
 ): void {
   const { startPage, endPage, categories } = region;
   const allowed = (categories & writeProtectAllowed) !== 0;
-  const untouched = allowed && (categories & written) === 0;
+  const untouched = isUntouched(mark, categories);
+  const stretch = { startPage, endPage, inMemory: true, allowed, untouched };
   if ((categories & zeroFrame) !== 0) {
     // In a mapping of a file, zeros are not what a hole would stand for.
-    if (decision.rule === 'copied') visit(decision, { startPage, endPage, allowed, untouched: false });
-  } else if ((categories & swapped) === 0) visit(decision, { startPage, endPage, allowed, untouched });
-  else visitSwapped(process, decision, { startPage, endPage, allowed, untouched }, visit);
+    if (decision.rule === 'copied') visit(decision, { ...stretch, untouched: false });
+  } else if ((categories & swapped) !== 0) visitSwapped(process, decision, stretch, visit);
+  else if ((categories & huge) !== 0) visitHuge(process, decision, stretch, visit);
+  else visit(decision, stretch);
+}
+
+function isUntouched(mark: WriteMark, categories: number): boolean {
+  if (mark === 'soft-dirty') return (categories & softDirty) === 0;
+  return (categories & writeProtectAllowed) !== 0 && (categories & written) === 0;
+}
+
+/**
+ * Huge pages, for the soft-dirty tracker: before 6.17 the huge page of zeros is not reported as such, and it may stand,
+ * clean, where data was. Its words carry the file bit.
+ */
+function visitHuge(process: ProcessView, decision: MappingDecision, stretch: Stretch, visit: Visit): void {
+  const words = new Uint32Array(2);
+  for (let startPage = stretch.startPage; startPage < stretch.endPage; ) {
+    const endPage = Math.min(stretch.endPage, (Math.floor(startPage / BLOCK_PAGES) + 1) * BLOCK_PAGES);
+    process.readPagemap(startPage, 1, words);
+    if ((words[1]! & PAGEMAP_HIGH.file) === 0) visit(decision, { ...stretch, startPage, endPage });
+    startPage = endPage;
+  }
 }
 
 /** The highest of 32 swap types is that of markers: entries without a page behind them (include/linux/swap.h). */
@@ -133,7 +171,7 @@ function visitSwapped(
   process: ProcessView,
   decision: MappingDecision,
   { startPage, endPage, allowed, untouched }: Stretch,
-  visit: (decision: MappingDecision, stretch: Stretch) => void,
+  visit: Visit,
 ): void {
   const words = new Uint32Array(Math.min(WORDS_AT_ONCE, endPage - startPage) * 2);
   for (let from = startPage; from < endPage; from += WORDS_AT_ONCE) {
@@ -145,6 +183,7 @@ function visitSwapped(
       visit(decision, {
         startPage: from + index,
         endPage: from + index + 1,
+        inMemory: false,
         allowed,
         // Without CAP_SYS_ADMIN every entry reads 0.
         untouched: untouched && !isMarker && entry !== 0,

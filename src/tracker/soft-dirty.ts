@@ -1,16 +1,17 @@
 import { randomUUID } from 'node:crypto';
 import { PageRangeList } from '../core/index.ts';
 import { CLEAR_REFS } from '../procfs/index.ts';
-import { decideMapping, type ProcessView, type Vma } from '../target/index.ts';
+import { decideMappings, type MappingDecision, type ProcessView, type Vma } from '../target/index.ts';
 import { type Block, type Piece, scanBlocks } from './block-scan.ts';
 import { ChangesBuilder } from './changes-builder.ts';
-import { collectPages, type Trust } from './collect.ts';
+import { collectPages, isPrivate, type Trust } from './collect.ts';
 import { PageTableSamples } from './page-table-samples.ts';
+import { canScanSoftDirty, collectSoftDirty } from './soft-dirty-scan.ts';
 import { decodeState, encodeState, type SoftDirtyState } from './soft-dirty-state.ts';
 import type { Changes, ParentPages, Tracker } from './tracker.ts';
 
 /**
- * Reads bit 55 of pagemap and clears it through clear_refs. The kernel's bit has holes through which a change can
+ * Reads soft-dirty bits, by PAGEMAP_SCAN or bit 55 of pagemap, and clears them through clear_refs. The kernel's bit has holes through which a change can
  * slip; each is closed by not believing it there (all others are changes of presence, and presence is read anew
  * every time):
  *
@@ -34,7 +35,9 @@ export class SoftDirtyTracker implements Tracker {
     const changes = new ChangesBuilder(parent?.present);
     const fresh = new PageTableSamples();
     const state = parent === undefined ? undefined : believable(process, parent, changes);
-    const scannedPages = collectPages(process, vmas, trustIn(process, state, fresh), changes);
+    const scannedPages = canScanSoftDirty(process)
+      ? collectByScan(process, vmas, state, fresh, changes)
+      : collectPages(process, vmas, trustIn(process, state, fresh), changes);
     this.#fresh.set(process, fresh);
     return changes.build(scannedPages);
   }
@@ -70,24 +73,48 @@ function believable(
   return state;
 }
 
+/** Private memory by PAGEMAP_SCAN, the rest by its words. */
+function collectByScan(
+  process: ProcessView,
+  vmas: readonly Vma[],
+  state: SoftDirtyState | undefined,
+  fresh: PageTableSamples,
+  changes: ChangesBuilder,
+): number {
+  const decisions = decideMappings(vmas);
+  const others = new ChangesBuilder();
+  const otherVmas = decisions.filter((decision) => !isPrivate(decision)).map(({ vma }) => vma);
+  const otherPages = collectPages(process, otherVmas, undefined, others);
+  const knowledge = { samples: state?.samples, isCredible: credibility(state) };
+  const pages = collectSoftDirty(process, decisions.filter(isPrivate), knowledge, fresh, changes);
+  changes.join(others);
+  return pages + otherPages;
+}
+
+/** A clear bit is not believed in memory that KSM could merge, now or when we armed. */
+function credibility(
+  state: SoftDirtyState | undefined,
+): (decision: MappingDecision, startPage: number, endPage: number) => boolean {
+  return ({ vma }, startPage, endPage) =>
+    !vma.flags.includes('mg') && state?.mergeable.within(startPage, endPage).pageCount === 0;
+}
+
 function trustIn(process: ProcessView, state: SoftDirtyState | undefined, fresh: PageTableSamples): Trust {
   const zeroFrame = process.zeroFrame ?? -1;
+  const isCredible = credibility(state);
   return {
     block(block: Block): boolean {
       fresh.record(block, zeroFrame);
       return state?.samples.confirms(block) ?? false;
     },
-    piece({ decision, startPage, endPage }: Piece): boolean {
-      if (decision.vma.flags.includes('mg')) return false;
-      return state?.mergeable.within(startPage, endPage).pageCount === 0;
-    },
+    piece: ({ decision, startPage, endPage }: Piece) => isCredible(decision, startPage, endPage),
   };
 }
 
 /** Samples without a collect before. */
 function samplesOf(process: ProcessView, vmas: readonly Vma[]): PageTableSamples {
   const samples = new PageTableSamples();
-  const decisions = vmas.map(decideMapping).filter(({ rule }) => rule === 'existing' || rule === 'copied');
+  const decisions = decideMappings(vmas).filter(isPrivate);
   scanBlocks(process, decisions, (block) => samples.record(block, process.zeroFrame ?? -1));
   return samples;
 }

@@ -1,11 +1,11 @@
-// Runs in the guest. Dumps a program with the command line, by its soft-dirty bits, while the program works; after each
-// dump it looks at the stopped program with a reader of its own. Then restores every checkpoint and compares.
-// Arguments: program, dumps, operations between them.
+// Runs in the guest. Dumps a program with the command line while the program works; after each dump it looks at the
+// stopped program with a reader of its own. Then restores every checkpoint and compares.
+// Arguments: program, tracker, dumps, operations between them.
 import { execFileSync, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { readMemory, readRestored } from './read-memory.mjs';
 
-const [program, dumps, operations] = process.argv.slice(2);
+const [program, wanted, dumps, operations] = process.argv.slice(2);
 const child = spawn(program, { stdio: ['pipe', 'pipe', 'inherit'] });
 const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
 await lines.next();
@@ -25,7 +25,7 @@ const seen = [];
 const results = [];
 for (let index = 0; index < Number(dumps); index++) {
   const incremental = index === 0 ? [] : ['--incremental'];
-  const tracker = ['--tracker', 'soft-dirty'];
+  const tracker = ['--single', '--tracker', wanted];
   results.push(ckpt('dump', '-t', `${child.pid}`, '--leave-stopped', ...tracker, ...incremental));
   seen.push(readMemory(child.pid));
   process.kill(child.pid, 'SIGCONT');

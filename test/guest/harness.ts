@@ -218,7 +218,7 @@ function runtimePackages(): string[] {
   const found = new Set<string>();
   const visit = (directory: string) => {
     const description = JSON.parse(readFileSync(join(directory, 'package.json'), 'utf8'));
-    for (const name of Object.keys(description.dependencies ?? {})) {
+    for (const name of Object.keys({ ...description.dependencies, ...description.optionalDependencies })) {
       const home = join(PROJECT, 'node_modules', name);
       if (found.has(name) || !existsSync(home)) continue;
       found.add(name);

@@ -31,26 +31,37 @@ echo 1 > /sys/kernel/mm/ksm/sleep_millisecs
 
 const work = mkdtempSync(join(tmpdir(), 'ckpt-shifter-'));
 const shifter = join(work, 'shifter');
+const stirrer = join(work, 'stirrer');
 
 beforeAll(() => {
   execFileSync('gcc', ['-O1', '-o', shifter, join(import.meta.dirname, 'shifter.c')]);
+  execFileSync('gcc', ['-O1', '-static', '-o', stirrer, join(import.meta.dirname, '../system/stirrer.c')]);
 });
 afterAll(() => rmSync(work, { recursive: true, force: true }));
 
-async function follow(
-  kernel: GuestKernelVersion,
-  prelude: string,
-  rounds: number,
-  operations: number,
-): Promise<Outcome> {
+/** What to follow, in which guest. */
+interface Following {
+  readonly kernel: GuestKernelVersion;
+  readonly tracker: 'soft-dirty' | 'pagemap-scan';
+  readonly prelude?: string;
+  readonly program: string;
+  readonly rounds: number;
+  readonly operations: number;
+  /** What else to say to the program, by round. */
+  readonly commands?: Readonly<Record<number, string>>;
+}
+
+async function follow(following: Following): Promise<Outcome> {
+  const { kernel, tracker, prelude = '', program, rounds, operations, commands = {} } = following;
   const files: Record<string, GuestFile> = {
     ...nodeFiles(),
     ...projectFiles(),
-    ...programFiles(shifter, '/bin/shifter'),
+    ...programFiles(program, '/bin/program'),
     '/follow-shifter.mjs': { from: join(import.meta.dirname, 'follow-shifter.mjs') },
   };
-  const script = `${prelude}\nnode /follow-shifter.mjs /bin/shifter soft-dirty ${rounds} ${operations}`;
-  const { stdout, exitCode } = await runInGuest({ kernel, files, script });
+  const command = `node /follow-shifter.mjs /bin/program ${tracker} ${rounds} ${operations}`;
+  const script = `${prelude}\n${command} '${JSON.stringify(commands)}'`;
+  const { stdout, exitCode } = await runInGuest({ kernel, files, script, timeoutSeconds: 280 });
   expect(exitCode, stdout).toBe(0);
   return JSON.parse(stdout.trim().split('\n').at(-1)!) as Outcome;
 }
@@ -69,7 +80,7 @@ async function dumpAndRestore(kernel: GuestKernelVersion, dumps: number, operati
     '/follow-dumps.mjs': { from: join(import.meta.dirname, 'follow-dumps.mjs') },
     '/read-memory.mjs': { from: join(import.meta.dirname, '../system/read-memory.mjs') },
   };
-  const script = `node /follow-dumps.mjs /bin/shifter ${dumps} ${operations}`;
+  const script = `node /follow-dumps.mjs /bin/shifter soft-dirty ${dumps} ${operations}`;
   const { stdout, exitCode } = await runInGuest({ kernel, files, script, timeoutSeconds: 280 });
   expect(exitCode, stdout).toBe(0);
   return JSON.parse(stdout.trim().split('\n').at(-1)!) as Chain;
@@ -83,7 +94,10 @@ describe.each<GuestKernelVersion>(['6.1', '6.12'])(
     it.skipIf(obstacle !== undefined)(
       `misses no change of a program that moves, merges, shares and discards its memory ${obstacle ?? ''}`,
       async () => {
-        const outcome = await follow(kernel, WITH_KSM, 40, 4);
+        const outcome = await follow({
+          ...{ kernel, tracker: 'soft-dirty', prelude: WITH_KSM },
+          ...{ program: shifter, rounds: 40, operations: 4 },
+        });
         expect(outcome.wrong).toEqual([]);
         expect(outcome.reason).toMatch(/^soft-dirty/);
         expect(outcome.written).toBeGreaterThan(10_000);
@@ -104,3 +118,33 @@ describe.each<GuestKernelVersion>(['6.1', '6.12'])(
     );
   },
 );
+
+describe('write protection of a real process on Linux 6.12', () => {
+  const kernel = '6.12';
+  const tracker = 'pagemap-scan';
+  const obstacle = guestObstacle(kernel);
+
+  it.skipIf(obstacle !== undefined)(
+    `misses no change of a program that moves, merges, shares and discards its memory ${obstacle ?? ''}`,
+    async () => {
+      const program = { program: shifter, rounds: 40, operations: 4 };
+      const outcome = await follow({ kernel, tracker, prelude: WITH_KSM, ...program });
+      expect(outcome.wrong).toEqual([]);
+      expect(outcome.reason).toMatch(/^pagemap-scan/);
+      expect(outcome.unchanged).toBeGreaterThan(20_000);
+      expect(outcome.notes).toBe(0);
+    },
+  );
+
+  it.skipIf(obstacle !== undefined)(
+    `misses no change of files, heap and stack, nor where the program watches itself ${obstacle ?? ''}`,
+    async () => {
+      const commands = { 5: 'watch', 20: 'close', 25: 'close' };
+      const program = { program: stirrer, rounds: 30, operations: 5 };
+      const outcome = await follow({ kernel, tracker, ...program, commands });
+      expect(outcome.wrong).toEqual([]);
+      expect(outcome.unchanged).toBeGreaterThan(10_000);
+      expect(outcome.notes).toBeGreaterThan(2);
+    },
+  );
+});
