@@ -44,13 +44,13 @@ async function dump(options: { incremental?: boolean; into?: string; tracker?: '
     storeDirectory: options.into ?? store,
     incremental: options.incremental ?? false,
     ...(options.tracker === undefined ? {} : { tracker: options.tracker }),
-    workers: 1,
+    workers: 0,
   });
   return result!;
 }
 
 function rewind(checkpoint: number, options: Partial<RewindRequest> = {}): Promise<RewindResult> {
-  return rewindInPlace({ storeDirectory: store, checkpoint, pid: program.pid, workers: 1, ...options });
+  return rewindInPlace({ storeDirectory: store, checkpoint, pid: program.pid, workers: 0, ...options });
 }
 
 /** Does things one after another. */
@@ -202,7 +202,10 @@ describe('a rewind that fails half-way is undone', () => {
     const now = await program.ask('state');
     const prototype = await rewriterPrototype();
     const original = prototype[step];
-    const spy = vi.spyOn(prototype, step).mockImplementationOnce(function (this: ProcessRewriter, ...values) {
+    const spy = vi.spyOn(prototype, step).mockImplementationOnce(function (
+      this: ProcessRewriter,
+      ...values: unknown[]
+    ) {
       Reflect.apply(original, this, values);
       throw new TargetError('a failure of the test');
     });
