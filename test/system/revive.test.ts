@@ -1,6 +1,7 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
+  chmodSync,
   existsSync,
   mkdtempSync,
   readdirSync,
@@ -134,10 +135,9 @@ for _ in range(3): threading.Thread(target=work, daemon=True).start()
 turn = 0
 while True:
     turn += 1
-    before = total[0]
     time.sleep(0.01)
     sound = all(data[index] == [index] * 10 for index in range(0, 20000, 97)) and threading.active_count() == 4
-    print(turn, 'fine' if sound else 'broken', total[0] > before, file=out)
+    print(turn, total[0], 'fine' if sound else 'broken', file=out)
 `;
 
 const NODE = `
@@ -155,6 +155,54 @@ if (isMainThread) {
   }, 10);
 } else setInterval(() => parentPort.postMessage(++heard), 5);
 `;
+
+const SQLITE = `
+import os, sqlite3, sys, time
+os.closerange(3, 1024)
+out = open(sys.argv[1], 'a', buffering=1)
+base = sqlite3.connect(sys.argv[2], isolation_level=None)
+base.execute('pragma journal_mode=wal')
+base.execute('create table rows(number integer primary key, content)')
+turn = 0
+while True:
+    turn += 1
+    base.execute('begin immediate')
+    base.execute('insert into rows values(?, ?)', (turn, 'x' * 100))
+    base.execute('commit')
+    count = base.execute('select count(*) from rows').fetchone()[0]
+    sound = base.execute('pragma quick_check').fetchone()[0]
+    print(turn, sound if count == turn else count, file=out)
+    time.sleep(0.01)
+`;
+
+/** Lines of status that differ from one process to the other, or from moment to moment. */
+const FLEETING =
+  /^(Vm|Rss|Hugetlb|voluntary|nonvoluntary|PPid|TracerPid|Ngid|NSpgid|NSsid|SigQ|FDSize|State|Cpus_|Mems_)/;
+
+/** What /proc tells of a process, as far as a restored one has to be equal. */
+function portrait(pid: number): Record<string, string> {
+  const read = (name: string) => readFileSync(`/proc/${pid}/${name}`, 'latin1');
+  const plain = ['limits', 'cmdline', 'environ', 'auxv', 'personality', 'oom_score_adj', 'comm', 'maps'];
+  const stat = read('stat').split(' ');
+  const descriptors = readdirSync(`/proc/${pid}/fd`).map((name) => {
+    const link = readlinkSync(`/proc/${pid}/fd/${name}`).replace(/:\[\d+\]/, '');
+    const info = read(`fdinfo/${name}`).replace(/ino:.*|mnt_id:.*|eventfd-id:.*|it_value:.*|ticks:.*/g, '');
+    // What epoll watches is listed by the addresses of the files in the kernel.
+    return `${name} ${link}\n${info.split('\n').sort().join('\n')}`;
+  });
+  return {
+    ...Object.fromEntries(plain.map((name) => [name, read(name)])),
+    status: read('status')
+      .split('\n')
+      .filter((line) => !FLEETING.test(line))
+      .join('\n'),
+    places: ['cwd', 'root', 'exe'].map((name) => readlinkSync(`/proc/${pid}/${name}`)).join(' '),
+    // Priority and niceness; bounds of code, stack, data, heap, arguments and environment.
+    numbers: [...stat.slice(17, 19), ...stat.slice(25, 28), ...stat.slice(44, 51)].join(' '),
+    flags: (read('smaps').match(/^[0-9a-f]+-.*|^VmFlags.*/gm) ?? []).join('\n').replace(/ (uw|sd)\b/g, ''),
+    descriptors: descriptors.join('\n'),
+  };
+}
 
 describe.skipIf(lacking(isRoot && process.arch === 'x64'))(
   'ckpt restore --new (needs root on x86-64)',
@@ -257,7 +305,9 @@ describe.skipIf(lacking(isRoot && process.arch === 'x64'))(
       await revive();
       const all = [...before, ...(await linesAfter(before.length, 30))];
       expectCounting(all);
-      expect(all.filter((line) => !line.endsWith('fine True'))).toEqual([]);
+      expect(all.filter((line) => !line.endsWith('fine'))).toEqual([]);
+      const total = (line: string | undefined) => Number(line?.split(' ')[1]);
+      expect(total(all.at(-1))).toBeGreaterThan(total(before.at(-1)) + 10);
     });
 
     it('goes on with node: workers, timers, its event loop', async () => {
@@ -365,6 +415,49 @@ describe.skipIf(lacking(isRoot && process.arch === 'x64'))(
         if (alive().length > 0) await linesAfter(count, 3);
         await bury(pids);
       }
+    });
+
+    it('keeps users, groups, capabilities, limits, places, descriptors and mappings', async () => {
+      chmodSync(work, 0o755);
+      writeFileSync(output, '');
+      chmodSync(output, 0o666);
+      const rights = ['--reuid', '65534', '--regid', '65534', '--groups', '1,2', '--no-new-privs'];
+      const capabilities = ['--inh-caps', '+chown', '--ambient-caps', '+chown', '--bounding-set', '-net_raw'];
+      const command = 'umask 027; ulimit -Sn 200; ulimit -c 0; cd /usr; exec nice -n 5 setpriv "$@"';
+      const pid = await startAlone(
+        ...['bash', '-c', command, 'bash', ...rights, ...capabilities, program, 'wait', output],
+      );
+      await linesAfter(0, 5);
+      await ckptJson('dump', '-t', `${pid}`, '-D', store, '--leave-stopped', '--tracker', 'compare');
+      const before = portrait(pid);
+      expect(before['status']).toContain('Uid:\t65534\t65534\t65534\t65534');
+      await bury([pid]);
+      await revive('--leave-stopped');
+      expect(portrait(pid)).toEqual(before);
+    });
+
+    it('goes on with sqlite, its shared memory and its locks', async () => {
+      const script = join(work, 'database.py');
+      writeFileSync(script, SQLITE);
+      const pid = await startAlone('python3', script, output, join(work, 'test.db'));
+      await linesAfter(0, 10);
+      const before = await dumpAndBury(pid);
+      await revive();
+      const all = [...before, ...(await linesAfter(before.length, 30))];
+      expectCounting(all);
+      expect(all.filter((line) => !line.endsWith('ok'))).toEqual([]);
+      expect(readFileSync('/proc/locks', 'latin1')).toMatch(new RegExp(`POSIX .* ${pid} `));
+    });
+
+    it('gives a job its terminal: it reads, Ctrl-C ends it, and the shell learns how', () => {
+      const script = resolve(import.meta.dirname, 'terminal-job.py');
+      const ckptProgram = resolve(import.meta.dirname, '../../bin/ckpt.js');
+      const result = execFileSync('python3', [script, process.execPath, ckptProgram, store], {
+        encoding: 'utf8',
+        timeout: 60_000,
+      });
+      const { job, group, foreground, status } = JSON.parse(result);
+      expect({ group, foreground, status }).toEqual({ group: job, foreground: job, status: 130 });
     });
   },
 );
