@@ -72,7 +72,7 @@ function processFields(process: LiveProcessState): (readonly [string, string])[]
     limits.map(({ resource, soft, hard }) => ({ resource, soft: BigInt(soft), hard: BigInt(hard) })),
   );
   const fields: (readonly [string, string | undefined])[] = [
-    ['command', process.commandLine.map(quoted).join(' ')],
+    ['command', commandText(process.commandLine)],
     ['program', process.exe?.path],
     ['directory', process.workingDirectory ?? undefined],
     ['root', process.root === '/' ? undefined : (process.root ?? undefined)],
@@ -236,6 +236,12 @@ function environmentOf({ environment }: LiveProcessState): string[] {
     .toString('utf8')
     .split('\0')
     .filter(Boolean);
+}
+
+/** As a shell would take it. A program that has written a title over its arguments leaves a row of empty ones. */
+function commandText(commandLine: readonly string[]): string {
+  const text = commandLine.map(quoted).join(' ');
+  return text.replace(/(?: ''){2,}$/, '');
 }
 
 function quoted(argument: string): string {

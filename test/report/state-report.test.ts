@@ -152,6 +152,11 @@ describe('a process for people', () => {
     expect(show({ environment: null })).toMatch(/^environment +0 variables$/m);
   });
 
+  it('leaves out the arguments that a title has covered', () => {
+    expect(show({ commandLine: ['server: *:1', '', '', ''] })).toMatch(/^command +'server: \*:1'$/m);
+    expect(show({ commandLine: ['a', ''] })).toMatch(/^command +a ''$/m);
+  });
+
   it('shows the auxiliary vector beside the environment', () => {
     const words = BigUint64Array.of(6n, 4096n, 33n, 0x7ffcn, 99n, 1n, 0n, 0n);
     const auxiliaryVector = base64(new Uint8Array(words.buffer));
