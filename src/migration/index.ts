@@ -3,7 +3,20 @@ export { type BandwidthStep, Link, type LinkOptions } from './link.ts';
 export type { MigratingMemory } from './memory.ts';
 export type { Outcome, PolicyName, StrategyName } from './outcome.ts';
 export { PageBitmap } from './page-bitmap.ts';
-export { QemuMigration } from './qemu/migration.ts';
+export { CLARK_DEFAULTS, type ClarkOptions } from './policies/clark.ts';
+export { CRIU_DEFAULTS, type CriuOptions } from './policies/criu.ts';
+export { FIXED_DEFAULTS, type FixedOptions } from './policies/fixed.ts';
+export { XEN_DEFAULTS, type XenOptions } from './policies/xen.ts';
 export { checkQemuOptions, QEMU_DEFAULTS, type QemuOptions } from './qemu/options.ts';
+export {
+  INTERVAL_NAMES,
+  type IntervalName,
+  POLICY_NAMES,
+  type PolicyChoice,
+  type Rehearsal,
+  type RehearsalOptions,
+  rehearse,
+  rehearseOnce,
+} from './rehearse.ts';
 export type { Round } from './rounds.ts';
 export { openSimulatedMemory, type SimulatedMemoryOptions } from './simulated-memory.ts';

@@ -16,7 +16,8 @@ export interface Outcome {
   readonly reportedDowntimeMicroseconds: number;
   readonly setupMicroseconds: number;
   readonly transferredBytes: number;
-  readonly pages: { readonly normal: number; readonly duplicate: number };
+  /** Sent as they are, as pages of zeros, and as differences to an earlier copy. */
+  readonly pages: { readonly normal: number; readonly duplicate: number; readonly xbzrle: number };
   readonly rounds: readonly Round[];
   /** Cost to the service before and after the stop: time lost to throttling and to waiting for pages. */
   readonly service: {

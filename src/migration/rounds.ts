@@ -3,7 +3,7 @@ export interface Round {
   /** From 1; the last one is sent while the program stands still. */
   readonly number: number;
   readonly startMicroseconds: number;
-  /** Pages sent, those of zeros included. */
+  /** Pages sent, those of zeros and differences included. */
   readonly sentPages: number;
   readonly zeroPages: number;
   readonly sentBytes: number;
@@ -20,9 +20,16 @@ export class RoundLog {
   readonly rounds: Round[] = [];
   normalPages = 0;
   zeroPages = 0;
+  /** Pages of which only the difference to an earlier copy was sent. */
+  differencePages = 0;
   #open:
-    | { start: number; remaining: number; throttle: number; bytes: number; normal: number; zero: number }
+    | { start: number; remaining: number; throttle: number; bytes: number; pages: number; zero: number }
     | undefined;
+
+  /** Pages sent in whatever way. */
+  get sentPages(): number {
+    return this.normalPages + this.zeroPages + this.differencePages;
+  }
 
   /** How many rounds have begun. */
   get count(): number {
@@ -43,7 +50,7 @@ export class RoundLog {
       remaining: remainingPages * 4096,
       throttle: throttlePercent,
       bytes: sentBytes,
-      normal: this.normalPages,
+      pages: this.sentPages,
       zero: this.zeroPages,
     };
   }
@@ -51,13 +58,12 @@ export class RoundLog {
   /** The round that runs is over. */
   end(dirtied: number, sentBytes: number): void {
     if (this.#open === undefined) return;
-    const { start, remaining, throttle, bytes, normal, zero } = this.#open;
-    const zeroPages = this.zeroPages - zero;
+    const { start, remaining, throttle, bytes, pages, zero } = this.#open;
     this.rounds.push({
       number: this.rounds.length + 1,
       startMicroseconds: Math.round(start),
-      sentPages: this.normalPages - normal + zeroPages,
-      zeroPages,
+      sentPages: this.sentPages - pages,
+      zeroPages: this.zeroPages - zero,
       sentBytes: Math.round(sentBytes - bytes),
       dirtiedPages: dirtied,
       remainingBytes: remaining,

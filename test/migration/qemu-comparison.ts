@@ -1,11 +1,4 @@
-import {
-  Link,
-  type Outcome,
-  openSimulatedMemory,
-  QEMU_DEFAULTS,
-  QemuMigration,
-  USUAL_COSTS,
-} from '../../src/migration/index.ts';
+import { type Outcome, openSimulatedMemory, rehearseOnce } from '../../src/migration/index.ts';
 import { parseWorkload } from '../../src/workload/index.ts';
 import {
   giveUpMicroseconds,
@@ -40,9 +33,11 @@ export async function compare(recording: Recording, seed = 1): Promise<Compariso
     warmUpMicroseconds: warmUpMicroseconds(recording),
     seed,
   });
-  const options = { ...QEMU_DEFAULTS, ...qemuOptions(recording) };
-  const link = new Link(linkOptions(recording));
-  const outcome = new QemuMigration(memory, link, options, USUAL_COSTS, giveUpMicroseconds(recording)).run();
+  const outcome = rehearseOnce(memory, {
+    link: linkOptions(recording),
+    choice: { policy: 'qemu', options: qemuOptions(recording) },
+    giveUpAfterMicroseconds: giveUpMicroseconds(recording),
+  });
   const { result, observed } = recording;
   const ram = result.final.ram ?? result.final.last_active?.ram;
   const milliseconds = (predicted: number, recorded: number | null | undefined) =>

@@ -264,7 +264,11 @@ export class QemuMigration {
       reportedDowntimeMicroseconds: Math.round(reported),
       setupMicroseconds: this.#link.setupMicroseconds,
       transferredBytes: Math.round(this.#sender.writtenBytes),
-      pages: { normal: this.#log.normalPages, duplicate: this.#log.zeroPages },
+      pages: {
+        normal: this.#log.normalPages,
+        duplicate: this.#log.zeroPages,
+        xbzrle: this.#log.differencePages,
+      },
       rounds: this.#log.rounds,
       service: {
         throttledMicroseconds: Math.round(this.#guest.throttledMicroseconds),

@@ -133,6 +133,7 @@ export class PageSender {
     if (bytes === 0) return true;
     if (!lastStage) cache.update(page, stores);
     if (bytes >= 4096) return false;
+    this.#log.differencePages++;
     this.stream.difference(bytes);
     return true;
   }

@@ -1,0 +1,43 @@
+import type { Outcome } from '../outcome.ts';
+import type { PageFraming, RoundEngine } from './round-engine.ts';
+
+/** A plain pre-copy, to compare others with. */
+export interface FixedOptions {
+  /** Live rounds; 0: stop and copy. */
+  readonly rounds: number;
+  /** Stop earlier when the rest can be sent in this time. */
+  readonly downtimeLimitMicroseconds: number;
+  /** Bytes a second. */
+  readonly maxBandwidth: number;
+}
+
+export const FIXED_DEFAULTS: FixedOptions = {
+  rounds: 3,
+  downtimeLimitMicroseconds: 0,
+  maxBandwidth: Number.POSITIVE_INFINITY,
+};
+
+/** Pages with their addresses; a page of zeros is one byte. */
+export const FIXED_FRAMING: PageFraming = { headerBytes: 8, zeroPageBytes: 9 };
+
+/** A fixed number of rounds, each of which sends all that the one before left, then the stop. */
+export function migrateFixed(engine: RoundEngine, options: FixedOptions, giveUpAfter: number): Outcome {
+  for (let round = 0; round < options.rounds; round++) {
+    if (engine.now >= giveUpAfter) return engine.giveUp('fixed');
+    const start = engine.now;
+    const before = engine.sentBytes;
+    engine.sendPending(options.maxBandwidth);
+    const bytesPerMicrosecond = (engine.sentBytes - before) / Math.max(1, engine.now - start);
+    if (round + 1 === options.rounds) {
+      engine.stop();
+      return engine.complete('fixed', options.rounds, options.maxBandwidth);
+    }
+    engine.sync();
+    if (engine.pending.count * 4096 < bytesPerMicrosecond * options.downtimeLimitMicroseconds) {
+      engine.stop();
+      return engine.complete('fixed', round + 1, options.maxBandwidth);
+    }
+  }
+  engine.stop();
+  return engine.complete('fixed', 0, options.maxBandwidth);
+}

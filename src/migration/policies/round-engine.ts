@@ -1,0 +1,174 @@
+import type { HostCosts } from '../costs.ts';
+import { Guest } from '../guest.ts';
+import type { Link } from '../link.ts';
+import type { MigratingMemory } from '../memory.ts';
+import type { Outcome, PolicyName } from '../outcome.ts';
+import { PageBitmap } from '../page-bitmap.ts';
+import { RoundLog } from '../rounds.ts';
+
+/** Bytes that a page costs on the wire beside itself, and a page of zeros altogether. */
+export interface PageFraming {
+  readonly headerBytes: number;
+  readonly zeroPageBytes: number;
+}
+
+/** Pages that are handed to the link at once. */
+const BATCH_PAGES = 32;
+
+/**
+ * What all policies share that send memory round by round: the program runs on while a set of pages is sent, then the
+ * dirty log gives the next set; at last the program stops and the rest follows.
+ */
+export class RoundEngine {
+  readonly memory: MigratingMemory;
+  readonly guest: Guest;
+  readonly log = new RoundLog();
+  /** Pages to send in the round that runs or comes next. */
+  readonly pending = new PageBitmap(0);
+  now: number;
+  sentBytes = 0;
+  readonly #link: Link;
+  readonly #costs: HostCosts;
+  readonly #framing: PageFraming;
+  #batchBytes = 0;
+  #batchPages = 0;
+  #stoppedAt: number | undefined;
+
+  constructor(memory: MigratingMemory, link: Link, costs: HostCosts, framing: PageFraming) {
+    this.memory = memory;
+    this.guest = new Guest(memory);
+    this.#link = link;
+    this.#costs = costs;
+    this.#framing = framing;
+    this.now = link.setupMicroseconds;
+    this.pending.absorb(memory.resident);
+    this.guest.advance(this.now);
+    this.#look();
+  }
+
+  /** Reads the dirty log into `pending` and begins a round. @returns pages that were not pending before. */
+  sync(): number {
+    this.guest.advance(this.now);
+    return this.#look();
+  }
+
+  /** Everything that has been written since the last sync, without taking it from the log. */
+  peekDirty(): PageBitmap {
+    this.guest.advance(this.now);
+    return this.memory.dirty;
+  }
+
+  /** Sends one page and takes it from the pending ones. */
+  send(page: number, bytesPerSecond: number): void {
+    this.pending.remove(page);
+    const zero = this.memory.isZero(page);
+    if (zero) this.log.zeroPages++;
+    else this.log.normalPages++;
+    this.now += (zero ? this.#costs.zeroPageNanoseconds : this.#costs.pageNanoseconds) / 1000;
+    this.#batchBytes += zero ? this.#framing.zeroPageBytes : 4096 + this.#framing.headerBytes;
+    if (++this.#batchPages >= BATCH_PAGES) this.flush(bytesPerSecond);
+  }
+
+  /** Sends every pending page, in the order of their numbers, at most at the given rate. */
+  sendPending(bytesPerSecond: number): void {
+    for (let page = this.pending.next(0); page >= 0; page = this.pending.next(page + 1)) {
+      this.send(page, bytesPerSecond);
+    }
+    this.flush(bytesPerSecond);
+  }
+
+  /** Hands what is gathered to the link, no faster than the rate. */
+  flush(bytesPerSecond: number): void {
+    if (this.#batchBytes === 0) return;
+    const paced = this.now + (this.#batchBytes / bytesPerSecond) * 1e6;
+    this.sentBytes += this.#batchBytes;
+    const written = this.#link.write(this.#batchBytes, this.now);
+    this.now = Number.isFinite(paced) ? Math.max(written, paced) : written;
+    this.#batchBytes = 0;
+    this.#batchPages = 0;
+  }
+
+  /** Waits until everything sent so far has arrived. */
+  drain(): void {
+    this.now = this.#link.emptyAt(this.now) + this.#link.roundTripMicroseconds / 2;
+  }
+
+  /** Stops the program; what it wrote until then is pending. */
+  stop(): void {
+    this.now += this.#costs.stopMicroseconds;
+    this.#stoppedAt = this.now;
+    this.guest.stop(this.now);
+    this.#look();
+  }
+
+  /** The program is suspended for a moment, as a pre-dump does, and goes on. */
+  suspend(microseconds: number): void {
+    this.guest.stop(this.now);
+    this.now += microseconds;
+    this.guest.resume(this.now);
+  }
+
+  /**
+   * Sends the rest and the state; the program goes on at the destination.
+   * @param liveRounds how many rounds there were before the stop.
+   * @param restoreMicroseconds what the destination needs besides for memory that it has only stored so far.
+   */
+  complete(
+    policy: PolicyName,
+    liveRounds: number,
+    bytesPerSecond = Number.POSITIVE_INFINITY,
+    restoreMicroseconds = 0,
+  ): Outcome {
+    const stopped = this.#stoppedAt ?? this.now;
+    this.sendPending(bytesPerSecond);
+    this.now = this.#link.write(this.#costs.stateBytes, this.now);
+    this.sentBytes += this.#costs.stateBytes;
+    const reported = this.now - stopped;
+    this.drain();
+    const end = this.now + this.#costs.resumeMicroseconds + restoreMicroseconds;
+    const strategy = liveRounds === 0 ? 'stop-and-copy' : 'pre-copy';
+    return this.#outcome('converges', policy, strategy, end, end - stopped, reported);
+  }
+
+  /** Nobody waits any longer: the program stays where it is. */
+  giveUp(policy: PolicyName): Outcome {
+    return this.#outcome('does-not-converge', policy, 'pre-copy', this.now, 0, 0);
+  }
+
+  #outcome(
+    verdict: Outcome['verdict'],
+    policy: PolicyName,
+    strategy: Outcome['strategy'],
+    total: number,
+    downtime: number,
+    reported: number,
+  ): Outcome {
+    this.log.end(this.memory.dirty.count, this.sentBytes);
+    return {
+      verdict,
+      policy,
+      strategy,
+      totalMicroseconds: Math.round(total),
+      downtimeMicroseconds: Math.round(downtime),
+      reportedDowntimeMicroseconds: Math.round(reported),
+      setupMicroseconds: this.#link.setupMicroseconds,
+      transferredBytes: Math.round(this.sentBytes),
+      pages: {
+        normal: this.log.normalPages,
+        duplicate: this.log.zeroPages,
+        xbzrle: this.log.differencePages,
+      },
+      rounds: this.log.rounds,
+      service: { throttledMicroseconds: 0, faultedPages: 0, faultMicroseconds: 0 },
+    };
+  }
+
+  #look(): number {
+    const dirtied = this.memory.dirty.count;
+    const added = this.pending.absorb(this.memory.dirty);
+    this.log.begin(this.now, dirtied, this.pending.count, this.sentBytes, 0);
+    const gibibytes = (this.memory.pageCount * 4096) / 2 ** 30;
+    this.now += this.#costs.syncMicrosecondsPerGibibyte * gibibytes;
+    return added;
+  }
+}
