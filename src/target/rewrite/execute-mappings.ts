@@ -20,6 +20,7 @@ const MAP = {
 const REMAP_MAY_MOVE = 1;
 const REMAP_FIXED = 2;
 const LOCK_ON_FAULT = 1;
+const ENOMEM = -12n;
 const PR_SET_VMA = 0x53564d41;
 const PR_SET_VMA_ANON_NAME = 0;
 
@@ -57,8 +58,7 @@ export function executeMapping(caller: Caller, operation: MappingOperation, file
       onRange(caller, 'madvise', operation, ADVICE[operation.advice]);
       return;
     case 'lock':
-      if (operation.onFault) onRange(caller, 'mlock2', operation, LOCK_ON_FAULT);
-      else onRange(caller, 'mlock', operation);
+      lock(caller, operation);
       return;
     case 'unlock':
       onRange(caller, 'munlock', operation);
@@ -83,6 +83,12 @@ function bytesOf({ startPage, endPage }: Range): [bigint, bigint] {
 
 function onRange(caller: Caller, call: SystemCallName, range: Range, last = 0): void {
   caller.call(call, ...bytesOf(range), last);
+}
+
+/** Memory that cannot be read is locked, and the call fails all the same because it cannot be filled. */
+function lock(caller: Caller, operation: Extract<MappingOperation, { kind: 'lock' }>): void {
+  const [call, last] = operation.onFault ? (['mlock2', LOCK_ON_FAULT] as const) : (['mlock', 0] as const);
+  if (caller.tryCall(call, ...bytesOf(operation), last) !== ENOMEM) onRange(caller, call, operation, last);
 }
 
 function protectionOf({ read, write, execute }: Pick<Vma, 'read' | 'write' | 'execute'>): number {

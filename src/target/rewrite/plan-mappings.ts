@@ -92,15 +92,16 @@ class Planner {
       if (!isSameObject(here, vma)) continue;
       const startPage = Math.max(here.startPage, vma.startPage);
       const endPage = Math.min(here.endPage, vma.endPage);
-      this.#planFresh(vma, page, startPage, growsDown(vma));
+      this.#planFresh(vma, page, startPage, growsDown(vma) ? here : undefined);
       this.#kept.append(startPage, endPage);
       this.#adjust(here, vma, startPage, endPage);
       page = endPage;
     }
-    this.#planFresh(vma, page, vma.endPage, false);
+    this.#planFresh(vma, page, vma.endPage, undefined);
   }
 
-  #planFresh(vma: Vma, startPage: number, endPage: number, aboveIsStack: boolean): void {
+  /** @param stackAbove the mapping that can grow down to here, if there is one */
+  #planFresh(vma: Vma, startPage: number, endPage: number, stackAbove: Vma | undefined): void {
     if (startPage >= endPage) return;
     const problem = whyNotAgain(vma);
     if (problem !== undefined) {
@@ -108,13 +109,18 @@ class Planner {
       return;
     }
     this.#fresh.append(startPage, endPage);
-    this.#maps.push({ kind: aboveIsStack ? 'grow' : 'map', startPage, endPage, vma });
-    if (aboveIsStack) return; // It inherits what the rest of the stack has.
+    this.#maps.push({ kind: stackAbove === undefined ? 'map' : 'grow', startPage, endPage, vma });
     const plain = {
       ...vma,
       pathname: '',
       flags: vma.flags.filter((flag) => !ADJUSTABLE_FLAGS.has(flag)),
     };
+    if (stackAbove !== undefined) {
+      // What has grown has the rights and flags of what it grew from; what had to be mapped instead has not.
+      const { read, write, execute } = vma;
+      this.#adjustments.push({ kind: 'protect', startPage, endPage, read, write, execute });
+      plain.flags.push(...stackAbove.flags.filter((flag) => !vma.flags.includes(flag)));
+    }
     if (vma.flags.length > 0) this.#adjustFlags(plain, vma, startPage, endPage);
     this.#adjustName(plain, vma, startPage, endPage);
   }
