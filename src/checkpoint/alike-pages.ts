@@ -1,6 +1,6 @@
 import { PageRangeList } from '../core/index.ts';
 import { PAGEMAP_HIGH } from '../procfs/index.ts';
-import type { ProcessView } from '../target/index.ts';
+import type { ProcessView, Vma } from '../target/index.ts';
 
 const PRESENT = PAGEMAP_HIGH.present | 0;
 const EXCLUSIVE = PAGEMAP_HIGH.exclusive;
@@ -14,6 +14,7 @@ const NEAR_PAGES = 256;
 /** A process of which it is known what will be kept of it. */
 interface Known {
   readonly view: ProcessView;
+  readonly vmas: readonly Vma[];
   readonly changes: { readonly suspects: PageRangeList; readonly unchanged: PageRangeList };
 }
 
@@ -29,11 +30,13 @@ const WORTHWHILE_PAGES = 64;
 /**
  * Finds pages among `suspects` that need not be copied because an earlier process has them too: that of the parent
  * process, with whom they have been shared since the fork until one of them writes, or the first child of the same
- * parent, which still has what the parent has changed since.
+ * parent, which still has what the parent has changed since. What is one object of memory for both, mapped at the same
+ * place, is alike as a whole.
  * @param earlier processes in the order of the dump
  */
 export function findAlike<Donor extends Known>(
   view: ProcessView,
+  vmas: readonly Vma[],
   suspects: PageRangeList,
   earlier: readonly Donor[],
 ): { readonly alike: readonly Alike<Donor>[]; readonly rest: PageRangeList } {
@@ -44,12 +47,25 @@ export function findAlike<Donor extends Known>(
   for (const donor of [parent, sibling]) {
     if (donor === undefined || rest.pageCount < WORTHWHILE_PAGES) continue;
     const kept = donor.changes.suspects.union(donor.changes.unchanged);
-    const pages = sameFrames(view, donor.view, rest).intersection(kept);
+    const objects = sameObjects(vmas, donor.vmas).intersection(rest);
+    const frames = sameFrames(view, donor.view, rest.difference(objects));
+    const pages = objects.union(frames).intersection(kept);
     if (pages.rangeCount === 0) continue;
     alike.push({ donor, pages });
     rest = rest.difference(pages);
   }
   return { alike, rest };
+}
+
+/** Shared mappings of the same part of one object, at the same addresses. */
+function sameObjects(vmas: readonly Vma[], others: readonly Vma[]): PageRangeList {
+  const known = new Set(others.map(objectOf));
+  return PageRangeList.of(...vmas.filter((vma) => vma.shared && vma.inode !== 0 && known.has(objectOf(vma))));
+}
+
+function objectOf(vma: Vma): string {
+  const { shared, startPage, endPage, offsetPages, deviceMajor, deviceMinor, inode } = vma;
+  return [shared, startPage, endPage, offsetPages, deviceMajor, deviceMinor, inode].join();
 }
 
 /**

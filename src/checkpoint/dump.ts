@@ -194,7 +194,7 @@ class DumpRun {
       const changes = this.#chosen.tracker.collect(view, vmas, before);
       this.#scannedPages += changes.scannedPages;
       namedPages += changes.suspects.pageCount;
-      const { alike, rest } = findAlike(view, changes.suspects, processes);
+      const { alike, rest } = findAlike(view, vmas, changes.suspects, processes);
       const { unchanged } = changes;
       processes.push({
         view,

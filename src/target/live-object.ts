@@ -38,6 +38,35 @@ export function pagesOfObject(
   }
 }
 
+/**
+ * Remembers, while the target stands still, which pages the objects behind shared mappings hold: every process of a
+ * tree may map the same one, and finding out means reading it.
+ */
+export class KnownObjects {
+  readonly #pages = new Map<string, readonly PageRange[] | undefined>();
+  #remembers = false;
+
+  /** Call it when the target has come to stand still. */
+  begin(): void {
+    this.#remembers = true;
+  }
+
+  /** Call it before the target goes on. */
+  end(): void {
+    this.#remembers = false;
+    this.#pages.clear();
+  }
+
+  /** What `find` finds, or what it found for another mapping of the same part of the object at the same place. */
+  pagesOf(vma: Vma, find: () => readonly PageRange[] | undefined): readonly PageRange[] | undefined {
+    if (!this.#remembers || vma.inode === 0) return find();
+    const { startPage, endPage, offsetPages, deviceMajor, deviceMinor, inode } = vma;
+    const key = [startPage, endPage, offsetPages, deviceMajor, deviceMinor, inode].join();
+    if (!this.#pages.has(key)) this.#pages.set(key, find());
+    return this.#pages.get(key);
+  }
+}
+
 /** Reads what is not in `mapped` and returns the pages with data, at most `wanted` of them. */
 function findData(
   descriptor: number,

@@ -9,7 +9,7 @@ import {
 import { errnoOf, goneError, isDeadState, procError, readAt, readTaskStat } from './live-files.ts';
 import type { LiveHold } from './live-hold.ts';
 import { LiveMemory } from './live-memory.ts';
-import { pagesOfObject } from './live-object.ts';
+import { type KnownObjects, pagesOfObject } from './live-object.ts';
 import type { TreeMember } from './live-tree.ts';
 import { LiveVmas } from './live-vmas.ts';
 import { LiveWriteProtection } from './live-write-protection.ts';
@@ -25,6 +25,8 @@ export interface LiveProcessFacts {
   readonly zeroFrame: number | undefined;
   readonly clearLedger: ClearLedger;
   readonly native: Native | undefined;
+  /** What is known of the memory objects of the target. */
+  readonly objects: KnownObjects;
   /** Whether pages can be write-protected. */
   readonly mayProtect: boolean;
 }
@@ -43,6 +45,7 @@ export class LiveProcessView implements ProcessView {
   /** What was last seen of the process: its parent and its name may change. */
   member: TreeMember;
   readonly #vmas: LiveVmas;
+  readonly #objects: KnownObjects;
   readonly #pagemap: number;
   readonly #memory: LiveMemory;
   /** Present while ptrace holds the process; whoever stops and continues it sets this. */
@@ -58,6 +61,7 @@ export class LiveProcessView implements ProcessView {
     this.clearLedger = facts.clearLedger;
     if (facts.zeroFrame !== undefined) this.zeroFrame = facts.zeroFrame;
     this.#vmas = new LiveVmas(pid);
+    this.#objects = facts.objects;
     this.#pagemap = openProc(pid, 'pagemap', 'look at the pages');
     try {
       this.#memory = new LiveMemory(pid, openProc(pid, 'mem', 'read the memory'), facts.native);
@@ -149,7 +153,7 @@ export class LiveProcessView implements ProcessView {
   }
 
   populatedPages(vma: Vma): readonly PageRange[] | undefined {
-    return pagesOfObject(this.pid, vma, this.#mappedPages(vma));
+    return this.#objects.pagesOf(vma, () => pagesOfObject(this.pid, vma, this.#mappedPages(vma)));
   }
 
   close(): void {

@@ -10,6 +10,7 @@ import type { Freezer, FreezerKind } from './live-freezer.ts';
 import type { LiveHold } from './live-hold.ts';
 import { identityDifference, liveIdentity, processFingerprint } from './live-identity.ts';
 import { DEFAULT_LEDGER_DIRECTORY, fileLedger, prepareLedger } from './live-ledger.ts';
+import { KnownObjects } from './live-object.ts';
 import { type LiveAbilities, probeAbilities } from './live-probe.ts';
 import { LiveProcessView } from './live-process.ts';
 import { captureLiveState, rehearseCapture } from './live-state.ts';
@@ -114,6 +115,7 @@ export class LiveTarget implements Target {
   /** Why ptrace is not used although it might have been. */
   #traceProblem: string | undefined;
   #frozen = false;
+  readonly #objects = new KnownObjects();
 
   /** Use `openLiveTarget`. */
   constructor(facts: LiveFacts) {
@@ -167,6 +169,7 @@ export class LiveTarget implements Target {
       // It may have executed another program between the look at it and the stop.
       this.#requireSame();
       for (const view of this.#views.values()) view.hold = this.hold;
+      this.#objects.begin();
     } catch (error) {
       this.thaw();
       throw error;
@@ -182,6 +185,7 @@ export class LiveTarget implements Target {
   thaw(): void {
     if (!this.#frozen) return;
     this.#frozen = false;
+    this.#objects.end();
     for (const view of this.#views.values()) view.hold = undefined;
     const freezer = this.#freezer;
     this.#freezer = undefined;
@@ -300,6 +304,7 @@ export class LiveTarget implements Target {
         zeroFrame: abilities.zeroFrame,
         clearLedger: fileLedger(ledgerDirectory, member.pid, member.stat.startTicks),
         native,
+        objects: this.#objects,
         mayProtect: abilities.writeProtectionProblem === undefined,
       });
       // Nobody has prepared it, so the flags of its mappings have to be read now.

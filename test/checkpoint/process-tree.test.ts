@@ -240,6 +240,37 @@ describe('a tree of processes', () => {
     },
   );
 
+  it('is read once where one object of memory is mapped by several, and where only one of them has used it', async () => {
+    const store = await openStore();
+    const tree = filledRoot();
+    const [parent, child, stranger] = [tree[0]!, tree[0]!.fork(101), tree[0]!.fork(102)];
+    const start = FIRST_PAGE + 2 * PAGES;
+    const object = {
+      ...anonymousVma(start, start + PAGES),
+      shared: true,
+      inode: 7,
+      pathname: '/dev/zero (deleted)',
+    };
+    for (const process of tree) {
+      process.mappings.push(process === stranger ? { ...object, inode: 8 } : object);
+      const pages = [{ startPage: start, endPage: start + PAGES }];
+      Object.assign(process, {
+        populatedPages: ({ shared }: { shared: boolean }) => (shared ? pages : undefined),
+      });
+    }
+    // The child has used none of the pages: its page table knows nothing of them.
+    for (let index = 0; index < PAGES; index++) {
+      parent.pages.set(start + index, patternPage(1000 + index));
+      stranger.pages.set(start + index, patternPage(2000 + index));
+    }
+    await takeCheckpoint(new MemoryTarget(tree, true), store, pool, { incremental: false });
+    expect(tree.map(({ reads }) => reads)).toEqual([2 * PAGES, 0, PAGES]);
+    const truth = new Map(snapshotOf(tree));
+    truth.set(child.pid, truth.get(parent.pid)!);
+    await expectHeld(store, 1, truth);
+    await store.close();
+  });
+
   it('copies what cannot be read of one process neither from it nor from another', async () => {
     const store = await openStore();
     const tree = filledRoot();

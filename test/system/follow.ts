@@ -44,7 +44,7 @@ export async function followAndRestore(following: Following): Promise<Record<str
     const pids = dumpOptions.includes('--single') ? [pid] : treeOf(pid);
     // The command may be over before the last thread has come to rest; none executes anything until then.
     for (const each of pids) await until('rest', 5000, () => /^T+$/.test(threadStates(each)));
-    const threadsNow = pids.flatMap((each) => readdirSync(`/proc/${each}/task`)).join();
+    const threadsNow = pids.map(threadsOf).join();
     if (threadsNow !== threads) ignored = [...ignored, ...(await rseqAreas(store))];
     threads = threadsNow;
     seen.push(new Map(pids.map((each) => [each, readMemory(each, ignored)])));
@@ -83,6 +83,11 @@ async function expectTreeRestored(
     expect(others.filter((name) => !empty.includes(name))).toEqual([]);
   }
   rmSync(out, { recursive: true });
+}
+
+/** Another text for other threads, and after an exec. */
+function threadsOf(pid: number): string {
+  return [...readdirSync(`/proc/${pid}/task`), readFileSync(`/proc/${pid}/cmdline`, 'latin1')].join();
 }
 
 /** A process and its descendants, in no order. */
