@@ -50,6 +50,19 @@ describe('PageRangeList', () => {
     );
   });
 
+  it('intersects two lists, and takes one from the other', () => {
+    fc.assert(
+      fc.property(pages, pages, (left, right) => {
+        const others = new Set(right);
+        const common = listOf(left).intersection(listOf(right));
+        expect(expand(common)).toEqual(left.filter((page) => others.has(page)));
+        const rest = listOf(left).difference(listOf(right));
+        expect(expand(rest)).toEqual(left.filter((page) => !others.has(page)));
+        expect(common.pageCount + rest.pageCount).toBe(left.length);
+      }),
+    );
+  });
+
   it('refuses ranges out of order', () => {
     const list = PageRangeList.of({ startPage: 10, endPage: 20 });
     expect(() => list.append(19, 21)).toThrow(RangeError);

@@ -7,6 +7,8 @@ import type { Tracee } from '../native/tracee.ts';
 import type { Caller } from './caller.ts';
 import { fromBase64, words, zeroTerminated } from './words.ts';
 
+/** NT_ARM_TLS: the only one of the further sets that can be set. */
+const ARM_THREAD_POINTER = 0x401;
 const PR_SET_NAME = 15;
 const RSEQ_UNREGISTER = 1;
 const SS_ONSTACK = 1;
@@ -28,6 +30,9 @@ export function setThreadRegisters(
   if (isX86 && registers.extended !== null) {
     tracee.setRegisterSet(REGISTER_SET.x86Extended, fromBase64(registers.extended));
   } else tracee.setRegisterSet(REGISTER_SET.floatingPoint, fromBase64(registers.floatingPoint));
+  for (const { type, content } of registers.further) {
+    if (type === ARM_THREAD_POINTER) tracee.setRegisterSet(type, fromBase64(content));
+  }
   const general = withRestartDone(
     new Registers(native.architecture, fromBase64(registers.general)),
     (address, length) => memory.readBytes(address, length),
