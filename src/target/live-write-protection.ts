@@ -90,8 +90,11 @@ export class LiveWriteProtection implements WriteProtection {
     if (userfaultfd === undefined) return 'refused';
     const refused = userfaultfd.register(startPage, endPage);
     if (refused === 'EBUSY') return 'foreign';
-    if (refused !== undefined || userfaultfd.lift(startPage, endPage) !== undefined) return 'refused';
-    return this.#facts.isRegistered(startPage) ? 'registered' : 'refused';
+    return refused === undefined && this.#facts.isRegistered(startPage) ? 'registered' : 'refused';
+  }
+
+  lift(startPage: number, endPage: number): void {
+    this.#userfaultfd?.lift(startPage, endPage);
   }
 
   unseenWriters(vmas: readonly Vma[]): string | undefined {

@@ -41,9 +41,11 @@ export class SimulatedWriteProtection implements WriteProtection {
   register(startPage: number, endPage: number): RegistrationResult {
     const result = this.#register(startPage, endPage);
     if (result === -ERRNO.EBUSY) return 'foreign';
-    if (result < 0) return 'refused';
-    this.#find()!.writeProtect(startPage, endPage - startPage, false);
-    return 'registered';
+    return result < 0 ? 'refused' : 'registered';
+  }
+
+  lift(startPage: number, endPage: number): void {
+    this.#find()?.writeProtect(startPage, endPage - startPage, false);
   }
 
   unseenWriters(): string | undefined {

@@ -2,6 +2,7 @@ import { closeSync, openSync } from 'node:fs';
 import { PAGE_SIZE } from '../core/index.ts';
 import { SCAN_CATEGORY } from '../procfs/index.ts';
 import type { Native } from './native/calls.ts';
+import { SystemCallError } from './native/errno.ts';
 import { PageScanner } from './page-scan.ts';
 
 /** O_CLOEXEC, O_NONBLOCK and UFFD_USER_MODE_ONLY, which needs no privilege; nobody waits for faults here anyway. */
@@ -57,9 +58,13 @@ export class Userfaultfd {
     return this.#tryIoctl(UFFDIO_UNREGISTER, ...rangeOf(startPage, endPage));
   }
 
-  /** Takes the marks of write protection off the pages of a registered mapping. */
-  lift(startPage: number, endPage: number): string | undefined {
-    return this.#tryIoctl(UFFDIO_WRITEPROTECT, ...rangeOf(startPage, endPage), 0n);
+  /**
+   * Takes the marks of write protection off pages of a registered mapping.
+   * @throws SystemCallError
+   */
+  lift(startPage: number, endPage: number): void {
+    const refused = this.#tryIoctl(UFFDIO_WRITEPROTECT, ...rangeOf(startPage, endPage), 0n);
+    if (refused !== undefined) throw new SystemCallError('UFFDIO_WRITEPROTECT', refused);
   }
 
   close(): void {

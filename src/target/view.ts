@@ -46,8 +46,13 @@ export interface WriteProtection {
   establish(): string | undefined;
   /** Whether a mapping that is write-protected by somebody (`writeProtectAllowed`) is so by our userfaultfd. */
   owns(startPage: number, endPage: number): boolean;
-  /** Registers one whole mapping and removes the marks that an earlier registration may have left on its pages. */
+  /** Registers one whole mapping. */
   register(startPage: number, endPage: number): RegistrationResult;
+  /**
+   * Takes the marks of protection off pages of a mapping that was just registered: mremap may have left them there, and
+   * a page that is written while nobody is registered keeps its mark.
+   */
+  lift(startPage: number, endPage: number): void;
   /**
    * Who protected pages last; it lives and dies with the userfaultfd. Absent where nobody else can protect: a simulated
    * process.

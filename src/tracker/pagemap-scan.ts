@@ -35,7 +35,7 @@ interface Found {
  * a new mapping at the old place the registration, MADV_DONTNEED the page. fork gives the child neither, exec and
  * closing the descriptor take everything. What needs more than that:
  *
- *   marks left by mremap on pages that moved         removed when the mapping is registered
+ *   marks left by mremap on pages that moved         lifted when the mapping is registered
  *   markers where a page of a file mapping was       told from swapped pages by their words; holes
  *   pages of zeros                                   never believed; holes in anonymous memory
  *   shared memory, hugetlb                           never believed: others write there too
@@ -136,17 +136,14 @@ class Look {
 
   /** @returns pages that the scan reported */
   run(decisions: readonly MappingDecision[], trusted: boolean, changes: ChangesBuilder): number {
-    return scanPrivate(
-      this.#process,
-      decisions,
-      'protection',
-      (decision, { startPage, endPage, allowed, untouched }) => {
-        if (decision.vma !== this.#current) this.#enter(decision, allowed);
-        if (this.#isOurs && !(this.#wasOurs && untouched)) this.#pages.addPages(startPage, endPage);
-        if (trusted && untouched && this.#wasOurs) changes.clean(startPage, endPage);
-        else changes.suspect(startPage, endPage);
-      },
-    );
+    return scanPrivate(this.#process, decisions, 'protection', (decision, stretch) => {
+      const { startPage, endPage, untouched } = stretch;
+      if (decision.vma !== this.#current) this.#enter(decision, stretch.allowed);
+      if (this.#isOurs && !this.#wasOurs && stretch.marked) this.#protection!.lift(startPage, endPage);
+      if (this.#isOurs && !(this.#wasOurs && untouched)) this.#pages.addPages(startPage, endPage);
+      if (trusted && untouched && this.#wasOurs) changes.clean(startPage, endPage);
+      else changes.suspect(startPage, endPage);
+    });
   }
 
   /** Only mappings with pages are seen here, and only they are worth registering. */

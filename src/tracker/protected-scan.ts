@@ -26,6 +26,8 @@ export interface Stretch {
   readonly inMemory: boolean;
   /** The mapping is registered for asynchronous write protection, by whomever. */
   readonly allowed: boolean;
+  /** Its pages carry the mark of protection: set by us if the mapping is registered by us, else a left-over. */
+  readonly marked: boolean;
   /** Not a single page of it has the mark of being written. */
   readonly untouched: boolean;
 }
@@ -127,7 +129,8 @@ function visitRegion(
   const { startPage, endPage, categories } = region;
   const allowed = (categories & writeProtectAllowed) !== 0;
   const untouched = isUntouched(mark, categories);
-  const stretch = { startPage, endPage, inMemory: true, allowed, untouched };
+  const marked = (categories & written) === 0;
+  const stretch = { startPage, endPage, inMemory: true, allowed, marked, untouched };
   if ((categories & zeroFrame) !== 0) {
     // In a mapping of a file, zeros are not what a hole would stand for.
     if (decision.rule === 'copied') visit(decision, { ...stretch, untouched: false });
@@ -170,7 +173,7 @@ const WORDS_AT_ONCE = 65536;
 function visitSwapped(
   process: ProcessView,
   decision: MappingDecision,
-  { startPage, endPage, allowed, untouched }: Stretch,
+  { startPage, endPage, allowed, marked, untouched }: Stretch,
   visit: Visit,
 ): void {
   const words = new Uint32Array(Math.min(WORDS_AT_ONCE, endPage - startPage) * 2);
@@ -185,6 +188,7 @@ function visitSwapped(
         endPage: from + index + 1,
         inMemory: false,
         allowed,
+        marked,
         // Without CAP_SYS_ADMIN every entry reads 0.
         untouched: untouched && !isMarker && entry !== 0,
       });

@@ -23,9 +23,10 @@
 #define FILE_PAGES 300
 #define HEAP_PAGES 400
 #define WATCHED_PAGES 64
+#define HALF_PAGES 20
 
 static uint64_t state;
-static char *file_memory, *heap, *watched;
+static char *file_memory, *heap, *watched, *halves;
 static size_t heap_pages;
 static int file;
 
@@ -130,6 +131,16 @@ static void __attribute__((noinline)) use_stack(int depth) {
   if (depth > 0) use_stack(depth - 1);
 }
 
+/* Half of a mapping goes away and comes back. Where it joins the other half again, the kernel takes both out of the
+   registration of a userfaultfd, but leaves the marks of protection on the pages of the half that stayed. */
+static void part_and_join(void) {
+  static int apart;
+  char *away = AREA + (AREA_PAGES + 10000) * PAGE, *home = halves + HALF_PAGES * PAGE;
+  char *from = apart ? away : home, *to = apart ? home : away;
+  if (mremap(from, HALF_PAGES * PAGE, HALF_PAGES * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to) != to) abort();
+  apart = !apart;
+}
+
 /* The child writes to what it shares with us, and keeps the descriptors that it has inherited. */
 static void fork_once(void) {
   pid_t child = fork();
@@ -143,7 +154,8 @@ static void fork_once(void) {
 static void operate(void) {
   char *at;
   size_t pages;
-  switch (random_below(12)) {
+  for (int i = 0; i < 3; i++) store(halves + random_below(HALF_PAGES) * PAGE);
+  switch (random_below(13)) {
     case 0: replace(); break;
     case 1: move(); break;
     case 2: discard(); break;
@@ -158,7 +170,8 @@ static void operate(void) {
       if (random_below(2)) mlock(at, pages * PAGE);
       else munlock(at, pages * PAGE);
       break;
-    case 10:
+    case 10: part_and_join(); break;
+    case 11:
       if (watched) store(watched + random_below(WATCHED_PAGES) * PAGE);
       break;
     default:
@@ -187,6 +200,9 @@ int main(void) {
   state = 88172645463325252UL;
   map_area(AREA, AREA_PAGES);
   for (size_t i = 0; i < AREA_PAGES; i += 2) store(AREA + i * PAGE);
+  halves = AREA + (AREA_PAGES + 5000) * PAGE;
+  map_area(halves, 2 * HALF_PAGES);
+  for (size_t i = 0; i < 2 * HALF_PAGES; i++) store(halves + i * PAGE);
   char name[] = "/tmp/stirrer-XXXXXX";
   file = mkstemp(name);
   unlink(name);

@@ -43,6 +43,7 @@ function viewOf(process: Process, extra: Partial<ProcessView> = {}): ProcessView
     establish: () => simulated.establish(),
     owns: (startPage, endPage) => simulated.owns(startPage, endPage),
     register: (startPage, endPage) => simulated.register(startPage, endPage),
+    lift: (startPage, endPage) => simulated.lift(startPage, endPage),
     unseenWriters: () => simulated.unseenWriters(),
     remove: () => simulated.remove(),
     ledger,
