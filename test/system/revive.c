@@ -28,6 +28,7 @@
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/timerfd.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -59,6 +60,8 @@ static __thread long mine;
 static __thread pid_t me;
 static long counts[WORKERS];
 static volatile sig_atomic_t alarms, ticks, handled, onStack;
+static volatile int retired;
+static pthread_t workers[WORKERS];
 static char *stack;
 
 static uint32_t checksum(void) {
@@ -70,7 +73,7 @@ static uint32_t checksum(void) {
 static void *worker(void *argument) {
   long index = (long)argument;
   me = gettid();
-  for (;;) {
+  while (index > 0 || !retired) {
     mine++;
     pthread_mutex_lock(&mutex);
     total++;
@@ -97,6 +100,26 @@ static void catch(int signal, int flags) {
   need(sigaction(signal, &action, NULL) == 0, "sigaction");
 }
 
+static void *give_back(void *argument) {
+  mine = (long)argument;
+  return (void *)(mine + 1);
+}
+
+/* Whether threads end, begin and are joined, and processes too, as if nothing had happened. */
+static int family_works(void) {
+  void *result = NULL;
+  retired = 1;
+  need(pthread_join(workers[0], NULL) == 0, "pthread_join");
+  pthread_t thread;
+  need(pthread_create(&thread, NULL, give_back, (void *)41) == 0, "pthread_create");
+  need(pthread_join(thread, &result) == 0, "pthread_join");
+  pid_t child = fork();
+  if (child == 0) _exit(getppid() == getpid() ? 1 : 7);
+  int status = 0;
+  need(waitpid(child, &status, 0) == child, "waitpid");
+  return result == (void *)42 && WIFEXITED(status) && WEXITSTATUS(status) == 7;
+}
+
 static void work(void) {
   stack = malloc(65536);
   stack_t alternate = {.ss_sp = stack, .ss_size = 65536};
@@ -112,6 +135,7 @@ static void work(void) {
   for (long index = 0; index < WORKERS; index++) {
     pthread_t thread;
     need(pthread_create(&thread, NULL, worker, (void *)index) == 0, "pthread_create");
+    workers[index] = thread;
   }
   struct itimerval interval = {{0, 20000}, {0, 20000}};
   need(setitimer(ITIMER_REAL, &interval, NULL) == 0, "setitimer");
@@ -123,6 +147,7 @@ static void work(void) {
   struct itimerspec every = {{0, 30000000}, {0, 30000000}};
   need(timer_settime(timer, 0, &every, NULL) == 0, "timer_settime");
   double root = 1;
+  int works = 0;
   uint32_t sum = checksum();
   for (int round = 1;; round++) {
     if (checksum() != sum) say("broken memory in round %d\n", round);
@@ -135,10 +160,11 @@ static void work(void) {
     for (int index = 0; index < WORKERS; index++) counted += counts[index];
     if (counted != total) say("broken count %ld of %ld\n", counted, total);
     pthread_mutex_unlock(&mutex);
+    if (handled && !works) works = family_works();
     sigset_t pending;
     sigpending(&pending);
-    say("%d total %ld alarms %d ticks %d handled %d on %d hup %d\n", round, counted, (int)alarms, (int)ticks,
-        (int)handled, (int)onStack, sigismember(&pending, SIGHUP));
+    say("%d total %ld alarms %d ticks %d handled %d on %d hup %d works %d\n", round, counted, (int)alarms, (int)ticks,
+        (int)handled, (int)onStack, sigismember(&pending, SIGHUP), works);
     usleep(TICK);
   }
 }

@@ -1,4 +1,5 @@
 import { writeFileSync } from 'node:fs';
+import { TargetError } from '../../core/index.ts';
 import type { Credentials, LiveProcessState, LiveThreadState } from '../live-state-format.ts';
 import { type Native, REGISTER_SET } from '../native/calls.ts';
 import { Registers } from '../native/registers.ts';
@@ -136,9 +137,7 @@ export function abortSequences(
 function setThreadRegisters(native: Native, thread: RemoteThread, state: LiveThreadState): void {
   const { registers } = state;
   if (registers === null) return;
-  if (registers.extended !== null && native.architecture.name === 'x86_64') {
-    native.setRegisterSet(thread.tid, REGISTER_SET.x86Extended, fromBase64(registers.extended));
-  } else native.setRegisterSet(thread.tid, REGISTER_SET.floatingPoint, fromBase64(registers.floatingPoint));
+  setVectorState(native, thread, registers);
   const recorded = new Registers(native.architecture, fromBase64(registers.general));
   const isRemembered =
     recorded.result === RESTART_BLOCK ||
@@ -149,6 +148,26 @@ function setThreadRegisters(native: Native, thread: RemoteThread, state: LiveThr
     : recorded;
   if (isRemembered && general.architecture.name === 'x86_64') general.set('orig_rax', -1n);
   native.setRegisterSet(thread.tid, REGISTER_SET.general, general.bytes);
+}
+
+function setVectorState(
+  native: Native,
+  { pid, tid }: RemoteThread,
+  { extended, floatingPoint }: NonNullable<LiveThreadState['registers']>,
+): void {
+  if (extended === null || native.architecture.name !== 'x86_64') {
+    native.setRegisterSet(tid, REGISTER_SET.floatingPoint, fromBase64(floatingPoint));
+    return;
+  }
+  try {
+    native.setRegisterSet(tid, REGISTER_SET.x86Extended, fromBase64(extended));
+  } catch (cause) {
+    throw new TargetError(`this processor does not take the vector registers of process ${pid}`, {
+      hint: 'restore it on a machine with the processor that it was dumped on',
+      data: { pid },
+      cause,
+    });
+  }
 }
 
 function paired(process: NewProcess, state: LiveProcessState): [RemoteThread, LiveThreadState][] {
