@@ -146,12 +146,19 @@ function settleObstacles({ obstacles }: LaunchPlan, checkpoint: number, force: b
   if (standing.length === 0) return obstacles.map(sentenceOf);
   const list = standing.map((obstacle) => `\n  ${sentenceOf(obstacle)}`).join('');
   throw new TargetError(`checkpoint ${checkpoint} cannot become a new process:${list}`, {
-    hint: standing.every(({ forcible }) => forcible)
-      ? '--force makes it nevertheless; whether the program minds is its own affair'
-      : 'CRIU (criu restore) knows how to restore more, from images of its own; ' +
-        "'--format core' and '--to DIR' give the memory",
+    hint: hintFor(standing),
     data: { checkpoint, obstacles: standing.length },
   });
+}
+
+function hintFor(obstacles: readonly LaunchObstacle[]): string {
+  const remedies = new Set(obstacles.map(({ remedy }) => remedy));
+  const [remedy] = remedies;
+  if (remedies.size === 1 && remedy !== undefined) return remedy;
+  return obstacles.every(({ forcible }) => forcible)
+    ? '--force makes it nevertheless; whether the program minds is its own affair'
+    : 'CRIU (criu restore) knows how to restore more, from images of its own; ' +
+        "'--format core' and '--to DIR' give the memory";
 }
 
 function sentenceOf({ pid, message }: LaunchObstacle): string {

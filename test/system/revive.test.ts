@@ -384,6 +384,7 @@ describe.skipIf(lacking(isRoot && process.arch === 'x64'))(
       const taken = await ckpt(['restore', '-D', store, '--new', '--detach', '--force']);
       expect(taken.exitCode).toBe(13);
       expect(taken.stderr).toContain(`process ${pid}: its PID is taken by revive now`);
+      expect(taken.stderr).toContain('hint: end what has it now, or restore where all PIDs are free');
       await linesAfter(lines().length, 5);
       await bury([pid]);
       const changed = await ckpt(['restore', '-D', store, '--new', '--detach']);
@@ -417,6 +418,30 @@ describe.skipIf(lacking(isRoot && process.arch === 'x64'))(
         if (alive().length > 0) await linesAfter(count, 3);
         await bury(pids);
       }
+    });
+
+    it('lives beside the original, under the same PIDs, in a PID namespace of its own', async () => {
+      const pid = await startAlone(program, 'tree', output);
+      await linesAfter(0, 5);
+      await ckptJson('dump', '-t', `${pid}`, '-D', store);
+      born.push(...family(pid));
+      const count = lines().length;
+      const namespace = ['--pid', '--fork', '--kill-child', '--mount-proc', process.execPath];
+      const restore = [
+        resolve(import.meta.dirname, '../../bin/ckpt.js'),
+        'restore',
+        '-D',
+        store,
+        '--new',
+        '--force',
+      ];
+      const beside = spawn('unshare', [...namespace, ...restore], { stdio: 'ignore' });
+      shells.push(beside);
+      await until('each number twice', 20_000, () => {
+        const after = lines().slice(count);
+        return after.length - new Set(after).size > 10;
+      });
+      expect(lines().filter((line) => line.includes('broken'))).toEqual([]);
     });
 
     it('finishes what was begun before: a pipeline of gzip, without a byte lost', async () => {

@@ -14,6 +14,8 @@ export interface CheckpointFacts {
 
 /** The first PID namespace of a machine has a fixed number (include/linux/proc_ns.h). */
 const FIRST_PID_NAMESPACE = 'pid:[4026531836]';
+const FREE_IDS =
+  'end what has it now, or restore where all PIDs are free: unshare --pid --fork --mount-proc ckpt restore ... --new';
 /** Namespaces in which the processes of a target may differ from ckpt, as long as they agree. */
 const SHARED_NAMESPACES = ['mnt', 'net', 'ipc', 'uts', 'cgroup', 'pid', 'user', 'time'] as const;
 
@@ -108,7 +110,12 @@ class ObstacleFinder {
       const holder = this.#world.holderOf(id);
       if (holder === undefined) continue;
       const what = id === pid ? 'its PID' : `the id ${id} of one of its threads`;
-      this.add(pid, `${what} is taken by ${holder} now`);
+      this.obstacles.push({
+        pid,
+        message: `${what} is taken by ${holder} now`,
+        forcible: false,
+        remedy: FREE_IDS,
+      });
     }
   }
 

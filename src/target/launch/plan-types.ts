@@ -12,6 +12,8 @@ export interface LaunchObstacle {
   readonly message: string;
   /** Whether it can be overridden: the process would start, but find something changed. */
   readonly forcible: boolean;
+  /** What can be done about it, where there is something. */
+  readonly remedy?: string;
 }
 
 /** A process of the checkpoint. */
