@@ -14,6 +14,7 @@ export const EXIT_STATUS = {
   integrity: 12,
   target: 13,
   unsupported: 14,
+  notConverged: 15,
   interrupted: 130,
   terminated: 143,
 } as const;

@@ -6,6 +6,7 @@ import { declareDump } from './commands/dump.ts';
 import { declareGdb } from './commands/gdb.ts';
 import { declareLs } from './commands/ls.ts';
 import { declarePrune } from './commands/prune.ts';
+import { declareRehearse } from './commands/rehearse.ts';
 import { declareRestore } from './commands/restore.ts';
 import { declareShow } from './commands/show.ts';
 import { declareSim } from './commands/sim.ts';
@@ -19,7 +20,8 @@ import { VERSION } from './version.ts';
 
 const EXIT_STATUS_HELP = `
 Exit status: 0 done, 1 failed or different, 2 wrong usage, 3 incomplete, 10 no store or checkpoint,
-11 store locked, 12 damaged, 13 target gone or forbidden, 14 not supported here, 130/143 interrupted.`;
+11 store locked, 12 damaged, 13 target gone or forbidden, 14 not supported here,
+15 the migration does not converge, 130/143 interrupted.`;
 
 /** Runs one command line (without `node` and the script) and gives its exit status. */
 export async function main(argv: readonly string[], environment: CliEnvironment): Promise<number> {
@@ -47,6 +49,7 @@ export async function main(argv: readonly string[], environment: CliEnvironment)
     declarePrune,
     declareCheck,
     declareSim,
+    declareRehearse,
     declareUntrack,
   ]) {
     declare(program, shell);

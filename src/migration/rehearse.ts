@@ -1,37 +1,10 @@
 import { UsageError } from '../core/index.ts';
-import { type HostCosts, USUAL_COSTS } from './costs.ts';
-import { Link, type LinkOptions } from './link.ts';
+import { type Advice, advise, meetsLimit } from './advise.ts';
+import type { LinkOptions } from './link.ts';
 import type { MigratingMemory } from './memory.ts';
-import type { Outcome, PolicyName } from './outcome.ts';
-import { CLARK_DEFAULTS, CLARK_FRAMING, type ClarkOptions, migrateAsClark } from './policies/clark.ts';
-import {
-  CRIU_DEFAULTS,
-  CRIU_FRAMING,
-  type CriuOptions,
-  migrateAsCriu,
-  migrateAsPhaul,
-} from './policies/criu.ts';
-import { FIXED_DEFAULTS, FIXED_FRAMING, type FixedOptions, migrateFixed } from './policies/fixed.ts';
-import { type PageFraming, RoundEngine } from './policies/round-engine.ts';
-import { migrateAsXen, XEN_DEFAULTS, XEN_FRAMING, type XenOptions } from './policies/xen.ts';
-import { QemuMigration } from './qemu/migration.ts';
-import { checkQemuOptions, QEMU_DEFAULTS, type QemuOptions } from './qemu/options.ts';
-
-/** What differs from a policy's own defaults. */
-export type PolicyChoice =
-  | { readonly policy: 'qemu'; readonly options?: Partial<QemuOptions> }
-  | { readonly policy: 'xen'; readonly options?: Partial<XenOptions> }
-  | { readonly policy: 'clark'; readonly options?: Partial<ClarkOptions> }
-  | { readonly policy: 'phaul' | 'criu'; readonly options?: Partial<CriuOptions> }
-  | { readonly policy: 'fixed'; readonly options?: Partial<FixedOptions> };
-
-export interface RehearsalOptions {
-  readonly link: LinkOptions;
-  readonly choice: PolicyChoice;
-  readonly costs?: Partial<HostCosts>;
-  /** When a migration that has not come to its end counts as one that does not converge. */
-  readonly giveUpAfterMicroseconds?: number;
-}
+import type { Outcome } from './outcome.ts';
+import { QEMU_DEFAULTS } from './qemu/options.ts';
+import { type RehearsalOptions, rehearseOnce } from './rehearse-once.ts';
 
 /** What one rehearsal predicts, and between which bounds several of them lie. */
 export interface Rehearsal extends Outcome {
@@ -41,6 +14,8 @@ export interface Rehearsal extends Outcome {
   readonly convergence: number;
   /** 90 % intervals over the runs, [low, high]. */
   readonly intervals: Readonly<Record<IntervalName, readonly [number, number]>>;
+  /** What would help, cheapest first; empty if nothing is needed, or nothing that was tried helps. */
+  readonly advice: readonly Advice[];
 }
 
 export const INTERVAL_NAMES = [
@@ -50,39 +25,6 @@ export const INTERVAL_NAMES = [
   'rounds',
 ] as const;
 export type IntervalName = (typeof INTERVAL_NAMES)[number];
-
-export const POLICY_NAMES: readonly PolicyName[] = ['qemu', 'xen', 'clark', 'phaul', 'criu', 'fixed'];
-
-const USUAL_PATIENCE_MICROSECONDS = 600e6;
-
-/**
- * Rehearses one migration of a memory, which is used up by it.
- * @throws UsageError for options that no migration can have.
- */
-export function rehearseOnce(memory: MigratingMemory, options: RehearsalOptions): Outcome {
-  const { choice, giveUpAfterMicroseconds: giveUp = USUAL_PATIENCE_MICROSECONDS } = options;
-  const costs = { ...USUAL_COSTS, ...options.costs };
-  const link = new Link(options.link);
-  const engine = (framing: PageFraming) => new RoundEngine(memory, link, costs, framing);
-  switch (choice.policy) {
-    case 'qemu': {
-      const parameters = { ...QEMU_DEFAULTS, ...choice.options };
-      checkQemuOptions(parameters);
-      checkDowntimeLimit(parameters.downtimeLimitMicroseconds, link);
-      return new QemuMigration(memory, link, parameters, costs, giveUp).run();
-    }
-    case 'xen':
-      return migrateAsXen(engine(XEN_FRAMING), { ...XEN_DEFAULTS, ...choice.options }, giveUp);
-    case 'clark':
-      return migrateAsClark(engine(CLARK_FRAMING), { ...CLARK_DEFAULTS, ...choice.options }, giveUp);
-    case 'phaul':
-      return migrateAsPhaul(engine(CRIU_FRAMING), { ...CRIU_DEFAULTS, ...choice.options }, giveUp);
-    case 'criu':
-      return migrateAsCriu(engine(CRIU_FRAMING), { ...CRIU_DEFAULTS, ...choice.options }, giveUp);
-    case 'fixed':
-      return migrateFixed(engine(FIXED_FRAMING), { ...FIXED_DEFAULTS, ...choice.options }, giveUp);
-  }
-}
 
 /**
  * Rehearses a migration several times, each time with another history of the same program and another state of the
@@ -109,8 +51,12 @@ export async function rehearse(
     rounds: (outcome) => outcome.rounds.length,
   };
   const interval = (name: IntervalName) => ninety(outcomes.map(value[name]));
+  const first = outcomes[0]!;
+  const helped = meetsLimit(first, downtimeLimitOf(options))
+    ? []
+    : await advise(() => open(0), options, signal);
   return {
-    ...outcomes[0]!,
+    ...first,
     runs,
     convergence: outcomes.filter((outcome) => outcome.verdict === 'converges').length / runs,
     intervals: {
@@ -119,7 +65,14 @@ export async function rehearse(
       transferredBytes: interval('transferredBytes'),
       rounds: interval('rounds'),
     },
+    advice: helped,
   };
+}
+
+/** Only QEMU has a limit that can be missed. */
+function downtimeLimitOf({ choice }: RehearsalOptions): number {
+  if (choice.policy !== 'qemu') return Number.POSITIVE_INFINITY;
+  return choice.options?.downtimeLimitMicroseconds ?? QEMU_DEFAULTS.downtimeLimitMicroseconds;
 }
 
 /** The link of another run: bandwidth is known to two percent. The first run has it as given. */
@@ -135,12 +88,4 @@ function ninety(values: readonly number[]): [number, number] {
   const sorted = [...values].sort((left, right) => left - right);
   const skipped = Math.floor(sorted.length * 0.05);
   return [sorted[skipped]!, sorted[sorted.length - 1 - skipped]!];
-}
-
-function checkDowntimeLimit(limitMicroseconds: number, link: Link): void {
-  if (limitMicroseconds > 0 && limitMicroseconds < link.roundTripMicroseconds) {
-    throw new UsageError("the downtime limit is below the link's round trip", {
-      hint: 'no migration can stop for less than it takes to tell the other side',
-    });
-  }
 }

@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import {
+  formatBandwidth,
   formatBytes,
   formatCount,
   formatDuration,
+  parseBandwidth,
   parseBytes,
   parseDurationMicroseconds,
   UsageError,
@@ -31,6 +33,27 @@ describe('sizes', () => {
     [500 * 2 ** 20, '500 MiB'],
     [2 ** 40, '1.0 TiB'],
   ])('format %d', (bytes, text) => expect(formatBytes(bytes)).toBe(text));
+});
+
+describe('bandwidths', () => {
+  it.each([
+    ['1Gbit/s', 125_000_000],
+    ['268 Mbit/s', 33_500_000],
+    ['2.5Gbit/s', 312_500_000],
+    ['32MiB/s', 33_554_432],
+    ['100 kB/s', 102_400],
+    ['8bit/s', 1],
+  ])('parse %s', (text, bytesPerSecond) => expect(parseBandwidth(text)).toBe(bytesPerSecond));
+
+  it.each(['', '1G', '0Gbit/s', '0MiB/s', '-1Gbit/s', '1 Gbit', '1Gbit/min'])('refuse %j', (text) =>
+    expect(() => parseBandwidth(text, '--bandwidth')).toThrow("--bandwidth '"),
+  );
+
+  it.each([
+    [125_000_000, '1.0 Gbit/s'],
+    [33_500_000, '268 Mbit/s'],
+    [1000, '8.0 kbit/s'],
+  ])('format %d', (bytesPerSecond, text) => expect(formatBandwidth(bytesPerSecond)).toBe(text));
 });
 
 describe('durations', () => {

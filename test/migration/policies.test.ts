@@ -8,7 +8,7 @@ const MEGABYTE = 1e6;
 
 const CHOICES: readonly PolicyChoice[] = [
   ...POLICY_NAMES.map((policy) => ({ policy })),
-  { policy: 'qemu', options: { clearLog: 'at-sync', maxBandwidth: 5 * MEGABYTE } },
+  { policy: 'qemu', options: { clearLog: 'before-send', maxBandwidth: 5 * MEGABYTE } },
   { policy: 'qemu', options: { xbzrle: true, xbzrleCacheBytes: 64 * 4096 } },
   { policy: 'qemu', options: { multifdChannels: 4, multifdCompression: 'zstd' } },
   { policy: 'qemu', options: { autoConverge: true, maxBandwidth: 4 * MEGABYTE } },

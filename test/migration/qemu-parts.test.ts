@@ -1,9 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { UsageError } from '../../src/core/index.ts';
+import { Guest } from '../../src/migration/guest.ts';
 import { checkQemuOptions, Link, QEMU_DEFAULTS } from '../../src/migration/index.ts';
 import { MainStream } from '../../src/migration/qemu/stream.ts';
 import { AutoConverge } from '../../src/migration/qemu/throttle.ts';
 import { XbzrleCache } from '../../src/migration/qemu/xbzrle-cache.ts';
+import { SpiedMemory } from './spied-memory.ts';
 
 const SECOND = 1_000_000;
 
@@ -48,7 +50,7 @@ describe('auto-converge', () => {
     for (let second = 1; second <= 20; second++)
       throttle.synced(second * 1.5 * SECOND, 4000, second * 41 * SECOND);
     expect(throttle.percent).toBe(0);
-    expect(throttle.processorShare).toBe(1);
+    expect(throttle.throttling).toBeUndefined();
   });
 
   it('looks at most once a second', () => {
@@ -63,6 +65,32 @@ describe('auto-converge', () => {
       throttle.synced(second * 1.5 * SECOND, 10_000, second * 70 * SECOND);
     }
     expect(throttle.percent).toBe(92);
+  });
+});
+
+describe('a throttled guest', () => {
+  const throttling = { periodMicroseconds: 20_000, sliceMicroseconds: 9000 };
+  const ranAfter = (cpuShare: number, microseconds: number) => {
+    const memory = new SpiedMemory({ pages: 1, writesPerSecond: 0, writtenPages: 1, seed: 1, cpuShare });
+    let ran = 0;
+    memory.run = (progress) => (ran += progress);
+    const guest = new Guest(memory);
+    guest.throttle(throttling, 0);
+    for (let now = 0; now <= microseconds; now += 1000) guest.advance(now);
+    return ran;
+  };
+
+  it('gets its slices only if it needs all of the processor', () => {
+    expect(ranAfter(1, 9000)).toBeCloseTo(9000, 3);
+    expect(ranAfter(1, 20_000)).toBeCloseTo(9000, 3);
+    expect(ranAfter(1, 1e6)).toBeCloseTo(450_000, 3);
+  });
+
+  it('catches up in its slices if it needs less than is left', () => {
+    expect(ranAfter(0.2, 1e6)).toBeCloseTo(1e6, 3);
+    expect(ranAfter(0.2, 19_000)).toBeCloseTo(9000, 3);
+    expect(ranAfter(0.2, 20_000)).toBeCloseTo(20_000, 3);
+    expect(ranAfter(0.9, 1e6)).toBeCloseTo(500_000, 3);
   });
 });
 

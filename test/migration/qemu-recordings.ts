@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
-import type { LinkOptions, QemuOptions } from '../../src/migration/index.ts';
+import { type LinkOptions, type QemuOptions, TCP_SHARE } from '../../src/migration/index.ts';
 
 /** What of a recorded migration is read here; test/cases/qemu-migration/README.md describes the whole file. */
 export interface Recording {
@@ -176,7 +176,7 @@ export function linkOptions({ link }: Recording): LinkOptions {
     return { bytesPerSecond: 0.85e9, roundTripMicroseconds: 100, backlogBytes: 200_000 };
   }
   return {
-    bytesPerSecond: link.mbit * 125_000 * 0.958,
+    bytesPerSecond: link.mbit * 125_000 * TCP_SHARE,
     roundTripMicroseconds: 200,
     burstBytes: Math.max(32, 2 * link.mbit) * 1000,
   };

@@ -159,7 +159,7 @@ export class QemuMigration {
     const added = this.#pending.absorb(this.#memory.dirty);
     const written = this.#sender.writtenBytes;
     this.#throttle.synced(this.#now, added, written);
-    this.#guest.giveProcessor(this.#throttle.processorShare, this.#now);
+    this.#guest.throttle(this.#throttle.throttling, this.#now);
     this.#log.begin(this.#now, dirtied, this.#pending.count, written, this.#throttle.percent);
     const gibibytes = (this.#memory.pageCount * 4096) / 2 ** 30;
     this.#sender.stream.now += this.#costs.syncMicrosecondsPerGibibyte * gibibytes;

@@ -1,9 +1,10 @@
+import type { Throttling } from '../guest.ts';
 import type { QemuOptions } from './options.ts';
 
 /** A throttled vCPU runs so long between two sleeps (CPU_THROTTLE_TIMESLICE_NS of system/cpu-throttle.c). */
-const SLICE_MILLISECONDS = 10;
+const SLICE_MICROSECONDS = 10_000;
 /** A sleep ends so much late: it is rounded up to milliseconds and the vCPU has to be woken. */
-const LATE_MILLISECONDS = 0.9;
+const LATE_MICROSECONDS = 900;
 /** The rule is evaluated at most so often. */
 const PERIOD_MICROSECONDS = 1_000_000;
 
@@ -28,11 +29,13 @@ export class AutoConverge {
     return this.#percent;
   }
 
-  /** The share of a processor that is left to the guest. */
-  get processorShare(): number {
-    if (this.#percent === 0) return 1;
-    const late = LATE_MILLISECONDS / SLICE_MILLISECONDS;
-    return (1 - this.#percent / 100) * (1 - late);
+  /** How the vCPUs are slowed now. */
+  get throttling(): Throttling | undefined {
+    if (this.#percent === 0) return undefined;
+    return {
+      periodMicroseconds: SLICE_MICROSECONDS / (1 - this.#percent / 100),
+      sliceMicroseconds: SLICE_MICROSECONDS - LATE_MICROSECONDS,
+    };
   }
 
   /** A sync has found `pages` newly dirty pages. */
