@@ -64,7 +64,9 @@ export class LiveProcessView implements ProcessView {
     this.#objects = facts.objects;
     this.#pagemap = openProc(pid, 'pagemap', 'look at the pages');
     try {
-      this.#memory = new LiveMemory(pid, openProc(pid, 'mem', 'read the memory'), facts.native);
+      const readPagemap = this.readPagemap.bind(this);
+      const descriptor = openProc(pid, 'mem', 'read the memory');
+      this.#memory = new LiveMemory(pid, descriptor, readPagemap, facts.native);
     } catch (error) {
       closeSync(this.#pagemap);
       throw error;

@@ -245,6 +245,33 @@ describe('a live target', () => {
     expect(view.readMemory(first + 30, 1, into)).toBe(0);
   });
 
+  it('reads what a process shares with its child without giving it a copy of its own', async () => {
+    const program = await startPython(OBEDIENT);
+    await program.ask(
+      'data = bytearray(os.urandom(20_000_000)); pid = os.fork() or sys.stdin.read(); print(pid)',
+    );
+    const shared = () => {
+      const rollup = readFileSync(`/proc/${program.pid}/smaps_rollup`, 'latin1');
+      return Number(/^Shared_Dirty:\s+(\d+)/m.exec(rollup)?.[1]) * 1024;
+    };
+    const before = shared();
+    expect(before).toBeGreaterThan(20_000_000);
+    const target = await open(program.pid, { single: true });
+    await target.freeze();
+    const view = target.processes()[0]!;
+    const { suspects } = compareTracker.collect(view, selectMappings(view.vmas()), undefined);
+    const into = new Uint8Array(256 * PAGE_SIZE);
+    for (const { startPage, endPage } of suspects) {
+      const pages = Float64Array.from({ length: endPage - startPage }, (_, index) => startPage + index);
+      for (let at = 0; at < pages.length; at += 256) {
+        const count = Math.min(256, pages.length - at);
+        expect(view.readPages!(pages, at, count, into)).toBe(count);
+        expect(view.readMemory(pages[at]!, count, into)).toBe(count);
+      }
+    }
+    expect(shared()).toBe(before);
+  });
+
   it.skipIf(lacking(isRoot))(
     'finds shared pages that only another process has used, and makes none',
     async () => {

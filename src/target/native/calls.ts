@@ -246,7 +246,8 @@ export class Native {
   }
 
   /**
-   * Reads memory of another process with process_vm_readv, up to the first page that cannot be read.
+   * Reads memory of another process with process_vm_readv, up to the first page that cannot be read. It pins the pages:
+   * those that the process shares since a fork, it gets copies of.
    * @returns bytes read; 0 if there is nothing to read at `address`
    * @throws SystemCallError (ESRCH, EPERM)
    */
