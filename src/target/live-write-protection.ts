@@ -4,7 +4,7 @@ import { goneError, hasEnded, readProcText } from './live-files.ts';
 import type { LiveHold } from './live-hold.ts';
 import type { Native } from './native/calls.ts';
 import type { Injector } from './native/injector.ts';
-import { seccompMode } from './seccomp.ts';
+import { maySuspendSeccomp, seccompMode } from './seccomp.ts';
 import {
   descriptorLink,
   descriptorLinks,
@@ -53,6 +53,13 @@ export class LiveWriteProtection implements WriteProtection {
       lastSignature: () => this.#record?.lastSignature(),
       sign: (signature) => this.#record?.sign(signature),
     };
+  }
+
+  /** Why protecting pages of this process would be in vain, as far as that shows before it is stopped. */
+  obstacle(vmas: readonly Vma[]): string | undefined {
+    const { pid } = this.#facts;
+    const seccomp = seccompObstacle(pid, maySuspendSeccomp());
+    return seccomp ?? unseenWriters(pid, vmas, descriptorLinks(pid).values());
   }
 
   /** Looks for the userfaultfd before the freeze: a process may have many descriptors. */
@@ -199,9 +206,13 @@ export class LiveWriteProtection implements WriteProtection {
 /** Why no system call can be made inside a process; undefined if one can. */
 function injectionProblem(pid: number, hold: LiveHold | undefined): string | undefined {
   if (hold === undefined) return 'it is not held by ptrace, so that nothing can be set up inside it';
+  return seccompObstacle(pid, hold.seccompSuspended);
+}
+
+function seccompObstacle(pid: number, maySuspend: boolean): string | undefined {
   const mode = seccompMode(pid);
   if (mode === 'strict') return 'strict seccomp kills it for any system call but four';
-  const isWatched = mode === 'filter' && !hold.seccompSuspended;
+  const isWatched = mode === 'filter' && !maySuspend;
   return isWatched ? 'a seccomp filter watches its system calls (run as root to suspend it)' : undefined;
 }
 

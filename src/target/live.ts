@@ -135,8 +135,13 @@ export class LiveTarget implements Target {
 
   abilities(): TrackingAbilities {
     const { abilities, native } = this.#facts;
-    if (native !== undefined || abilities.writeProtectionProblem !== undefined) return abilities;
-    return { ...abilities, writeProtectionProblem: 'the target is not held by ptrace' };
+    if (abilities.writeProtectionProblem !== undefined) return abilities;
+    if (native === undefined) {
+      return { ...abilities, writeProtectionProblem: 'the target is not held by ptrace' };
+    }
+    const root = this.#views.get(this.#facts.rootPid);
+    const obstacle = root?.writeProtection?.obstacle(root.vmas());
+    return obstacle === undefined ? abilities : { ...abilities, writeProtectionObstacle: obstacle };
   }
 
   processes(): LiveProcessView[] {

@@ -28,6 +28,8 @@ export interface TrackingAbilities {
   readonly softDirtyProblem?: string;
   /** Why PAGEMAP_SCAN with asynchronous write protection is not available, for people; undefined if it is. */
   readonly writeProtectionProblem: string | undefined;
+  /** Why it would be of no use for this very target, although it is available. */
+  readonly writeProtectionObstacle?: string;
 }
 
 /** What became of a mapping that was to be registered: somebody else's userfaultfd has it, or it cannot be. */

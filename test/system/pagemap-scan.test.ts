@@ -246,6 +246,10 @@ for line in sys.stdin:
     const notes =
       /cannot be tracked: it uses asynchronous I\/O \(\/\[aio\].*\), which may write to its memory unseen/;
     expect((await ckpt(['dump', '-t', `${pinned.pid}`, '-D', store, ...TRACKER])).stderr).toMatch(notes);
+    const all = await ckpt(['dump', '-t', `${pinned.pid}`, '-D', join(work, 'other'), '-v']);
+    expect(all.stderr).toMatch(
+      /tracker (soft-dirty|compare): .*no pagemap-scan, since it uses asynchronous I\/O/,
+    );
     await pinned.ask('x');
     const delta = await ckpt(['dump', '-t', `${pinned.pid}`, '-D', store, '-i', '-s', ...TRACKER]);
     expect(delta.stderr).toMatch(notes);

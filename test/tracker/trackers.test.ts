@@ -304,6 +304,12 @@ describe('the choice of a tracker', () => {
     expect(chooseTracker(capable, 'auto').tracker.kind).toBe('pagemap-scan');
     expect(chooseTracker(capable, 'pagemap-scan').tracker.kind).toBe('pagemap-scan');
     expect(chooseTracker(capable, 'soft-dirty').tracker.kind).toBe('soft-dirty');
+    const inVain = target({ writeProtectionProblem: undefined, writeProtectionObstacle: 'it uses io_uring' });
+    expect(chooseTracker(inVain, 'auto')).toMatchObject({
+      tracker: { kind: 'soft-dirty' },
+      reason: expect.stringContaining('no pagemap-scan, since it uses io_uring'),
+    });
+    expect(chooseTracker(inVain, 'pagemap-scan').tracker.kind).toBe('pagemap-scan');
     expect(() => chooseTracker(target({}), 'pagemap-scan')).toThrow(UnsupportedError);
     expect(() => chooseTracker(target({}), 'pagemap-scan')).toThrow('it is too old');
   });
