@@ -51,6 +51,7 @@ export class MemoryExchange {
   readonly #before: PageSpool;
   /** What is written. */
   readonly #after: PageSpool;
+  readonly #indexes = new Map<number, { readonly index: ProcessIndex; readonly present: PageRangeList }>();
   readonly #plans: MemoryPlan[] = [];
   readonly #zeros: PageRangeList[] = [];
 
@@ -65,13 +66,19 @@ export class MemoryExchange {
     return this.#plans;
   }
 
+  /** Reads before the freeze which pages a process had. */
+  async prepare(pid: number): Promise<void> {
+    const index = await this.#reader.index(pid);
+    this.#indexes.set(pid, { index, present: await index.present() });
+  }
+
   /** Compares a process with its checkpoint. Calls `onPages` now and then, with a number of pages. */
   async compare(
     rewriter: ProcessRewriter,
     view: ProcessView,
     onPages: (pageCount: number) => void,
   ): Promise<void> {
-    const index = await this.#reader.index(rewriter.pid);
+    const { index, present: wanted } = this.#indexes.get(rewriter.pid)!;
     const processIndex = this.#plans.length;
     const { kept, dropped } = rewriter.plan;
     const existing = compareTracker.collect(view, rewriter.before, undefined).suspects;
@@ -81,7 +88,6 @@ export class MemoryExchange {
       .intersection(dropped)
       .intersection(pagesOf(rewriter.before.filter(({ shared }) => !shared)));
     for (const chunk of copyPages(this.#source(view, processIndex), lost)) this.#before.append(chunk);
-    const wanted = await index.present();
     const discardable = pagesOf(rewriter.before.filter(canDiscard));
     this.#plans.push({
       rewriter,

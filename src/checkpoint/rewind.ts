@@ -37,13 +37,14 @@ export async function rewindInPlace(request: RewindRequest): Promise<RewindResul
       const reader = await openNamed(store, request.checkpoint);
       requireRestorable(reader);
       const goal = await readGoal(reader);
-      pool.start().catch(() => undefined); // The first job meets what fails.
+      const started = pool.start();
       const target = await openLiveTarget(request.pid, {
         freezer: 'halt',
         ...(request.single === undefined ? {} : { single: request.single }),
       });
       const rewind = new Rewind(request, reader, goal, target, store, pool);
       try {
+        await started;
         return await rewind.run();
       } finally {
         await rewind.close();
@@ -145,6 +146,7 @@ class Rewind {
     const { signal, onStop, onProgress } = this.#request;
     signal?.throwIfAborted();
     onProgress?.({ phase: 'stopping', donePages: 0, totalPages: 0, doneBytes: 0 });
+    for (const { pid } of this.#goal.state.processes) await this.#memory.prepare(pid);
     this.#withdraw = onStop?.(() => this.#target.thaw());
     await this.#target.prepareFreeze();
     this.#watch.start('freeze');

@@ -12,7 +12,7 @@ import {
 import { TargetError } from '../../src/core/index.ts';
 import type { ProcessRewriter } from '../../src/target/index.ts';
 import { PipedProgram } from './piped-program.ts';
-import { threadStates } from './programs.ts';
+import { threadStates, until } from './programs.ts';
 
 let programs = '';
 let work = '';
@@ -71,6 +71,7 @@ describe('a program that is rewound has the state that it had', () => {
       ['replace', 'watch', 'count'],
       ['move', 'handler'],
       ['protect', 'mask', 'limit'],
+      ['guard', 'lock'],
       ['grow', 'signal', 'umask'],
       ['shrink', 'altstack'],
       ['stack', 'timers'],
@@ -92,7 +93,7 @@ describe('a program that is rewound has the state that it had', () => {
     const { memoryDigest } = await dump({ tracker: 'compare' });
     await change('write', 'discard', 'unmap', 'replace', 'move', 'protect', 'map', 'grow', 'stack', 'thread');
     await rewind(1, { leaveStopped: true });
-    expect(threadStates(program.pid)).toMatch(/^T+$/);
+    await until('the stop', 2000, () => /^T+$/.test(threadStates(program.pid)));
     const again = await dump({ into: join(work, 'again'), tracker: 'compare' });
     expect(again.memoryDigest).toBe(memoryDigest);
     process.kill(program.pid, 'SIGCONT');
@@ -228,7 +229,7 @@ describe('a rewind that fails half-way is undone', () => {
     );
     await expect(rewind(1)).rejects.toThrow(/failed half-way .* could not be undone/);
     for (const spy of spies) spy.mockRestore();
-    expect(threadStates(program.pid)).toMatch(/^T+$/);
+    await until('the stop', 2000, () => /^T+$/.test(threadStates(program.pid)));
     await expect(dump()).rejects.toThrow(/its rewind was interrupted/);
     expect(await rewind(1)).toMatchObject({ outcome: 'rewound', leftStopped: false });
     expect(await program.ask('state')).toBe(before);

@@ -37,6 +37,7 @@ static char *moved;   /* 8 pages that move */
 static char *extra;   /* comes and goes */
 static char *heap;    /* where the break was at first */
 static int data, copy, pipe_ends[2], event, epoll, timer;
+static int probe; /* takes a byte of what can be read, and refuses what cannot */
 static char alternate[65536];
 static volatile int handled, running;
 static pthread_t further;
@@ -74,7 +75,7 @@ static uint64_t sum_if_readable(const char *from, size_t bytes) {
   uint64_t hash = 0;
   for (size_t at = 0; at < bytes; at += PAGE) {
     rights(from + at, text);
-    hash = hash * 31 + (text[0] == 'r' ? sum(from + at, PAGE) : 0);
+    hash = hash * 31 + (text[0] == 'r' && write(probe, from + at, 1) == 1 ? sum(from + at, PAGE) : 0);
   }
   return hash;
 }
@@ -93,13 +94,14 @@ static int unread(int descriptor) {
   return poll(&poll_one, 1, 0);
 }
 
-static int threads(void) {
+/* A number from /proc/self/status. */
+static int status(const char *name) {
   char text[4096];
   int file = open("/proc/self/status", O_RDONLY);
   ssize_t length = read(file, text, sizeof text - 1);
   close(file);
   text[length] = 0;
-  return atoi(strstr(text, "Threads:") + 8);
+  return atoi(strstr(text, name) + strlen(name));
 }
 
 static void say_state(void) {
@@ -147,7 +149,7 @@ static void say_state(void) {
   getrlimit(RLIMIT_CORE, &limit);
   SAY(" umask=%o name=%s core=%ld", mask, name, (long)limit.rlim_cur);
   SAY(" cwd=%s", getcwd(directory_now, sizeof directory_now));
-  SAY(" threads=%d running=%d\n", threads(), running);
+  SAY(" locked=%d threads=%d running=%d\n", status("VmLck:"), status("Threads:"), running);
   if (write(1, out, at) != at) abort();
 }
 
@@ -189,6 +191,10 @@ static void change(const char *word) {
     mprotect(region, 8 * PAGE, PROT_READ);
     mprotect(region + 24 * PAGE, 8 * PAGE, PROT_NONE);
     mprotect(region + 32 * PAGE, 8 * PAGE, PROT_READ | PROT_WRITE | PROT_EXEC);
+  } else if (!strcmp(word, "guard")) {
+    madvise(region + 40 * PAGE, PAGE, 102);
+  } else if (!strcmp(word, "lock")) {
+    mlock(region + 48 * PAGE, 8 * PAGE);
   } else if (!strcmp(word, "grow")) {
     memset(sbrk(40 * PAGE), 9, 40 * PAGE);
   } else if (!strcmp(word, "shrink")) {
@@ -272,6 +278,7 @@ static void change(const char *word) {
 int main(int argc, char **argv) {
   directory = argc > 1 ? argv[1] : ".";
   if (chdir(directory) != 0) return 1;
+  probe = memfd_create("probe", 0);
   region = mmap((void *)0x500000000000, REGION * PAGE, PROT_READ | PROT_WRITE,
                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
   moved = mmap((void *)0x510000000000, 8 * PAGE, PROT_READ | PROT_WRITE,

@@ -102,7 +102,8 @@ class FilePlanner {
   ): void {
     for (const [descriptor, now] of present) {
       if (wanted.has(descriptor)) continue;
-      this.#obstacle(pid, `${nameOf(now)} was opened since`, 'it is closed');
+      const isFaultHandler = now.kind === 'userfaultfd';
+      this.#obstacle(pid, `${nameOf(now)} was opened since`, isFaultHandler ? null : 'it is closed');
       this.#closes.push({ kind: 'close', pid, descriptor });
     }
     for (const [descriptor, then] of wanted) {
@@ -140,7 +141,12 @@ class FilePlanner {
     const { descriptor } = then;
     const why = UNREWINDABLE[then.kind];
     if (why !== undefined) {
-      this.#obstacle(pid, `${nameOf(then)} ${why}`, 'it stays as it is now');
+      // A page fault that the program has to serve would keep ckpt waiting for it.
+      this.#obstacle(
+        pid,
+        `${nameOf(then)} ${why}`,
+        then.kind === 'userfaultfd' ? null : 'it stays as it is now',
+      );
       return;
     }
     switch (then.kind) {
@@ -253,7 +259,7 @@ class FilePlanner {
     }
   }
 
-  #obstacle(pid: number, problem: string, otherwise: string): void {
+  #obstacle(pid: number, problem: string, otherwise: string | null): void {
     this.#obstacles.push({ pid, problem, otherwise });
   }
 }

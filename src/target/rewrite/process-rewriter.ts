@@ -14,7 +14,7 @@ import type { MappingOperation } from './mapping-operations.ts';
 import type { ObjectFiles } from './object-files.ts';
 import { PassedFiles } from './passed-files.ts';
 import { type MappingPlan, planMappings } from './plan-mappings.ts';
-import { discardPages } from './remote-pages.ts';
+import { discardPages, removeGuards } from './remote-pages.ts';
 import { setClearChildTid, setRobustList, setThreadRegisters } from './state-threads.ts';
 import { createWorkArea, removeWorkArea, type WorkArea } from './work-area.ts';
 
@@ -119,7 +119,14 @@ export class ProcessRewriter {
 
   /** Writes adjacent pages. */
   write(startPage: number, bytes: Uint8Array): void {
-    this.injector.memory.write(BigInt(startPage) * BigInt(PAGE_SIZE), bytes);
+    const address = BigInt(startPage) * BigInt(PAGE_SIZE);
+    try {
+      this.injector.memory.write(address, bytes);
+    } catch (error) {
+      // A guard region that was set up since keeps everybody out.
+      if (!removeGuards(this.injector, startPage, startPage + bytes.length / PAGE_SIZE)) throw error;
+      this.injector.memory.write(address, bytes);
+    }
   }
 
   /** Discards pages, which lie in mappings of `layout`. */

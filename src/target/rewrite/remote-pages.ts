@@ -7,6 +7,7 @@ const MADV_DONTNEED = 4;
 const MADV_REMOVE = 9;
 /** For locked memory, since Linux 5.18. */
 const MADV_DONTNEED_LOCKED = 24;
+const MADV_GUARD_REMOVE = 103;
 const EINVAL = -22n;
 /** A process names itself so to pidfd calls, since Linux 6.15 (include/uapi/linux/pidfd.h). */
 const PIDFD_SELF = -10000;
@@ -26,6 +27,14 @@ export function discardPages(injector: Injector, vma: Vma, ranges: readonly Page
 
 function discardPrivate(injector: Injector, range: PageRange): void {
   if (tryAdvise(injector, range, MADV_DONTNEED) === EINVAL) advise(injector, range, MADV_DONTNEED_LOCKED);
+}
+
+/**
+ * Takes guard markers off pages (MADV_GUARD_REMOVE, Linux 6.13).
+ * @returns false if there can be none
+ */
+export function removeGuards(injector: Injector, startPage: number, endPage: number): boolean {
+  return tryAdvise(injector, { startPage, endPage }, MADV_GUARD_REMOVE) === 0n;
 }
 
 /** All in a few calls. @returns false if this kernel cannot; then some may be discarded, which does no harm */
