@@ -361,7 +361,7 @@ describe.skipIf(lacking(isRoot && process.arch === 'x64'))(
       const pid = await startAlone(program, 'things', output);
       await linesAfter(0, 1);
       await dumpAndBury(pid);
-      const run = await ckpt(['restore', '-D', store, '--new', '--detach', '--force']);
+      const run = await ckpt(['restore', '-D', store, '--new', '--detach']);
       expect(run).toMatchObject({ exitCode: 13, stdout: '' });
       for (const message of [
         /descriptor 4 is a socket \(socket:\[\d+\]\)\n/,
@@ -369,7 +369,7 @@ describe.skipIf(lacking(isRoot && process.arch === 'x64'))(
         /descriptor 6 is an inotify watch/,
         /descriptor 7 is the deleted file .*output.gone/,
         /the System V segment \/SYSV00000000 \(deleted\) cannot be attached again/,
-        /descriptor 8 is a pipe \(pipe:\[\d+\]\) whose other end another process had\n/,
+        /descriptor 8 is a pipe \(pipe:\[\d+\]\) whose other end another process had; forced/,
         /hint: CRIU/,
       ]) {
         expect(run.stderr).toMatch(message);

@@ -19,6 +19,8 @@ const NO_CONTROLLING_TERMINAL = 0o400;
 /** O_CREAT, O_EXCL, O_TRUNC: what only an open that makes or empties a file has. */
 const CREATING = 0o100 | 0o200 | 0o1000;
 
+const NOWHERE: DescriptionRecipe = { kind: 'open', path: '/dev/null', flags: READ_WRITE, position: 0n };
+
 /** Devices without a state: whoever opens them again has the same. */
 const PLAIN_DEVICES: ReadonlySet<string> = new Set([
   '/dev/null',
@@ -167,13 +169,11 @@ class DescriptorPlanner {
     const { pid, file } = group[0]!;
     const pipe = this.#pipeOfInode.get(file.inode);
     if (pipe !== undefined) return { kind: 'pipe', pipe, flags: file.flags };
-    return (
-      this.#stream(group, file.path) ??
-      this.#obstacle(
-        pid,
-        `descriptor ${file.descriptor} is a pipe (${file.path}) whose other end another process had`,
-      )
-    );
+    const stream = this.#stream(group, file.path);
+    if (stream !== undefined) return stream;
+    const what = `descriptor ${file.descriptor} is a pipe (${file.path}) whose other end another process had`;
+    this.#obstacle(pid, `${what}; forced, it becomes /dev/null`, true);
+    return NOWHERE;
   }
 
   /** A standard stream of ckpt in the place of one that led outside. */
@@ -186,7 +186,7 @@ class DescriptorPlanner {
     const instead = this.#streams === 'null' ? '/dev/null' : `ckpt's own`;
     this.#notes.push(`descriptor ${descriptor} of process ${pid} was ${what} and is ${instead} now`);
     if (this.#streams === 'inherit') return { kind: 'stream', descriptor, flags };
-    return { kind: 'open', path: '/dev/null', flags: READ_WRITE, position: 0n };
+    return NOWHERE;
   }
 
   /** For further descriptors of a terminal (a shell keeps one at 255). */
@@ -198,7 +198,7 @@ class DescriptorPlanner {
       `descriptor ${file.descriptor} of process ${pid} was the terminal ${file.path} and is ${instead} now`,
     );
     if (inherits) return { kind: 'stream', descriptor: 0, flags: reopening(file.flags) };
-    return { kind: 'open', path: '/dev/null', flags: READ_WRITE, position: 0n };
+    return NOWHERE;
   }
 
   #planContents(

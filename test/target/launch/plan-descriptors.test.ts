@@ -67,6 +67,13 @@ describe('planDescriptors()', () => {
     }
   });
 
+  it('gives a pipe to nobody the null device, if that is forced', () => {
+    const pipe = openFile(7, { kind: 'pipe', path: 'pipe:[8]', inode: '8', flags: 1 });
+    const { descriptions, obstacles } = planDescriptors([processState(10, { files: [pipe] })], 'inherit');
+    expect(descriptions).toEqual([{ kind: 'open', path: '/dev/null', flags: 2, position: 0n }]);
+    expect(obstacles).toMatchObject([{ pid: 10, forcible: true }]);
+  });
+
   it('names what cannot be made, and what it is', () => {
     const names = {
       socket: 'a socket',
