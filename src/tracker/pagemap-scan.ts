@@ -42,6 +42,10 @@ interface Found {
  *   mappings of the target's own userfaultfd         never believed
  *   devices that write into pinned memory            nothing is protected; the next dump compares everything
  *   a dump that armed and then failed                the ledger shows a signature that no checkpoint has
+ *
+ * What the program may notice: a fault for the first store to each page; huge pages that are split by a store, and not
+ * collapsed again; two descriptors more; an mremap over several mappings fails (EFAULT) where some are registered, and
+ * so does a userfaultfd of its own on memory that is tracked already (EBUSY). `ckpt untrack` takes all of it back.
  */
 export class PagemapScanTracker implements Tracker {
   readonly kind = 'pagemap-scan';

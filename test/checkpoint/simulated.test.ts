@@ -11,6 +11,10 @@ import { SMALL_WORKLOAD } from './workload.ts';
 const root = mkdtempSync(join(tmpdir(), 'ckpt-simulated-test-'));
 const workload = join(root, 'small.yaml');
 writeFileSync(workload, SMALL_WORKLOAD);
+/** The same program on a kernel that has PAGEMAP_SCAN. */
+const modern = join(root, 'modern.yaml');
+const MODERN_WORKLOAD = SMALL_WORKLOAD.replace('seed: 11', "seed: 11\nkernel: { version: '6.18' }");
+writeFileSync(modern, MODERN_WORKLOAD);
 const pool = new CodecPool({ workers: 0 });
 let made = 0;
 
@@ -20,16 +24,24 @@ afterAll(async () => {
 });
 
 /** Digests of memory and of everything else after an uncut run. */
-async function uncutRun(microseconds: number): Promise<{ memory: string; now: number }> {
-  const target = openSimulatedTarget(SMALL_WORKLOAD, workload);
+async function uncutRun(
+  microseconds: number,
+  text = SMALL_WORKLOAD,
+): Promise<{ memory: string; now: number }> {
+  const target = openSimulatedTarget(text, workload);
   await target.run(microseconds);
   return { memory: await digestTargetMemory(target, pool), now: target.nowMicroseconds() };
 }
 
 describe('a simulated process', () => {
-  it.each(['soft-dirty', 'compare'] as const)(
+  it.each([
+    ['soft-dirty', workload, SMALL_WORKLOAD],
+    ['soft-dirty', modern, MODERN_WORKLOAD],
+    ['pagemap-scan', modern, MODERN_WORKLOAD],
+    ['compare', workload, SMALL_WORKLOAD],
+  ] as const)(
     'cut into checkpoints by separate commands is the one that was never cut (%s)',
-    async (tracker) => {
+    async (tracker, path, text) => {
       const step = fc.integer({ min: 1, max: 45_000 });
       await fc.assert(
         fc.asyncProperty(fc.array(step, { minLength: 2, maxLength: 5 }), async (steps) => {
@@ -38,14 +50,14 @@ describe('a simulated process', () => {
           for (const [index, waitMicroseconds] of steps.entries()) {
             elapsed += waitMicroseconds;
             const [dump] = await dumpTarget({
-              target: `sim:${workload}`,
+              target: `sim:${path}`,
               storeDirectory,
               incremental: index > 0,
               waitMicroseconds,
               tracker,
               workers: 0,
             });
-            const uncut = await uncutRun(elapsed);
+            const uncut = await uncutRun(elapsed, text);
             expect(dump!.memoryDigest).toBe(uncut.memory);
           }
           rmSync(storeDirectory, { recursive: true });
