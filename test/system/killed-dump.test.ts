@@ -74,29 +74,33 @@ async function expectUntouched(program: Program): Promise<void> {
 }
 
 describe('a target whose ckpt is killed', () => {
-  it(`runs on untouched, ${KILLS} times`, async () => {
-    const program = await startChecksum();
-    let held = 0;
-    for (let kill = 0; kill < KILLS; kill++) {
-      // In turns the first dump of a store, which arms, and one that goes on from a checkpoint.
-      const isFirst = kill % 4 === 0;
-      if (isFirst) {
-        rmSync(store, { recursive: true, force: true });
-        await ckpt(['untrack', `${program.pid}`]);
-      } else if (kill % 4 === 1) await ckptJson('dump', '-t', `${program.pid}`, '-D', store);
-      const afterHold = kill % 3 !== 0;
-      const milliseconds = Math.random() * (afterHold ? REST_MS : 600);
-      const options = isFirst ? [] : ['--incremental'];
-      if (await killDump(program.pid, options, afterHold, milliseconds)) held++;
-      await expectUntouched(program);
-    }
-    expect(held).toBeGreaterThan(KILLS / 5);
-    await followAndRestore({
-      pid: program.pid,
-      store: join(work, 'later'),
-      deltas: 2,
-      between: () => delay(50),
-    });
-    expect(await program.ask('end')).toBe('sound');
-  });
+  it(
+    `runs on untouched, ${KILLS} times`,
+    async () => {
+      const program = await startChecksum();
+      let held = 0;
+      for (let kill = 0; kill < KILLS; kill++) {
+        // In turns the first dump of a store, which arms, and one that goes on from a checkpoint.
+        const isFirst = kill % 4 === 0;
+        if (isFirst) {
+          rmSync(store, { recursive: true, force: true });
+          await ckpt(['untrack', `${program.pid}`]);
+        } else if (kill % 4 === 1) await ckptJson('dump', '-t', `${program.pid}`, '-D', store);
+        const afterHold = kill % 3 !== 0;
+        const milliseconds = Math.random() * (afterHold ? REST_MS : 600);
+        const options = isFirst ? [] : ['--incremental'];
+        if (await killDump(program.pid, options, afterHold, milliseconds)) held++;
+        await expectUntouched(program);
+      }
+      expect(held).toBeGreaterThan(KILLS / 5);
+      await followAndRestore({
+        pid: program.pid,
+        store: join(work, 'later'),
+        deltas: 2,
+        between: () => delay(50),
+      });
+      expect(await program.ask('end')).toBe('sound');
+    },
+    120_000 + KILLS * 3000,
+  );
 });
