@@ -138,6 +138,8 @@ class ObstacleFinder {
       else if (file.kind === 'file' && present.sizeBytes !== file.sizeBytes) {
         const sizes = `${file.sizeBytes} bytes then, ${present.sizeBytes} now`;
         this.add(pid, `${what}: ${file.path} has changed (${sizes})`, true);
+      } else if (file.kind === 'file' && this.#isNewer(present)) {
+        this.add(pid, `${what}: ${file.path} has been written to since`, true);
       }
     }
     if (workingDirectory !== null && this.#file(workingDirectory)?.kind !== 'directory')
@@ -146,7 +148,11 @@ class ObstacleFinder {
     else if (this.#file(exe.path)?.kind !== 'file') this.add(pid, `its program ${exe.path} is gone`);
   }
 
-  /** Only what has been written to is in the checkpoint; the rest has to be in the files still. */
+  #isNewer({ modifiedMilliseconds }: PresentFile): boolean {
+    return modifiedMilliseconds > this.#facts.takenAtMilliseconds;
+  }
+
+  /** Only what has been written to privately is in the checkpoint; the rest has to be in the files still. */
   #checkMappedFiles(pid: number, vmas: readonly Vma[]): void {
     const seen = new Set<string>();
     for (const vma of vmas) {
@@ -161,8 +167,7 @@ class ObstacleFinder {
         present.device !== `${vma.deviceMajor}:${vma.deviceMinor}`
       ) {
         this.add(pid, `the mapped file ${path} is another file now`, true);
-      } else if (!vma.shared && present.modifiedMilliseconds > this.#facts.takenAtMilliseconds)
-        this.add(pid, `the mapped file ${path} has changed since`, true);
+      } else if (this.#isNewer(present)) this.add(pid, `the mapped file ${path} has changed since`, true);
     }
   }
 

@@ -63,6 +63,7 @@ export class Launch {
   readonly #members = new Map<number, Member>();
   readonly #detached: boolean;
   #takeTerminalBack = (): void => undefined;
+  #sharesProcessGroup = false;
 
   private constructor(native: Native, plan: LaunchPlan, detached: boolean) {
     this.#native = native;
@@ -131,9 +132,11 @@ export class Launch {
         native.setSignalMask(tid, BigInt(state.threads[index]!.signalMask));
       }
     }
+    const group = processGroup(this.rootPid);
+    this.#sharesProcessGroup = group === processGroup(process.pid);
     // Before anybody runs: who reads from a terminal in the background is stopped.
-    if (!this.#detached) this.#takeTerminalBack = lendTerminal(native, Number(processGroup(this.rootPid)));
-    for (const { process } of members) for (const { tid } of process.threads) native.detach(tid);
+    if (!this.#detached) this.#takeTerminalBack = lendTerminal(native, group);
+    for (const { process } of members) for (const { tid } of process.threads) letGo(native, tid);
     for (const { process } of members) process.memory.close();
     this.#processes.length = 0;
   }
@@ -159,9 +162,9 @@ export class Launch {
     }
   }
 
-  /** Whether what the terminal sends to ckpt reaches the root by itself: they are in one process group. */
+  /** Whether what the terminal sends to ckpt reaches the root, once let go, by itself: they are in one process group. */
   get sharesProcessGroup(): boolean {
-    return processGroup(this.rootPid) === processGroup(process.pid);
+    return this.#sharesProcessGroup;
   }
 
   #exitStatus(): number | undefined {
@@ -245,10 +248,10 @@ export class Launch {
   }
 }
 
-function processGroup(pid: number): string | undefined {
+function processGroup(pid: number): number {
   const stat = readProcText(pid, 'stat');
   // After the name, which may hold anything: state, parent, process group.
-  return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[2];
+  return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[2]);
 }
 
 /** Resolves when a child of ckpt may have ended. */
@@ -263,6 +266,15 @@ function somethingEnded(): Promise<void> {
     // A signal does not keep Node alive, and one that came just before is not told.
     const timer = setTimeout(wake, LOOK_AGAIN_MILLISECONDS);
   });
+}
+
+/** Whoever has been killed meanwhile, or ended because another thread went on first, needs no letting go. */
+function letGo(native: Native, tid: number): void {
+  try {
+    native.detach(tid);
+  } catch (error) {
+    if (!hasErrno(error, 'ESRCH')) throw error;
+  }
 }
 
 /** Has a thread leave the call that it has just made and stop before it does anything else. */

@@ -64,6 +64,14 @@ describe('findObstacles()', () => {
     ]);
   });
 
+  it('names a file that has been written to since, though it has the same size', () => {
+    const present = { ...world().file('/data')!, modifiedMilliseconds: 1001 };
+    const file = (path: string) => (path === '/data' ? present : world().file(path));
+    expect(obstacles({ files: [openFile(3, {})] }, { file })).toEqual([
+      { pid: PID, message: 'descriptor 3: /data has been written to since', forcible: true },
+    ]);
+  });
+
   it('names mapped files that are gone or have changed since', () => {
     const file = { deviceMajor: 8, deviceMinor: 1, write: false };
     const vmas = [
