@@ -210,11 +210,11 @@ describe.each(FREEZERS)('a tree of processes stopped by %s', (freezer) => {
     expect(before.every((view) => after.includes(view))).toBe(true);
   });
 
-  it('is complete while it forks, and goes on, a hundred times', async () => {
+  it('is complete while it forks, and goes on, time and again', async () => {
     const program = await python(STORM);
     const target = await open(program.pid, { freezer });
     let most = 0;
-    for (let round = 0; round < 100; round++) {
+    for (let round = 0; round < 50; round++) {
       await target.freeze();
       const pids = pidsOf(target);
       most = Math.max(most, pids.length);
@@ -297,7 +297,7 @@ describe.each(FREEZERS)('a tree of processes stopped by %s', (freezer) => {
 
   it('lets a tree run on when ckpt is killed at any moment', async () => {
     const program = await python(STORM);
-    for (let kill = 0; kill < 12; kill++) {
+    for (let kill = 0; kill < 8; kill++) {
       const holder = start(process.execPath, [HOLDER, `${program.pid}`, freezer, 'repeatedly']);
       expect(await holder.line()).toBe('frozen');
       await delay(Math.random() * 20);

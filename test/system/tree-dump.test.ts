@@ -130,7 +130,7 @@ describe('a live tree of processes', () => {
     await ckptJson('dump', '-t', `${program.pid}`, '-D', store);
     const { microseconds } = await ckptJson('dump', '-t', `${program.pid}`, '-D', store, '--incremental');
     const longest = (microseconds as { total: number }).total / 1000;
-    for (let kill = 0; kill < 8; kill++) {
+    for (let kill = 0; kill < 6; kill++) {
       await ckpt(['dump', '-t', `${program.pid}`, '-D', store, '--incremental'], (pid) => {
         setTimeout(() => process.kill(pid, 'SIGKILL'), 150 + Math.random() * longest);
       });
