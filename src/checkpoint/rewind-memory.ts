@@ -1,8 +1,9 @@
 import type { CodecPool } from '../codec/index.ts';
-import { PAGE_SIZE, PageRangeList } from '../core/index.ts';
+import { IntegrityError, PAGE_SIZE, PageRangeList } from '../core/index.ts';
 import type { CheckpointReader, ProcessIndex } from '../store/index.ts';
 import { decideMapping, type ProcessRewriter, type ProcessView, type Vma } from '../target/index.ts';
-import { compareTracker } from '../tracker/index.ts';
+import { compareTracker, type ParentPages, type Tracker } from '../tracker/index.ts';
+import { commonPages } from './common-pages.ts';
 import { copyPages, dropUnchanged } from './copy-pages.ts';
 import { digested } from './digested.ts';
 import { ChunkSupply, type PageChunk, PageSpool, SPOOL_CHUNK_PAGES } from './page-spool.ts';
@@ -25,6 +26,39 @@ export interface MemoryPlan {
   /** Existing pages of mappings that stay, which the checkpoint does not have. */
   readonly superfluous: PageRangeList;
   readonly comparedPages: number;
+}
+
+/** What was read of a process before the freeze. */
+interface PreparedProcess {
+  readonly index: ProcessIndex;
+  readonly present: PageRangeList;
+  readonly tracked: TrackedPages | undefined;
+}
+
+/** What tracking since the newest checkpoint can tell. */
+interface TrackedPages {
+  /** Of the newest checkpoint. */
+  readonly pages: ParentPages;
+  /** Pages that hold the same in the newest checkpoint and in the one to go back to. */
+  readonly common: PageRangeList;
+}
+
+/** Undefined if the newest checkpoint cannot be read: then every page is compared. */
+async function trackedFrom(
+  newest: CheckpointReader,
+  pid: number,
+  index: ProcessIndex,
+): Promise<TrackedPages | undefined> {
+  try {
+    const newestIndex = await newest.index(pid);
+    return {
+      pages: { present: await newestIndex.present(), trackerState: await newest.trackerState(pid) },
+      common: await commonPages(index, newestIndex),
+    };
+  } catch (error) {
+    if (error instanceof IntegrityError) return undefined;
+    throw error;
+  }
 }
 
 /** Whether pages of a mapping can be discarded without the kernel making others of them. */
@@ -51,7 +85,7 @@ export class MemoryExchange {
   readonly #before: PageSpool;
   /** What is written. */
   readonly #after: PageSpool;
-  readonly #indexes = new Map<number, { readonly index: ProcessIndex; readonly present: PageRangeList }>();
+  readonly #indexes = new Map<number, PreparedProcess>();
   readonly #plans: MemoryPlan[] = [];
   readonly #zeros: PageRangeList[] = [];
 
@@ -66,24 +100,43 @@ export class MemoryExchange {
     return this.#plans;
   }
 
-  /** Reads before the freeze which pages a process had. */
-  async prepare(pid: number): Promise<void> {
+  /**
+   * Reads before the freeze which pages a process had.
+   * @param newest the checkpoint that tracking goes back to, if it does
+   */
+  async prepare(pid: number, newest: CheckpointReader | undefined): Promise<void> {
     const index = await this.#reader.index(pid);
-    this.#indexes.set(pid, { index, present: await index.present() });
+    const present = await index.present();
+    const isInNewest = newest?.manifest.processes.some((process) => process.pid === pid) === true;
+    this.#indexes.set(pid, {
+      index,
+      present,
+      tracked: isInNewest ? await trackedFrom(newest, pid, index) : undefined,
+    });
   }
 
-  /** Compares a process with its checkpoint. Calls `onPages` now and then, with a number of pages. */
+  /**
+   * Compares a process with its checkpoint. Calls `onPages` now and then, with a number of pages.
+   * @param tracker the one that is armed, if there is one
+   */
   async compare(
     rewriter: ProcessRewriter,
     view: ProcessView,
+    tracker: Tracker | undefined,
     onPages: (pageCount: number) => void,
   ): Promise<void> {
-    const { index, present: wanted } = this.#indexes.get(rewriter.pid)!;
+    const { index, present: wanted, tracked } = this.#indexes.get(rewriter.pid)!;
     const processIndex = this.#plans.length;
     const { kept, dropped } = rewriter.plan;
-    const existing = compareTracker.collect(view, rewriter.before, undefined).suspects;
+    const changes = (tracker ?? compareTracker).collect(view, rewriter.before, tracked?.pages);
+    const existing = changes.suspects.union(changes.unchanged);
     const candidates = existing.intersection(kept);
-    const same = await this.#keepChanged(view, processIndex, candidates, index, onPages);
+    // What has not been written since the newest checkpoint, and was then as it is to be, need not be read.
+    const known =
+      tracked === undefined ? new PageRangeList() : changes.unchanged.intersection(tracked.common);
+    const unknown = candidates.difference(known);
+    const equal = await this.#keepChanged(view, processIndex, unknown, index, onPages);
+    const same = equal.union(known.intersection(kept));
     const lost = existing
       .intersection(dropped)
       .intersection(pagesOf(rewriter.before.filter(({ shared }) => !shared)));
@@ -96,7 +149,7 @@ export class MemoryExchange {
       existing,
       differing: wanted.intersection(rewriter.attainable).difference(same),
       superfluous: candidates.difference(wanted).intersection(discardable),
-      comparedPages: candidates.pageCount,
+      comparedPages: unknown.pageCount,
     });
   }
 

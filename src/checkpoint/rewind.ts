@@ -1,5 +1,5 @@
 import type { CodecPool } from '../codec/index.ts';
-import { machineClock, TargetError } from '../core/index.ts';
+import { machineClock, TargetError, UnsupportedError } from '../core/index.ts';
 import type { CheckpointReader, Store } from '../store/index.ts';
 import {
   clearUnfinished,
@@ -15,6 +15,7 @@ import {
   TargetRewriter,
   unfinishedRewind,
 } from '../target/index.ts';
+import { chooseTracker, TRACKER_KINDS, type Tracker } from '../tracker/index.ts';
 import { openNamed, readStore, requireRestorable } from './read-store.ts';
 import { MemoryExchange } from './rewind-memory.ts';
 import type { RewindRequest, RewindResult } from './rewind-types.ts';
@@ -75,12 +76,14 @@ class Rewind {
   readonly #reader: CheckpointReader;
   readonly #goal: RewriteGoal;
   readonly #target: LiveTarget;
+  readonly #store: Store;
   readonly #scratch: ScratchFile;
   readonly #memory: MemoryExchange;
   readonly #watch = new Stopwatch(machineClock);
   #present: readonly { readonly pid: number; readonly startTicks: number }[] = [];
   /** Where another ckpt was going with this target when it was killed. */
   #unfinished: string | undefined;
+  #tracker: Tracker | undefined;
   #rewriter: TargetRewriter | undefined;
   #withdraw: (() => void) | undefined;
   #staysStopped = false;
@@ -97,6 +100,7 @@ class Rewind {
     this.#reader = reader;
     this.#goal = goal;
     this.#target = target;
+    this.#store = store;
     this.#scratch = new ScratchFile(store.scratchDirectory);
     this.#memory = new MemoryExchange(reader, pool, this.#scratch, SPOOL_BYTES);
   }
@@ -114,7 +118,9 @@ class Rewind {
     }
     const { obstacles } = rewriter;
     const isHopeless = obstacles.some(({ otherwise }) => otherwise === null);
-    const isRefused = obstacles.length > 0 && (this.#request.force !== true || isHopeless);
+    // What an interrupted rewind leaves (descriptors of ours among them) is no reason not to finish it.
+    const isForced = this.#request.force === true || this.#unfinished !== undefined;
+    const isRefused = obstacles.length > 0 && (!isForced || isHopeless);
     if (isRefused && this.#request.dryRun !== true) return this.#finished(rewriter, 'refused');
     await this.#compare(rewriter);
     if (this.#request.dryRun === true) return this.#finished(rewriter, 'planned');
@@ -146,11 +152,32 @@ class Rewind {
     const { signal, onStop, onProgress } = this.#request;
     signal?.throwIfAborted();
     onProgress?.({ phase: 'stopping', donePages: 0, totalPages: 0, doneBytes: 0 });
-    for (const { pid } of this.#goal.state.processes) await this.#memory.prepare(pid);
+    const newest = await this.#findArmed();
+    for (const { pid } of this.#goal.state.processes) await this.#memory.prepare(pid, newest);
     this.#withdraw = onStop?.(() => this.#target.thaw());
     await this.#target.prepareFreeze();
     this.#watch.start('freeze');
     await this.#target.freeze();
+  }
+
+  /**
+   * Whether a tracker has watched the target since the newest checkpoint of the store: then most pages need not be read.
+   * @returns that checkpoint
+   */
+  async #findArmed(): Promise<CheckpointReader | undefined> {
+    const newest = await this.#store.newest();
+    if (newest === undefined || identityDifference(newest.target, this.#target.identity) !== undefined) {
+      return undefined;
+    }
+    const kind = TRACKER_KINDS.find((one) => one === newest.tracker);
+    if (kind === undefined || kind === 'compare') return undefined;
+    try {
+      this.#tracker = chooseTracker(this.#target, kind).tracker;
+    } catch (error) {
+      if (error instanceof UnsupportedError) return undefined;
+      throw error;
+    }
+    return this.#store.openCheckpoint(newest.number);
   }
 
   #presentState(): LiveState {
@@ -164,7 +191,9 @@ class Rewind {
   async #compare(rewriter: TargetRewriter): Promise<void> {
     const views = new Map(this.#target.processes().map((view) => [view.pid, view]));
     for (const process of rewriter.processes) {
-      await this.#memory.compare(process, views.get(process.pid)!, (pageCount) =>
+      const isArmed = this.#tracker?.kind === 'soft-dirty' || rewriter.isTracked(process.pid);
+      const tracker = isArmed ? this.#tracker : undefined;
+      await this.#memory.compare(process, views.get(process.pid)!, tracker, (pageCount) =>
         this.#count('comparing', pageCount),
       );
     }

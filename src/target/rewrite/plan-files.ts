@@ -1,7 +1,6 @@
 import { epollWatches, eventCounter, timerSetting } from '../launch/descriptor-details.ts';
 import type { LiveProcessState, OpenFile } from '../live-state-format.ts';
 import type { RewriteObstacle } from './obstacle.ts';
-import { filesOfProgram } from './own-files.ts';
 
 type EpollWatch = ReturnType<typeof epollWatches>[number];
 type TimerSetting = ReturnType<typeof timerSetting>;
@@ -265,7 +264,7 @@ class FilePlanner {
 }
 
 function byDescriptor(files: readonly OpenFile[]): Map<number, OpenFile> {
-  return new Map(filesOfProgram(files).map((file) => [file.descriptor, file]));
+  return new Map(files.map((file) => [file.descriptor, file]));
 }
 
 function isSameFile(left: OpenFile, right: OpenFile): boolean {

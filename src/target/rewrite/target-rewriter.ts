@@ -1,6 +1,7 @@
 import { TargetError } from '../../core/index.ts';
 import type { LiveTarget } from '../live.ts';
 import type { LiveState } from '../live-state-format.ts';
+import { descriptorLinks, recordNumbers } from '../tracking-record.ts';
 import type { Vma } from '../view.ts';
 import { applyFiles } from './apply-files.ts';
 import { ObjectFiles } from './object-files.ts';
@@ -57,6 +58,11 @@ export class TargetRewriter {
       obstacles.push(...this.#mappingObstacles(process), ...this.#layoutObstacles(process, goal.state));
     }
     this.obstacles = obstacles;
+  }
+
+  /** Whether a tracker of ckpt has left something in the process, so that asking it makes nothing new there. */
+  isTracked(pid: number): boolean {
+    return recordNumbers(descriptorLinks(pid)).length > 0;
   }
 
   /** Makes the first change; from here on the target is to be finished or undone. */

@@ -1,7 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { LiveProcessState, OpenFile } from '../../../src/target/index.ts';
-import { filesOfProgram } from '../../../src/target/rewrite/own-files.ts';
 import { planFiles } from '../../../src/target/rewrite/plan-files.ts';
 import { liveStates } from '../arbitrary-live-state.ts';
 
@@ -153,16 +152,5 @@ describe('planFiles', () => {
       /anew/,
     );
     expect(plan(then, then).obstacles).toEqual([]);
-  });
-});
-
-describe('filesOfProgram', () => {
-  const record = file({ descriptor: 255, kind: 'memfd', path: '/memfd:ckpt-tracking (deleted)' });
-  const tracker = (descriptor: number) =>
-    file({ descriptor, kind: 'userfaultfd', path: 'anon_inode:[userfaultfd]', closeOnExec: true });
-
-  it('leaves out what a tracker keeps in the process, and nothing else', () => {
-    expect(filesOfProgram([file(), tracker(9), tracker(254), record])).toEqual([file(), tracker(9)]);
-    expect(filesOfProgram([file(), tracker(9)])).toEqual([file(), tracker(9)]);
   });
 });
