@@ -4,6 +4,7 @@ import { goneError, hasEnded, readProcText } from './live-files.ts';
 import type { LiveHold } from './live-hold.ts';
 import type { Native } from './native/calls.ts';
 import type { Injector } from './native/injector.ts';
+import { hasErrno } from './native/tracee.ts';
 import { maySuspendSeccomp, seccompMode } from './seccomp.ts';
 import {
   descriptorLink,
@@ -149,7 +150,13 @@ export class LiveWriteProtection implements WriteProtection {
     if (this.#record?.isOpen() !== true || userfaultfd === undefined) return false;
     const number = this.#record.userfaultfd;
     if (number === undefined || descriptorLink(pid, number) !== USERFAULTFD_LINK) return false;
-    return native.sameFile(pid, number, process.pid, userfaultfd.descriptor);
+    try {
+      return native.sameFile(pid, number, process.pid, userfaultfd.descriptor);
+    } catch (error) {
+      // Without CONFIG_KCMP the link has to do.
+      if (hasErrno(error, 'ENOSYS')) return true;
+      throw error;
+    }
   }
 
   /** Looks among the descriptors for a userfaultfd that was made for this process. */

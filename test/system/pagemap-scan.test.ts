@@ -266,9 +266,9 @@ for line in sys.stdin:
       if (index % 3 === 0) await ckptJson('untrack', `${pid}`);
       await program.ask(`${index} 3`);
       await ckpt(['dump', '-t', `${pid}`, '-D', store, '-i', '--single', ...TRACKER], (ckptPid) => {
-        void delay(60 + ((index * 37) % 240)).then(() => kill(ckptPid));
+        void killInTime(ckptPid, pid, index);
       });
-      await until('the program runs on', 5000, () => !/^State:\s*[tT]/m.test(statusOf(pid)));
+      await until('the program runs on', 5000, () => !isHeld(pid));
       expect(await program.ask(`${index + 100} 3`)).toBe('done');
     }
     const last = await ckptJson('dump', '-t', `${pid}`, '-D', store, '-i', '-s', '--single', ...TRACKER);
@@ -280,6 +280,21 @@ for line in sys.stdin:
 
 function statusOf(pid: number): string {
   return readFileSync(`/proc/${pid}/status`, 'latin1');
+}
+
+/** Kills a ckpt at some moment: every other one while the target stands still. */
+async function killInTime(ckptPid: number, target: number, index: number): Promise<void> {
+  if (index % 2 === 0) await delay(60 + ((index * 37) % 240));
+  else {
+    const deadline = performance.now() + 5000;
+    while (!isHeld(target) && performance.now() < deadline) await delay(0);
+    await delay((index * 5) % 16);
+  }
+  kill(ckptPid);
+}
+
+function isHeld(pid: number): boolean {
+  return /^State:\s*[tT]/m.test(statusOf(pid));
 }
 
 /** Kills a ckpt that may have ended already. */
