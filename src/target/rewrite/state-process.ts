@@ -1,5 +1,4 @@
-import { closeSync, constants } from 'node:fs';
-import type { MemoryLayout, OpenFile, ResourceLimit } from '../live-state-format.ts';
+import type { MemoryLayout, ResourceLimit } from '../live-state-format.ts';
 import type { Native } from '../native/calls.ts';
 import type { Caller } from './caller.ts';
 import { words, zeroTerminated } from './words.ts';
@@ -10,7 +9,6 @@ const PR_SET_MM_MAP_SIZE = 15;
 /** struct prctl_mm_map: eleven addresses, the vector's address, its size and a descriptor (u32 each). */
 const MAP_BYTES = 104;
 const NO_DESCRIPTOR = 0xffff_ffff;
-const SEEK_SET = 0;
 const AT_FDCWD = -100;
 
 /** What else the kernel remembers of a program, where it is to be replaced. */
@@ -69,29 +67,6 @@ export function setWorkingDirectory(caller: Caller, path: string): void {
   caller.call('chdir', caller.writeScratch(zeroTerminated(path)));
 }
 
-/** Sets the position of open files, from outside, through descriptors that share their open file descriptions. */
-export function setFilePositions(
-  native: Native,
-  pid: number,
-  files: readonly Pick<OpenFile, 'descriptor' | 'position'>[],
-): void {
-  if (files.length === 0) return;
-  const pidfd = native.pidfdOpen(pid);
-  try {
-    for (const { descriptor, position } of files) {
-      const copy = native.pidfdGetfd(pidfd, descriptor);
-      try {
-        const what = `lseek of descriptor ${descriptor} of process ${pid}`;
-        native.call(what, 'lseek', copy, BigInt(position), SEEK_SET);
-      } finally {
-        closeSync(copy);
-      }
-    }
-  } finally {
-    closeSync(pidfd);
-  }
-}
-
 /** Opens a file inside the process. @returns its descriptor there, close-on-exec */
 export function openInside(caller: Caller, path: string, flags: number): number {
   const address = caller.writeScratch(zeroTerminated(path));
@@ -100,8 +75,3 @@ export function openInside(caller: Caller, path: string, flags: number): number 
 
 /** The same number on both architectures; Node does not name it. */
 const O_CLOEXEC = 0o2000000;
-
-/** Access mode of open(2) out of the flags of an open file. */
-export function accessMode(flags: number): number {
-  return flags & (constants.O_WRONLY | constants.O_RDWR);
-}
