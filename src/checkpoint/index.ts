@@ -46,7 +46,14 @@ export { attempt } from './output-error.ts';
 export { executePrune, type PackChange, type PruneOptions, type PrunePlan, planPrune } from './prune.ts';
 export { type CheckpointName, openNamed, readStore, requireRestorable } from './read-store.ts';
 export { type LostPages, type RestoreRequest, type RestoreResult, restoreToDirectory } from './restore.ts';
-export { type Revival, type Revived, type ReviveRequest, reviveCheckpoint } from './revive.ts';
+export {
+  examineRevival,
+  type Prospect,
+  type Revival,
+  type Revived,
+  type ReviveRequest,
+  reviveCheckpoint,
+} from './revive.ts';
 export { describeObstacle, rewindInPlace } from './rewind.ts';
 export type { RewindRequest, RewindResult } from './rewind-types.ts';
 export { type RunRequest, type RunResult, runFromCheckpoint } from './run-from.ts';

@@ -1,6 +1,6 @@
 import { PAGE_SIZE, PageRangeList, TargetError, UnsupportedError } from '../core/index.ts';
 import type { StoredProcess } from '../image/index.ts';
-import type { CheckpointReader } from '../store/index.ts';
+import type { CheckpointReader, Store } from '../store/index.ts';
 import {
   decodeLiveState,
   Launch,
@@ -33,11 +33,18 @@ export interface ReviveRequest {
   readonly onNote?: (note: string) => void;
 }
 
+/** A process, in short. */
+export interface ProcessOutline {
+  readonly pid: number;
+  readonly name: string;
+  readonly threads: number;
+}
+
 /** New processes, running. */
 export interface Revived {
   readonly checkpoint: number;
   readonly pid: number;
-  readonly processes: readonly { readonly pid: number; readonly name: string; readonly threads: number }[];
+  readonly processes: readonly ProcessOutline[];
   readonly pages: number;
   readonly bytes: number;
   readonly memoryDigest: string;
@@ -64,11 +71,7 @@ export interface Revival {
 export async function reviveCheckpoint(request: ReviveRequest): Promise<Revival> {
   const started = performance.now();
   return readStore(request.storeDirectory, async (store) => {
-    const reader = await openNamed(store, request.checkpoint);
-    requireRestorable(reader);
-    await proveMemoryDigest(reader);
-    const state = await liveStateOf(reader);
-    const plan = await planRevival(reader, state, request.streams);
+    const { reader, state, plan } = await prepare(store, request);
     const notes = [...settleObstacles(plan, reader.manifest.number, request.force === true), ...plan.notes];
     for (const note of notes) request.onNote?.(note);
     const launch = await Launch.begin(plan, { detached: request.detached });
@@ -81,7 +84,7 @@ export async function reviveCheckpoint(request: ReviveRequest): Promise<Revival>
       const revived: Revived = {
         checkpoint: reader.manifest.number,
         pid: launch.rootPid,
-        processes: state.processes.map(({ pid, name, threads }) => ({ pid, name, threads: threads.length })),
+        processes: outlineOf(state),
         pages,
         bytes: pages * PAGE_SIZE,
         memoryDigest: reader.manifest.memoryDigest,
@@ -95,6 +98,41 @@ export async function reviveCheckpoint(request: ReviveRequest): Promise<Revival>
       throw error;
     }
   });
+}
+
+/** What would become of a checkpoint. */
+export interface Prospect {
+  readonly checkpoint: number;
+  readonly processes: readonly ProcessOutline[];
+  /** What stands in the way; those that are `forcible` can be overridden. */
+  readonly obstacles: readonly LaunchObstacle[];
+  readonly notes: readonly string[];
+}
+
+/** Looks at everything that `reviveCheckpoint` would look at, and starts nothing. */
+export async function examineRevival(
+  request: Pick<ReviveRequest, 'storeDirectory' | 'checkpoint' | 'streams'>,
+): Promise<Prospect> {
+  return readStore(request.storeDirectory, async (store) => {
+    const { reader, state, plan } = await prepare(store, request);
+    const { obstacles, notes } = plan;
+    return { checkpoint: reader.manifest.number, processes: outlineOf(state), obstacles, notes };
+  });
+}
+
+async function prepare(
+  store: Store,
+  { checkpoint, streams }: Pick<ReviveRequest, 'checkpoint' | 'streams'>,
+): Promise<{ reader: CheckpointReader; state: LiveState; plan: LaunchPlan }> {
+  const reader = await openNamed(store, checkpoint);
+  requireRestorable(reader);
+  await proveMemoryDigest(reader);
+  const state = await liveStateOf(reader);
+  return { reader, state, plan: await planRevival(reader, state, streams) };
+}
+
+function outlineOf({ processes }: LiveState): ProcessOutline[] {
+  return processes.map(({ pid, name, threads }) => ({ pid, name, threads: threads.length }));
 }
 
 async function liveStateOf(reader: CheckpointReader): Promise<LiveState> {

@@ -16,7 +16,7 @@ export {
   restoredJson,
 } from './dump-report.ts';
 export { formatRehearsal } from './rehearsal-report.ts';
-export { formatRevived } from './revived.ts';
+export { formatProspect, formatRevived } from './revived.ts';
 export { formatRewindResult } from './rewind-report.ts';
 export {
   formatSimulatedMaps,

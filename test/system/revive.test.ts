@@ -387,6 +387,13 @@ describe.skipIf(lacking(isRoot && process.arch === 'x64'))(
       expect(taken.stderr).toContain('hint: end what has it now, or restore where all PIDs are free');
       await linesAfter(lines().length, 5);
       await bury([pid]);
+      const dry = await ckpt(['restore', '-D', store, '--new', '--dry-run', '--json']);
+      expect(dry.exitCode).toBe(13);
+      expect(JSON.parse(dry.stdout)).toMatchObject({
+        checkpoint: 1,
+        processes: [{ pid, threads: 4 }],
+        obstacles: [{ pid, forcible: true }],
+      });
       const changed = await ckpt(['restore', '-D', store, '--new', '--detach']);
       expect(changed.exitCode).toBe(13);
       expect(changed.stderr).toMatch(

@@ -14,7 +14,7 @@ export function addInPlaceOptions(command: Command): Command {
       new Option('-t, --tree <pid>', 'with --in-place: the process').argParser(integer(1, 4_194_304)),
     )
     .option('--single', 'with --in-place: the process alone, without its descendants')
-    .option('-n, --dry-run', 'with --in-place: look and compare, but change nothing');
+    .option('-n, --dry-run', 'with --in-place or --new: look and compare, but change and start nothing');
 }
 
 /** A live process that goes back. */

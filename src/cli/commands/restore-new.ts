@@ -1,8 +1,9 @@
 import { type Command, Option } from 'commander';
-import { type Revival, reviveCheckpoint } from '../../checkpoint/index.ts';
+import { examineRevival, type Revival, reviveCheckpoint } from '../../checkpoint/index.ts';
 import { UsageError } from '../../core/index.ts';
-import { formatRevived } from '../../report/index.ts';
+import { formatProspect, formatRevived } from '../../report/index.ts';
 import type { CommandContext } from '../context.ts';
+import { EXIT_STATUS } from '../exit-status.ts';
 import { commonRequest, type RestoreMode } from './restore-modes.ts';
 
 /** Signals that concern the new process rather than ckpt, which only waits for it. */
@@ -34,10 +35,17 @@ export const newMode: RestoreMode = {
     const leaveStopped = options.leaveStopped === true;
     const detached = options.detach === true || leaveStopped;
     const streams = options.stdio ?? (detached ? 'null' : 'inherit');
-    if (options.json === true && !detached && streams === 'inherit') {
+    if (options.json === true && options.dryRun !== true && !detached && streams === 'inherit') {
       throw new UsageError('--json would be mixed with what the new process prints', {
         hint: 'add --detach, or --stdio null',
       });
+    }
+    if (options.dryRun === true) {
+      const prospect = await examineRevival({ ...commonRequest(context, options), streams });
+      context.result(prospect, formatProspect(prospect));
+      const isForced = ({ forcible }: { forcible: boolean }) => forcible && options.force === true;
+      if (!prospect.obstacles.every(isForced)) context.exitStatus = EXIT_STATUS.target;
+      return;
     }
     const revival = await reviveCheckpoint({
       ...commonRequest(context, options),

@@ -1,4 +1,4 @@
-import { PAGE_SIZE } from '../../core/index.ts';
+import { PAGE_SIZE, TargetError } from '../../core/index.ts';
 import { type MapsEntry, parseMaps } from '../../procfs/index.ts';
 import { readProcText } from '../live-files.ts';
 import type { Native } from '../native/calls.ts';
@@ -110,7 +110,16 @@ function clone(native: Native, parent: RemoteThread, id: number, flags: bigint, 
   // struct clone_args: flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid,
   // set_tid_size, cgroup
   const address = parent.writeScratch(words(flags, 0, 0, 0, exitSignal, 0, 0, 0, idAddress, 1, 0));
-  parent.call('clone3', address, CLONE_ARGUMENTS_BYTES);
+  try {
+    parent.call('clone3', address, CLONE_ARGUMENTS_BYTES);
+  } catch (cause) {
+    if (!hasErrno(cause, 'EEXIST')) throw cause;
+    throw new TargetError(`the id ${id} is taken: a process, a process group or a session has it`, {
+      hint: 'try again when it is free, or where all are: unshare --pid --fork --mount-proc ckpt restore ... --new',
+      data: { pid: id },
+      cause,
+    });
+  }
   waitStopped(native, parent.pid, id);
 }
 
