@@ -6,10 +6,12 @@ export interface HostCosts {
   readonly zeroPageNanoseconds: number;
   /** Comparing a page with its cached copy and encoding the difference. */
   readonly differenceNanoseconds: number;
-  /** Compressing, per byte of input, in one thread. */
-  readonly compressNanosecondsPerByte: number;
+  /** Compressing at level 1, per byte of input, in one thread. */
+  readonly compressNanosecondsPerByte: { readonly zstd: number; readonly zlib: number };
   /** Reading the dirty log, per GiB of memory. */
   readonly syncMicrosecondsPerGibibyte: number;
+  /** How late the sender wakes when it has slept to keep to its limit. */
+  readonly wakeMicroseconds: number;
   /** From the decision to stop until the program stands still. */
   readonly stopMicroseconds: number;
   /** Everything but memory: devices, registers. */
@@ -23,8 +25,9 @@ export const USUAL_COSTS: HostCosts = {
   pageNanoseconds: 1000,
   zeroPageNanoseconds: 500,
   differenceNanoseconds: 3000,
-  compressNanosecondsPerByte: 1.3,
+  compressNanosecondsPerByte: { zstd: 1.3, zlib: 16 },
   syncMicrosecondsPerGibibyte: 400,
+  wakeMicroseconds: 100,
   stopMicroseconds: 2000,
   stateBytes: 100_000,
   resumeMicroseconds: 8000,

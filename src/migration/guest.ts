@@ -11,13 +11,16 @@ export class Guest {
   readonly memory: MigratingMemory;
   /** Time that it lost by having less of the processor than it needs. */
   throttledMicroseconds = 0;
+  readonly #pace: number;
   #now = 0;
   #throttling: Throttling | undefined;
   #throttledSince = 0;
   #running = true;
 
-  constructor(memory: MigratingMemory) {
+  /** @param pace how much faster the program runs than it was seen to. */
+  constructor(memory: MigratingMemory, pace = 1) {
     this.memory = memory;
+    this.#pace = pace;
   }
 
   /** Lets the program reach an instant of the migration. */
@@ -28,7 +31,7 @@ export class Guest {
     this.#now = now;
     if (!this.#running) return;
     this.throttledMicroseconds += elapsed - progress;
-    this.memory.run(progress);
+    this.memory.run(progress * this.#pace);
   }
 
   /**

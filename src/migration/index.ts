@@ -9,7 +9,13 @@ export { CRIU_DEFAULTS, type CriuOptions } from './policies/criu.ts';
 export { FIXED_DEFAULTS, type FixedOptions } from './policies/fixed.ts';
 export { XEN_DEFAULTS, type XenOptions } from './policies/xen.ts';
 export { checkQemuOptions, QEMU_DEFAULTS, type QemuOptions } from './qemu/options.ts';
-export { INTERVAL_NAMES, type IntervalName, type Rehearsal, rehearse } from './rehearse.ts';
+export {
+  INTERVAL_NAMES,
+  type IntervalName,
+  type Rehearsal,
+  type RepetitionOptions,
+  rehearse,
+} from './rehearse.ts';
 export { POLICY_NAMES, type PolicyChoice, type RehearsalOptions, rehearseOnce } from './rehearse-once.ts';
 export type { Round } from './rounds.ts';
 export { openSimulatedMemory, type SimulatedMemoryOptions } from './simulated-memory.ts';

@@ -10,6 +10,8 @@ export interface BandwidthStep {
 export interface LinkOptions {
   /** What the link carries of the sender's bytes: the line rate less the headers of the layers below. */
   readonly bytesPerSecond: number;
+  /** Share by which the bandwidth may be off, for intervals. */
+  readonly uncertainty?: number;
   /** Bandwidth over time; before the first step `bytesPerSecond` holds. */
   readonly profile?: readonly BandwidthStep[];
   /** There and back. */

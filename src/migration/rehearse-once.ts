@@ -29,29 +29,35 @@ export interface RehearsalOptions {
   readonly link: LinkOptions;
   readonly choice: PolicyChoice;
   readonly costs?: Partial<HostCosts>;
-  /** When a migration that has not come to its end counts as one that does not converge. */
+  /** How much faster the program runs during the migration than it was seen to. */
+  readonly pace?: number;
+  /**
+   * When a migration that has not come to its end counts as one that does not converge; as a rule after the time in
+   * which the memory could be sent ten times, and not before a minute.
+   */
   readonly giveUpAfterMicroseconds?: number;
 }
 
 export const POLICY_NAMES: readonly PolicyName[] = ['qemu', 'xen', 'clark', 'phaul', 'criu', 'fixed'];
 
-const USUAL_PATIENCE_MICROSECONDS = 600e6;
+const SHORTEST_PATIENCE_MICROSECONDS = 60e6;
+const PATIENCE_PASSES = 10;
 
 /**
  * Rehearses one migration of a memory, which is used up by it.
  * @throws UsageError for options that no migration can have.
  */
 export function rehearseOnce(memory: MigratingMemory, options: RehearsalOptions): Outcome {
-  const { choice, giveUpAfterMicroseconds: giveUp = USUAL_PATIENCE_MICROSECONDS } = options;
+  const { choice, pace = 1, giveUpAfterMicroseconds: giveUp = usualPatience(memory, options) } = options;
   const costs = { ...USUAL_COSTS, ...options.costs };
   const link = new Link(options.link);
-  const engine = (framing: PageFraming) => new RoundEngine(memory, link, costs, framing);
+  const engine = (framing: PageFraming) => new RoundEngine(memory, link, costs, framing, pace);
   switch (choice.policy) {
     case 'qemu': {
       const parameters = { ...QEMU_DEFAULTS, ...choice.options };
       checkQemuOptions(parameters);
       checkDowntimeLimit(parameters.downtimeLimitMicroseconds, link);
-      return new QemuMigration(memory, link, parameters, costs, giveUp).run();
+      return new QemuMigration(memory, link, parameters, costs, giveUp, pace).run();
     }
     case 'xen':
       return migrateAsXen(engine(XEN_FRAMING), { ...XEN_DEFAULTS, ...choice.options }, giveUp);
@@ -64,6 +70,13 @@ export function rehearseOnce(memory: MigratingMemory, options: RehearsalOptions)
     case 'fixed':
       return migrateFixed(engine(FIXED_FRAMING), { ...FIXED_DEFAULTS, ...choice.options }, giveUp);
   }
+}
+
+function usualPatience({ resident }: MigratingMemory, { link, choice }: RehearsalOptions): number {
+  const limit = choice.policy === 'qemu' ? (choice.options?.maxBandwidth ?? QEMU_DEFAULTS.maxBandwidth) : 0;
+  const bytesPerSecond = Math.min(link.bytesPerSecond, limit || Number.POSITIVE_INFINITY);
+  const onePass = (resident.count * 4096 * 1e6) / bytesPerSecond;
+  return Math.max(SHORTEST_PATIENCE_MICROSECONDS, PATIENCE_PASSES * onePass);
 }
 
 function checkDowntimeLimit(limitMicroseconds: number, link: Link): void {

@@ -1,6 +1,6 @@
-import { UsageError } from '../core/index.ts';
+import { Random, UsageError } from '../core/index.ts';
 import { type Advice, advise, meetsLimit } from './advise.ts';
-import type { LinkOptions } from './link.ts';
+import { USUAL_COSTS } from './costs.ts';
 import type { MigratingMemory } from './memory.ts';
 import type { Outcome } from './outcome.ts';
 import { QEMU_DEFAULTS } from './qemu/options.ts';
@@ -26,6 +26,17 @@ export const INTERVAL_NAMES = [
 ] as const;
 export type IntervalName = (typeof INTERVAL_NAMES)[number];
 
+/** Share by which a link's bandwidth is off what is said of it. */
+const USUAL_LINK_UNCERTAINTY = 0.02;
+
+export interface RepetitionOptions {
+  /** How often to rehearse. */
+  readonly runs: number;
+  readonly signal?: AbortSignal;
+  /** Whether to look for changes that help if it misses its limit. */
+  readonly withAdvice?: boolean;
+}
+
 /**
  * Rehearses a migration several times, each time with another history of the same program and another state of the
  * network.
@@ -35,14 +46,13 @@ export type IntervalName = (typeof INTERVAL_NAMES)[number];
 export async function rehearse(
   open: (run: number) => Promise<MigratingMemory>,
   options: RehearsalOptions,
-  runs: number,
-  signal?: AbortSignal,
+  { runs, signal, withAdvice = true }: RepetitionOptions,
 ): Promise<Rehearsal> {
   if (!Number.isInteger(runs) || runs < 1) throw new UsageError(`${runs} rehearsals cannot be made`);
   const outcomes: Outcome[] = [];
   for (let run = 0; run < runs; run++) {
     signal?.throwIfAborted();
-    outcomes.push(rehearseOnce(await open(run), { ...options, link: disturbed(options.link, run) }));
+    outcomes.push(rehearseOnce(await open(run), disturbed(options, run)));
   }
   const value: Record<IntervalName, (outcome: Outcome) => number> = {
     totalMicroseconds: (outcome) => outcome.totalMicroseconds,
@@ -50,22 +60,23 @@ export async function rehearse(
     transferredBytes: (outcome) => outcome.transferredBytes,
     rounds: (outcome) => outcome.rounds.length,
   };
-  const interval = (name: IntervalName) => ninety(outcomes.map(value[name]));
+  const converged = outcomes.filter((outcome) => outcome.verdict === 'converges');
+  // A run that was given up has no downtime, and a time that says nothing.
+  const told = converged.length > 0 ? converged : outcomes;
+  const interval = (name: IntervalName) => ninety(told.map(value[name]));
   const first = outcomes[0]!;
-  const helped = meetsLimit(first, downtimeLimitOf(options))
-    ? []
-    : await advise(() => open(0), options, signal);
+  const content = !withAdvice || meetsLimit(first, downtimeLimitOf(options));
   return {
     ...first,
     runs,
-    convergence: outcomes.filter((outcome) => outcome.verdict === 'converges').length / runs,
+    convergence: converged.length / runs,
     intervals: {
       totalMicroseconds: interval('totalMicroseconds'),
       downtimeMicroseconds: interval('downtimeMicroseconds'),
       transferredBytes: interval('transferredBytes'),
       rounds: interval('rounds'),
     },
-    advice: helped,
+    advice: content ? [] : await advise(() => open(0), options, signal),
   };
 }
 
@@ -75,17 +86,38 @@ function downtimeLimitOf({ choice }: RehearsalOptions): number {
   return choice.options?.downtimeLimitMicroseconds ?? QEMU_DEFAULTS.downtimeLimitMicroseconds;
 }
 
-/** The link of another run: bandwidth is known to two percent. The first run has it as given. */
-function disturbed(link: LinkOptions, run: number): LinkOptions {
-  // The golden ratio spreads any number of runs evenly over the range, the same way each time.
-  const share = (run * 0.6180339887) % 1;
-  const factor = run === 0 ? 1 : 0.98 + 0.04 * share;
-  return { ...link, bytesPerSecond: link.bytesPerSecond * factor };
+/**
+ * What cannot be known beforehand, drawn anew for each run: the network, the program's pace and how busy the hosts are
+ * when the guest is stopped and resumed. The first run has everything as it is given.
+ */
+function disturbed(options: RehearsalOptions, run: number): RehearsalOptions {
+  if (run === 0) return options;
+  const random = new Random(run);
+  const between = (low: number, high: number) => low + (high - low) * random.nextFraction();
+  // Hosts are mostly idle and sometimes busy: small values often, large ones seldom.
+  const seldom = (high: number) => high * random.nextFraction() ** 3;
+  const costs = { ...USUAL_COSTS, ...options.costs };
+  const { bytesPerSecond, uncertainty = USUAL_LINK_UNCERTAINTY } = options.link;
+  return {
+    ...options,
+    link: { ...options.link, bytesPerSecond: bytesPerSecond * between(1 - uncertainty, 1 + uncertainty) },
+    pace: (options.pace ?? 1) * between(0.93, 1.05),
+    costs: {
+      ...costs,
+      wakeMicroseconds: costs.wakeMicroseconds * between(0, 1) + seldom(2000),
+      stopMicroseconds: costs.stopMicroseconds * between(0.2, 1) + seldom(30_000),
+      resumeMicroseconds: costs.resumeMicroseconds * between(0.1, 1) + seldom(40_000),
+      pageNanoseconds: costs.pageNanoseconds * between(0.3, 2),
+    },
+  };
 }
 
-/** The bounds that 5 % of the values lie below and above; for few values, the smallest and the largest. */
+/**
+ * Bounds between which another value falls in at least 90 % of cases, by the order of those that are known. Less than
+ * 19 values cannot promise that: theirs are the smallest and the largest.
+ */
 function ninety(values: readonly number[]): [number, number] {
   const sorted = [...values].sort((left, right) => left - right);
-  const skipped = Math.floor(sorted.length * 0.05);
+  const skipped = Math.max(0, Math.floor((sorted.length + 1) * 0.05) - 1);
   return [sorted[skipped]!, sorted[sorted.length - 1 - skipped]!];
 }

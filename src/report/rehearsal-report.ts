@@ -22,21 +22,32 @@ function verdict({ verdict, policy, strategy, totalMicroseconds, ...rest }: Rehe
   );
 }
 
-function figures({ intervals, runs, convergence, pages, reportedDowntimeMicroseconds }: Rehearsal): string {
+function figures(rehearsal: Rehearsal): string {
+  const { intervals, runs, convergence, pages, verdict, reportedDowntimeMicroseconds } = rehearsal;
   const between = ([low, high]: readonly [number, number], format: (value: number) => string) =>
     low === high ? format(low) : `${format(low)} to ${format(high)}`;
-  return formatFields([
+  const share = `${Math.round(convergence * 100)} % of ${runs} rehearsals`;
+  const ended: [string, string][] = [
     ['total time', between(intervals.totalMicroseconds, formatDuration)],
     ['downtime', between(intervals.downtimeMicroseconds, formatDuration)],
-    ['reported downtime', formatDuration(reportedDowntimeMicroseconds)],
+  ];
+  const told: [string, string][] = [
+    ['converges', `${share}${convergence === 0 ? '' : '; they end within these bounds (90 %):'}`],
+    ...(convergence === 0 ? [] : ended),
     ['sent', between(intervals.transferredBytes, formatBytes)],
     ['rounds', between(intervals.rounds, formatCount)],
     [
       'pages',
       `${formatCount(pages.normal)} whole, ${formatCount(pages.duplicate)} of zeros, ${formatCount(pages.xbzrle)} differences`,
     ],
-    ['converges', `${Math.round(convergence * 100)} % of ${runs} rehearsals (intervals hold 90 % of them)`],
-  ]);
+  ];
+  if (verdict === 'converges') {
+    told.push([
+      'reported downtime',
+      `${formatDuration(reportedDowntimeMicroseconds)}, as the source measures it`,
+    ]);
+  }
+  return formatFields(told);
 }
 
 function rounds({ rounds }: Rehearsal): string {

@@ -1,7 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { UsageError } from '../../src/core/index.ts';
-import { POLICY_NAMES, type PolicyChoice, rehearse, rehearseOnce } from '../../src/migration/index.ts';
+import {
+  type Outcome,
+  POLICY_NAMES,
+  type PolicyChoice,
+  type QemuOptions,
+  rehearse,
+  rehearseOnce,
+} from '../../src/migration/index.ts';
 import { SpiedMemory, type Writer } from './spied-memory.ts';
 
 const MEGABYTE = 1e6;
@@ -12,6 +19,7 @@ const CHOICES: readonly PolicyChoice[] = [
   { policy: 'qemu', options: { xbzrle: true, xbzrleCacheBytes: 64 * 4096 } },
   { policy: 'qemu', options: { multifdChannels: 4, multifdCompression: 'zstd' } },
   { policy: 'qemu', options: { autoConverge: true, maxBandwidth: 4 * MEGABYTE } },
+  { policy: 'qemu', options: { multifdChannels: 1, multifdCompression: 'zlib' } },
   { policy: 'clark', options: { skipWritableWorkingSet: false } },
   { policy: 'criu', options: { preDumps: 4 } },
   { policy: 'fixed', options: { rounds: 0 } },
@@ -135,13 +143,37 @@ describe('the rules by which policies stop', () => {
   });
 });
 
+describe('post-copy', () => {
+  const memory = () =>
+    new SpiedMemory({ pages: 20_000, writesPerSecond: 5000, writtenPages: 20_000, seed: 3 });
+  const link = { bytesPerSecond: 50 * MEGABYTE };
+  const after = { microseconds: 0 };
+  const migrate = (options: Partial<QemuOptions>) =>
+    rehearseOnce(memory(), {
+      link,
+      choice: { policy: 'qemu', options: { postcopyAfter: after, ...options } },
+    });
+
+  it('keeps to its own limit, but serves requests beyond it', () => {
+    const free = migrate({});
+    const limited = migrate({ maxPostcopyBandwidth: 10 * MEGABYTE });
+    expect(limited.totalMicroseconds).toBeGreaterThan(free.totalMicroseconds * 2);
+    expect(limited.transferredBytes).toBeCloseTo(free.transferredBytes, -5);
+  });
+
+  it('serves requests sooner on a connection of their own', () => {
+    const perFault = ({ service }: Outcome) => service.faultMicroseconds / service.faultedPages;
+    expect(perFault(migrate({ postcopyPreempt: true }))).toBeLessThan(perFault(migrate({})) / 5);
+  });
+});
+
 describe('rehearse()', () => {
   const open = (run: number) =>
     Promise.resolve(new SpiedMemory({ pages: 5000, writesPerSecond: 3000, writtenPages: 4000, seed: run }));
   const options = { link: { bytesPerSecond: 20 * MEGABYTE }, choice: { policy: 'qemu' } } as const;
 
   it('shows the first run and the bounds of all', async () => {
-    const rehearsal = await rehearse(open, options, 10);
+    const rehearsal = await rehearse(open, options, { runs: 10 });
     expect(rehearsal).toMatchObject({ runs: 10, convergence: 1, verdict: 'converges' });
     const [low, high] = rehearsal.intervals.totalMicroseconds;
     expect(low).toBeLessThanOrEqual(rehearsal.totalMicroseconds);
@@ -150,18 +182,18 @@ describe('rehearse()', () => {
   });
 
   it('predicts the same again', async () => {
-    expect(await rehearse(open, options, 3)).toEqual(await rehearse(open, options, 3));
+    expect(await rehearse(open, options, { runs: 3 })).toEqual(await rehearse(open, options, { runs: 3 }));
   });
 
   it('ends when it is told to', async () => {
-    await expect(rehearse(open, options, 3, AbortSignal.abort(new Error('enough')))).rejects.toThrow(
-      'enough',
-    );
+    await expect(
+      rehearse(open, options, { runs: 3, signal: AbortSignal.abort(new Error('enough')) }),
+    ).rejects.toThrow('enough');
   });
 
   it('refuses what cannot be', async () => {
-    await expect(rehearse(open, options, 0)).rejects.toThrow(UsageError);
+    await expect(rehearse(open, options, { runs: 0 })).rejects.toThrow(UsageError);
     const choice = { policy: 'qemu', options: { downtimeLimitMicroseconds: 50 } } as const;
-    await expect(rehearse(open, { ...options, choice }, 1)).rejects.toThrow(UsageError);
+    await expect(rehearse(open, { ...options, choice }, { runs: 1 })).rejects.toThrow(UsageError);
   });
 });

@@ -1,4 +1,9 @@
-import { type Outcome, openSimulatedMemory, rehearseOnce } from '../../src/migration/index.ts';
+import {
+  type MigratingMemory,
+  type Outcome,
+  openSimulatedMemory,
+  type RehearsalOptions,
+} from '../../src/migration/index.ts';
 import { parseWorkload } from '../../src/workload/index.ts';
 import {
   giveUpMicroseconds,
@@ -17,7 +22,6 @@ export interface Compared {
 
 export interface Comparison {
   readonly id: string;
-  readonly outcome: Outcome;
   readonly convergedAsRecorded: boolean;
   readonly totalMilliseconds: Compared | undefined;
   readonly reportedDowntimeMilliseconds: Compared | undefined;
@@ -26,25 +30,29 @@ export interface Comparison {
   readonly syncs: Compared;
 }
 
-/** Rehearses a recorded migration and sets the prediction beside what happened. */
-export async function compare(recording: Recording, seed = 1): Promise<Comparison> {
+/** The memory of a recorded guest when its migration began, in run number `run`. */
+export function openRecorded(recording: Recording, run = 0): Promise<MigratingMemory> {
   const workload = parseWorkload(workloadText(recording), `${recording.id}.yaml`);
-  const memory = await openSimulatedMemory(workload, {
-    warmUpMicroseconds: warmUpMicroseconds(recording),
-    seed,
-  });
-  const outcome = rehearseOnce(memory, {
+  return openSimulatedMemory(workload, { warmUpMicroseconds: warmUpMicroseconds(recording), seed: run + 1 });
+}
+
+/** The conditions of a recorded migration. */
+export function recordedConditions(recording: Recording): RehearsalOptions {
+  return {
     link: linkOptions(recording),
     choice: { policy: 'qemu', options: qemuOptions(recording) },
     giveUpAfterMicroseconds: giveUpMicroseconds(recording),
-  });
+  };
+}
+
+/** Sets what was predicted of a recorded migration beside what happened. */
+export function compare(recording: Recording, outcome: Outcome): Comparison {
   const { result, observed } = recording;
   const ram = result.final.ram ?? result.final.last_active?.ram;
   const milliseconds = (predicted: number, recorded: number | null | undefined) =>
     recorded === null || recorded === undefined ? undefined : { predicted: predicted / 1000, recorded };
   return {
     id: recording.id,
-    outcome,
     convergedAsRecorded: (outcome.verdict === 'converges') === (result.status === 'completed'),
     totalMilliseconds: milliseconds(outcome.totalMicroseconds, result.total_time_ms),
     reportedDowntimeMilliseconds: milliseconds(outcome.reportedDowntimeMicroseconds, result.downtime_ms),

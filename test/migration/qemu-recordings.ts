@@ -173,7 +173,7 @@ export function warmUpMicroseconds(recording: Recording): number {
 export function linkOptions({ link }: Recording): LinkOptions {
   if (link.mbit === undefined) {
     // A local socket: as fast as memory is copied.
-    return { bytesPerSecond: 0.85e9, roundTripMicroseconds: 100, backlogBytes: 200_000 };
+    return { bytesPerSecond: 0.85e9, uncertainty: 0.5, roundTripMicroseconds: 100, backlogBytes: 200_000 };
   }
   return {
     bytesPerSecond: link.mbit * 125_000 * TCP_SHARE,
@@ -199,12 +199,18 @@ export function qemuOptions(recording: Recording): Partial<QemuOptions> {
     xbzrle: capabilities['xbzrle'] === true,
     xbzrleCacheBytes: number('xbzrle-cache-size'),
     multifdChannels: capabilities['multifd'] === true ? number('multifd-channels') : 0,
-    multifdCompression: parameters['multifd-compression'] === 'zstd' ? 'zstd' : 'none',
+    multifdCompression: compressionOf(parameters['multifd-compression']),
+    detectZeroPages: parameters['zero-page-detection'] !== 'none',
+    maxPostcopyBandwidth: number('max-postcopy-bandwidth'),
     postcopyPreempt: capabilities['postcopy-preempt'] === true,
     postcopyAfter: postcopyAfter(result),
     // The emulator's dirty log has no manual protection.
     clearLog: 'at-sync',
   };
+}
+
+function compressionOf(name: unknown): QemuOptions['multifdCompression'] {
+  return name === 'zstd' || name === 'zlib' ? name : 'none';
 }
 
 function postcopyAfter({

@@ -29,7 +29,7 @@ interface RehearseOptions extends CommonOptions {
   readonly strategy?: (typeof STRATEGIES)[number];
   readonly after: number;
   readonly runs: number;
-  readonly giveUpAfter: number;
+  readonly giveUpAfter?: number;
   readonly maxRounds?: number;
   readonly maxBandwidth?: number;
   readonly downtimeLimit?: number;
@@ -75,10 +75,13 @@ export function declareRehearse(program: Command, shell: Shell): void {
     .addOption(new Option('--strategy <kind>', 'how memory moves').choices(STRATEGIES))
     .addOption(durationOption('--after <duration>', 'let the program run first').default(5_000_000, '5s'))
     .addOption(
-      new Option('--runs <n>', 'rehearsals for the intervals').argParser(integer(1, 10_000)).default(10),
+      new Option('--runs <n>', 'rehearsals for the intervals').argParser(integer(1, 10_000)).default(20),
     )
     .addOption(
-      durationOption('--give-up-after <duration>', 'not converged by then').default(600_000_000, '10min'),
+      durationOption(
+        '--give-up-after <duration>',
+        'not converged by then (the time for ten passes, at least 1min)',
+      ),
     )
     .addOption(
       new Option('--max-rounds <n>', 'xen, clark, criu, fixed: rounds').argParser(integer(0, 100_000)),
@@ -101,7 +104,10 @@ export function declareRehearse(program: Command, shell: Shell): void {
           seed: (workload.seed + run) % Number.MAX_SAFE_INTEGER,
         });
       };
-      const rehearsal = await rehearse(open, rehearsalOptions(options), options.runs, context.signals.signal);
+      const rehearsal = await rehearse(open, rehearsalOptions(options), {
+        runs: options.runs,
+        signal: context.signals.signal,
+      });
       context.progress.stop();
       context.result(rehearsal, formatRehearsal(rehearsal));
       if (rehearsal.verdict === 'does-not-converge') context.exitStatus = EXIT_STATUS.notConverged;
@@ -132,7 +138,7 @@ function declareQemuOptions(command: Command): void {
       ),
     )
     .addOption(new Option('--multifd-channels <n>', 'qemu: several connections').argParser(integer(1, 255)))
-    .addOption(new Option('--multifd-compression <method>', 'qemu').choices(['none', 'zstd']))
+    .addOption(new Option('--multifd-compression <method>', 'qemu').choices(['none', 'zstd', 'zlib']))
     .addOption(
       new Option('--postcopy-after <round>', 'qemu: switch to post-copy then').argParser(integer(0, 100_000)),
     )
@@ -154,7 +160,7 @@ function rehearsalOptions(options: RehearseOptions): RehearsalOptions {
       ...(options.loss === undefined ? {} : { loss: options.loss }),
     },
     choice: policyChoice(options),
-    giveUpAfterMicroseconds: options.giveUpAfter,
+    ...(options.giveUpAfter === undefined ? {} : { giveUpAfterMicroseconds: options.giveUpAfter }),
   };
 }
 

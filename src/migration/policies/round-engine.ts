@@ -34,9 +34,9 @@ export class RoundEngine {
   #batchPages = 0;
   #stoppedAt: number | undefined;
 
-  constructor(memory: MigratingMemory, link: Link, costs: HostCosts, framing: PageFraming) {
+  constructor(memory: MigratingMemory, link: Link, costs: HostCosts, framing: PageFraming, pace: number) {
     this.memory = memory;
-    this.guest = new Guest(memory);
+    this.guest = new Guest(memory, pace);
     this.#link = link;
     this.#costs = costs;
     this.#framing = framing;

@@ -20,6 +20,8 @@ const PERIODIC_SYNC_MICROSECONDS = 5_000_000;
 /** Setup of RAM blocks, and a step with nothing to send. */
 const SETUP_BYTES = 400;
 const IDLE_STEP_MICROSECONDS = 20;
+/** How often a post-copy that keeps to its limit looks for requests. */
+const POSTCOPY_WAIT_MICROSECONDS = 500;
 /** Unit in which the list of pages to be discarded is sent: 12 ranges of 16 bytes. */
 const DISCARD_BYTES_PER_PAGE = 4;
 
@@ -51,13 +53,14 @@ export class QemuMigration {
     options: QemuOptions,
     costs: HostCosts,
     giveUpAfterMicroseconds: number,
+    pace = 1,
   ) {
     this.#memory = memory;
     this.#link = link;
     this.#options = options;
     this.#costs = costs;
     this.#giveUpAfter = giveUpAfterMicroseconds;
-    this.#guest = new Guest(memory);
+    this.#guest = new Guest(memory, pace);
     this.#throttle = new AutoConverge(options);
     this.#sender = new PageSender(this.#guest, this.#pending, this.#log, link, options, costs);
   }
@@ -87,8 +90,7 @@ export class QemuMigration {
     const { resident } = this.#memory;
     this.#pending.absorb(resident);
     this.#sync();
-    this.#windowStart = this.#now;
-    this.#windowStartBytes = this.#sender.writtenBytes;
+    this.#openWindow();
   }
 
   /** migration_iteration_run: has enough been sent to stop, or to go over to post-copy? */
@@ -124,16 +126,25 @@ export class QemuMigration {
   }
 
   #budgetUsed(): boolean {
-    const { maxBandwidth } = this.#options;
-    if (maxBandwidth === 0) return false;
-    return this.#sender.writtenBytes - this.#windowStartBytes > Math.floor(maxBandwidth / 10);
+    return this.#exceeded(this.#options.maxBandwidth);
+  }
+
+  #postcopyBudgetUsed(): boolean {
+    return this.#exceeded(this.#options.maxPostcopyBandwidth);
+  }
+
+  /** Whether this window's share of a rate has been sent; 0 is no limit. */
+  #exceeded(bytesPerSecond: number): boolean {
+    if (bytesPerSecond === 0) return false;
+    return this.#sender.writtenBytes - this.#windowStartBytes > Math.floor(bytesPerSecond / 10);
   }
 
   /** migration_rate_limit: closes the window when it is over; sleeps until then when its budget is used. */
   #pace(): void {
     this.#closeWindow();
     if (!this.#budgetUsed()) return;
-    this.#sender.stream.now = Math.max(this.#now, this.#windowStart + WINDOW_MICROSECONDS);
+    const woken = this.#windowStart + WINDOW_MICROSECONDS + this.#costs.wakeMicroseconds;
+    this.#sender.stream.now = Math.max(this.#now, woken);
     this.#syncPeriodically();
     this.#closeWindow();
   }
@@ -148,8 +159,12 @@ export class QemuMigration {
         ? availSwitchoverBandwidth / 1000
         : (written - this.#windowStartBytes) / elapsed;
     this.#threshold = (bytesPerMillisecond * downtimeLimitMicroseconds) / 1000;
+    this.#openWindow();
+  }
+
+  #openWindow(): void {
     this.#windowStart = this.#now;
-    this.#windowStartBytes = written;
+    this.#windowStartBytes = this.#sender.writtenBytes;
   }
 
   /** Reads the dirty log: what was written since the last time is pending. */
@@ -214,6 +229,8 @@ export class QemuMigration {
     this.#sender.stream.endStep();
     const reported = this.#now - decided;
     const resumed = this.#arrival() + this.#costs.resumeMicroseconds;
+    this.#sender.beginPostcopy();
+    this.#openWindow();
     const away = new PostcopyGuest(this.#memory, this.#pending, resumed, this.#link, this.#options);
     while (this.#sendPostcopy(away)) {
       if (this.#now > this.#giveUpAfter) {
@@ -234,14 +251,19 @@ export class QemuMigration {
     );
   }
 
-  /** Sends one page: the one that the guest waits for, else the next behind it. */
+  /** Sends one page: the one that the guest waits for, else the next behind it, within the limit for those. */
   #sendPostcopy(away: PostcopyGuest): boolean {
-    const wanted = away.request(this.#now);
+    let wanted = away.request(this.#now);
+    while (wanted < 0 && this.#postcopyBudgetUsed()) {
+      this.#sender.stream.now += POSTCOPY_WAIT_MICROSECONDS;
+      if (this.#now >= this.#windowStart + WINDOW_MICROSECONDS) this.#openWindow();
+      wanted = away.request(this.#now);
+    }
     if (wanted >= 0) this.#sender.seek(wanted);
     const sent = this.#sender.sendNext(true);
     if (wanted >= 0) {
       this.#sender.stream.flush();
-      away.answered(this.#now, this.#arrival());
+      away.answered(this.#arrival());
     }
     return sent;
   }

@@ -1,6 +1,7 @@
 import type { HostCosts } from '../costs.ts';
 import type { Link } from '../link.ts';
 import type { MigratingMemory } from '../memory.ts';
+import type { QemuOptions } from './options.ts';
 
 /** Pages of a packet (MULTIFD_PACKET_SIZE of migration/multifd.h). */
 const PACKET_PAGES = 128;
@@ -21,7 +22,7 @@ export class MultifdChannels {
   readonly #link: Link;
   readonly #memory: MigratingMemory;
   readonly #costs: HostCosts;
-  readonly #compressed: boolean;
+  readonly #compression: QemuOptions['multifdCompression'];
   readonly #freeAt: number[];
   /** Packets that are not done yet, in the order in which they will be. */
   #inFlight: Packet[] = [];
@@ -32,13 +33,13 @@ export class MultifdChannels {
 
   constructor(
     channels: number,
-    compression: 'none' | 'zstd',
+    compression: QemuOptions['multifdCompression'],
     link: Link,
     memory: MigratingMemory,
     costs: HostCosts,
   ) {
     this.#freeAt = new Array<number>(channels).fill(0);
-    this.#compressed = compression !== 'none';
+    this.#compression = compression;
     this.#link = link;
     this.#memory = memory;
     this.#costs = costs;
@@ -56,7 +57,7 @@ export class MultifdChannels {
   queue(page: number, zero: boolean, now: number): number {
     if (!zero) {
       this.#normalPages++;
-      this.#payload += 4096 * (this.#compressed ? this.#memory.compressedShare(page) : 1);
+      this.#payload += 4096 * (this.#compression === 'none' ? 1 : this.#memory.compressedShare(page));
     }
     return ++this.#pages < PACKET_PAGES ? now : this.#dispatch(now);
   }
@@ -72,9 +73,10 @@ export class MultifdChannels {
     const channel = this.#freeAt.indexOf(Math.min(...this.#freeAt));
     const start = Math.max(now, this.#freeAt[channel]!);
     const zeroPages = this.#pages - this.#normalPages;
-    const perPage = this.#compressed
-      ? 4096 * this.#costs.compressNanosecondsPerByte
-      : this.#costs.zeroPageNanoseconds;
+    const perPage =
+      this.#compression === 'none'
+        ? this.#costs.zeroPageNanoseconds
+        : 4096 * this.#costs.compressNanosecondsPerByte[this.#compression];
     const work = (zeroPages * this.#costs.zeroPageNanoseconds + this.#normalPages * perPage) / 1000;
     const bytes = PACKET_HEAD_BYTES + this.#payload;
     const doneAt = this.#link.write(bytes, start + work);

@@ -17,9 +17,13 @@ export interface QemuOptions {
   readonly xbzrleCacheBytes: number;
   /** 0: no multifd. */
   readonly multifdChannels: number;
-  readonly multifdCompression: 'none' | 'zstd';
+  readonly multifdCompression: 'none' | 'zstd' | 'zlib';
+  /** Whether pages of zeros are looked for at all. */
+  readonly detectZeroPages: boolean;
   /** When to leave pre-copy: after so many passes over memory, or so much time. */
   readonly postcopyAfter: { readonly rounds: number } | { readonly microseconds: number } | undefined;
+  /** Bytes a second of what is sent without being asked for in post-copy; 0: unlimited. */
+  readonly maxPostcopyBandwidth: number;
   /** Requested pages have a connection of their own. */
   readonly postcopyPreempt: boolean;
   /**
@@ -44,7 +48,9 @@ export const QEMU_DEFAULTS: QemuOptions = {
   xbzrleCacheBytes: 64 * 2 ** 20,
   multifdChannels: 0,
   multifdCompression: 'none',
+  detectZeroPages: true,
   postcopyAfter: undefined,
+  maxPostcopyBandwidth: 0,
   postcopyPreempt: false,
   clearLog: 'at-sync',
 };
@@ -58,7 +64,12 @@ export function checkQemuOptions(options: QemuOptions): void {
       });
     }
   };
-  if (!(options.maxBandwidth >= 0)) throw new UsageError('max-bandwidth is negative');
+  for (const [name, value] of [
+    ['max-bandwidth', options.maxBandwidth],
+    ['max-postcopy-bandwidth', options.maxPostcopyBandwidth],
+  ] as const) {
+    if (!(value >= 0)) throw new UsageError(`${name} is negative`);
+  }
   if (!(options.downtimeLimitMicroseconds >= 0 && options.downtimeLimitMicroseconds <= 2e9)) {
     throw new UsageError('downtime-limit is out of range', { hint: 'it lies between 0 and 2000 seconds' });
   }

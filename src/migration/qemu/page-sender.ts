@@ -1,7 +1,7 @@
 import type { HostCosts } from '../costs.ts';
 import type { Guest } from '../guest.ts';
 import type { Link } from '../link.ts';
-import type { PageBitmap } from '../page-bitmap.ts';
+import { PageBitmap } from '../page-bitmap.ts';
 import type { RoundLog } from '../rounds.ts';
 import { MultifdChannels } from './multifd.ts';
 import type { QemuOptions } from './options.ts';
@@ -19,8 +19,9 @@ export class PageSender {
   readonly #log: RoundLog;
   readonly #costs: HostCosts;
   readonly #options: QemuOptions;
-  readonly #cache: XbzrleCache | undefined;
+  #cache: XbzrleCache | undefined;
   readonly #channels: MultifdChannels | undefined;
+  #zerosAtStop: PageBitmap | undefined;
   #cursor = 0;
   /** Memory has been passed over once: XBZRLE begins. */
   #passed = false;
@@ -64,6 +65,17 @@ export class PageSender {
     this.#clearedChunk = -1;
   }
 
+  /** Post-copy has begun: no differences from now on, and pages are as they were at the stop. */
+  beginPostcopy(): void {
+    this.#cache = undefined;
+    const { memory } = this.#guest;
+    const zeros = new PageBitmap(memory.pageCount);
+    for (let page = this.#pending.next(0); page >= 0; page = this.#pending.next(page + 1)) {
+      if (memory.isZero(page)) zeros.add(page);
+    }
+    this.#zerosAtStop = zeros;
+  }
+
   /** Puts the cursor on a page, as a request for it does in post-copy. */
   seek(page: number): void {
     this.#cursor = page;
@@ -101,7 +113,8 @@ export class PageSender {
 
   #send(page: number, lastStage: boolean): void {
     const { stream } = this;
-    const zero = this.#guest.memory.isZero(page);
+    const holdsZeros = this.#zerosAtStop?.has(page) ?? this.#guest.memory.isZero(page);
+    const zero = holdsZeros && this.#options.detectZeroPages;
     if (zero) this.#log.zeroPages++;
     if (this.#channels !== undefined) {
       if (!zero) this.#log.normalPages++;

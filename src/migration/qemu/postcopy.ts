@@ -51,12 +51,15 @@ export class PostcopyGuest {
     return page;
   }
 
-  /** The requested page has been written at `now` and arrives behind everything that was written before. */
-  answered(now: number, arrival: number): void {
+  /**
+   * The requested page has been written and arrives behind everything that was written before. With a connection of
+   * its own it overtakes that: it was sent when the request came, by the thread that received it.
+   */
+  answered(arrival: number): void {
     const since = this.#waitingSince;
     if (since === undefined) return;
-    const arrived = this.#options.postcopyPreempt ? now + this.#link.roundTripMicroseconds / 2 : arrival;
-    this.#at = Math.max(since, arrived) + SERVICE_MICROSECONDS;
+    this.#at =
+      (this.#options.postcopyPreempt ? since + this.#preemptMicroseconds : arrival) + SERVICE_MICROSECONDS;
     this.waitedMicroseconds += this.#at - since;
     this.#waitingSince = undefined;
     this.#missing.shift();
@@ -66,6 +69,11 @@ export class PostcopyGuest {
   allArrived(now: number): void {
     this.waitedMicroseconds += Math.max(0, Math.min(now, now - (this.#waitingSince ?? now)));
     this.#waitingSince = undefined;
+  }
+
+  get #preemptMicroseconds(): number {
+    const bytesPerMicrosecond = this.#link.bytesPerSecondAt(this.#at) / 1e6;
+    return this.#link.roundTripMicroseconds + 4096 / bytesPerMicrosecond;
   }
 
   #runUntil(now: number): void {

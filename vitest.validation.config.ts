@@ -1,0 +1,5 @@
+import { defineConfig } from 'vitest/config';
+
+export default defineConfig({
+  test: { include: ['test/migration/*.validation.ts'], testTimeout: 600_000 },
+});
