@@ -42,6 +42,11 @@ class ObstacleFinder {
     this.#compareIdentity(now, then);
     this.#compareThreads(now, then);
     this.#comparePending(pid, now.signals.pending, then.signals.pending);
+    if (now.seccompMode !== 0) {
+      this.add(pid, 'a filter watches its system calls (seccomp), and those of ckpt might end it', null);
+    } else if (now.signals.dispositions === null) {
+      this.add(pid, 'no system calls can be made inside it', null);
+    }
     if (then.signals.dispositions === null || then.layout.brk === null) {
       this.add(pid, 'the checkpoint does not tell how signals were handled and where the heap ended', null);
     }
@@ -54,8 +59,6 @@ class ObstacleFinder {
     if (differs(now.credentials, then.credentials)) {
       this.add(pid, 'its users, groups or capabilities have changed', stays);
     }
-    if (now.seccompMode !== then.seccompMode)
-      this.add(pid, 'it has set a filter for system calls since', stays);
     if (now.root !== then.root) this.add(pid, `its root directory is ${now.root} now`, stays);
     if (differs(now.namespaces, then.namespaces)) this.add(pid, 'it has entered other namespaces', stays);
     if (now.session !== then.session || now.processGroup !== then.processGroup) {

@@ -10,6 +10,7 @@ function known(process: LiveProcessState): LiveProcessState {
   const registers = { general: '', floatingPoint: '', extended: null, further: [] };
   return {
     ...process,
+    seccompMode: 0,
     layout: { ...process.layout, brk: '0x1000' },
     signals: { ...process.signals, dispositions: [], pending: [] },
     threads: process.threads.map((thread) => ({ ...thread, registers, pending: [] })),
@@ -44,7 +45,8 @@ describe('findStateObstacles', () => {
 
   it.each([
     ['users', { credentials: { ...first!.credentials, userIds: [1, 2, 3, 4] } }, /users/],
-    ['a filter', { seccompMode: first!.seccompMode + 1 }, /filter/],
+    ['a filter', { seccompMode: 2 }, /seccomp/],
+    ['no way in', { signals: { ...first!.signals, dispositions: null } }, /no system calls/],
     ['root', { root: '/elsewhere' }, /root directory/],
     ['namespaces', { namespaces: { pid: 'pid:[9]' } }, /namespaces/],
     ['a session', { session: first!.session + 1 }, /session/],
