@@ -14,6 +14,7 @@ import type { TreeMember } from './live-tree.ts';
 import { LiveVmas } from './live-vmas.ts';
 import { LiveWriteProtection } from './live-write-protection.ts';
 import type { Native } from './native/calls.ts';
+import { hasErrno } from './native/tracee.ts';
 import { isRegistered, PageScanner } from './page-scan.ts';
 import type { ClearLedger, ProcessView, Vma } from './view.ts';
 
@@ -75,7 +76,11 @@ export class LiveProcessView implements ProcessView {
       const scanner = new PageScanner(facts.native);
       this.scanPagemap = (request) => {
         this.#requireOpen();
-        return scanner.scan(this.#pagemap, request);
+        try {
+          return scanner.scan(this.#pagemap, request);
+        } catch (error) {
+          throw hasErrno(error, 'ESRCH') ? goneError(pid, error) : error;
+        }
       };
       this.writeProtection = new LiveWriteProtection({
         pid,
