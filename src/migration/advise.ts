@@ -1,5 +1,5 @@
 import { formatBandwidth, formatDuration } from '../core/index.ts';
-import { type LinkOptions, TCP_SHARE } from './link.ts';
+import { type LinkOptions, scaledLink, TCP_SHARE } from './link.ts';
 import type { MigratingMemory } from './memory.ts';
 import type { Outcome } from './outcome.ts';
 import { QEMU_DEFAULTS, type QemuOptions } from './qemu/options.ts';
@@ -18,7 +18,7 @@ interface Candidate {
   readonly change: string;
   readonly options: string;
   readonly qemu?: Partial<QemuOptions>;
-  readonly link?: Partial<LinkOptions>;
+  readonly linkFactor?: number;
 }
 
 /** What the limit does not count: stopping, the state, what is on its way, resuming. */
@@ -49,7 +49,7 @@ export async function advise(
     const changed = { ...parameters, ...candidate.qemu };
     const outcome = rehearseOnce(await open(), {
       ...options,
-      link: { ...options.link, ...candidate.link },
+      link: scaledLink(options.link, candidate.linkFactor ?? 1),
       choice: { policy: 'qemu', options: changed },
     });
     if (!meetsLimit(outcome, changed.downtimeLimitMicroseconds)) continue;
@@ -89,12 +89,11 @@ function candidates(qemu: QemuOptions, link: LinkOptions): Candidate[] {
     found.push({ change: 'slow the guest down', options: '--auto-converge', qemu: { autoConverge: true } });
   }
   for (const factor of [2, 4, 10]) {
-    const bytesPerSecond = link.bytesPerSecond * factor;
-    const line = bytesPerSecond / TCP_SHARE;
+    const line = (link.bytesPerSecond * factor) / TCP_SHARE;
     found.push({
       change: `take a link of ${formatBandwidth(line)}`,
       options: `--bandwidth ${Math.ceil((line * 8) / 1e6)}Mbit/s --max-bandwidth 0`,
-      link: { bytesPerSecond },
+      linkFactor: factor,
       qemu: { maxBandwidth: 0 },
     });
   }

@@ -145,6 +145,15 @@ export class Link {
   }
 }
 
+/** The same link with so many times the bandwidth at any time. */
+export function scaledLink(link: LinkOptions, factor: number): LinkOptions {
+  return {
+    ...link,
+    bytesPerSecond: link.bytesPerSecond * factor,
+    profile: (link.profile ?? []).map((step) => ({ ...step, bytesPerSecond: step.bytesPerSecond * factor })),
+  };
+}
+
 /**
  * Backlog of one TCP connection with the buffer sizes that Linux chooses by itself: about 65 ms of the link's rate,
  * measured between 2 and 3 MB from 100 Mbit/s to 1 Gbit/s.

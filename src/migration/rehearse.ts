@@ -1,6 +1,7 @@
 import { Random, UsageError } from '../core/index.ts';
 import { type Advice, advise, meetsLimit } from './advise.ts';
 import { USUAL_COSTS } from './costs.ts';
+import { scaledLink } from './link.ts';
 import type { MigratingMemory } from './memory.ts';
 import type { Outcome } from './outcome.ts';
 import { QEMU_DEFAULTS } from './qemu/options.ts';
@@ -97,10 +98,10 @@ function disturbed(options: RehearsalOptions, run: number): RehearsalOptions {
   // Hosts are mostly idle and sometimes busy: small values often, large ones seldom.
   const seldom = (high: number) => high * random.nextFraction() ** 3;
   const costs = { ...USUAL_COSTS, ...options.costs };
-  const { bytesPerSecond, uncertainty = USUAL_LINK_UNCERTAINTY } = options.link;
+  const { uncertainty = USUAL_LINK_UNCERTAINTY } = options.link;
   return {
     ...options,
-    link: { ...options.link, bytesPerSecond: bytesPerSecond * between(1 - uncertainty, 1 + uncertainty) },
+    link: scaledLink(options.link, between(1 - uncertainty, 1 + uncertainty)),
     pace: (options.pace ?? 1) * between(0.93, 1.05),
     costs: {
       ...costs,

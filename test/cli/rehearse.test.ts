@@ -48,6 +48,17 @@ describe('ckpt rehearse', () => {
     ]);
   });
 
+  it('follows a bandwidth that changes', async () => {
+    const total = async (bandwidth: string) => {
+      const run = await ckpt('rehearse', '-t', ZIPF, '--bandwidth', bandwidth, '--runs', '1', '--json');
+      return (JSON.parse(run.stdout) as Rehearsal).totalMicroseconds;
+    };
+    const steady = await total('1Gbit/s');
+    const changing = await total('1Gbit/s,1s:500Mbit/s,2s:1Gbit/s');
+    expect(changing - steady).toBeGreaterThan(400_000);
+    expect(changing - steady).toBeLessThan(1_000_000);
+  });
+
   it('ends with status 15 and tells what would help if it does not converge', async () => {
     const limits = ['--bandwidth', '200Mbit/s', '--give-up-after', '40s', '--runs', '1'];
     const { status, stdout } = await ckpt('rehearse', '-t', UNIFORM, ...limits);
@@ -63,6 +74,7 @@ describe('ckpt rehearse', () => {
     [['-t', ZIPF], 2, '--bandwidth'],
     [['-t', ZIPF, '--bandwidth', '0Gbit/s'], 2, 'carries nothing'],
     [['-t', ZIPF, '--bandwidth', '1Gbit/s', '--downtime-limit', '1ms', '--rtt', '5ms'], 2, 'round trip'],
+    [['-t', ZIPF, '--bandwidth', '1Gbit/s,200Mbit/s'], 2, 'not a change of bandwidth'],
     [['-t', ZIPF, '--bandwidth', '1Gbit/s', '--max-rounds', '3'], 2, 'QEMU has no limit on rounds'],
     [
       ['-t', ZIPF, '--bandwidth', '1Gbit/s', '--policy', 'xen', '--strategy', 'hybrid'],

@@ -1,7 +1,14 @@
 import { type Command, Option } from 'commander';
 import { parseTarget, readWorkloadFile } from '../../checkpoint/index.ts';
-import { parseBandwidth, parseBytes, UnsupportedError, UsageError } from '../../core/index.ts';
 import {
+  parseBandwidth,
+  parseBytes,
+  parseDurationMicroseconds,
+  UnsupportedError,
+  UsageError,
+} from '../../core/index.ts';
+import {
+  type LinkOptions,
   openSimulatedMemory,
   POLICY_NAMES,
   type PolicyChoice,
@@ -21,9 +28,10 @@ import { argument, durationOption, integer } from '../parse.ts';
 
 interface RehearseOptions extends CommonOptions {
   readonly target: string;
-  readonly bandwidth: number;
+  readonly bandwidth: Profile;
   readonly rtt: number;
   readonly loss?: number;
+  readonly stateSize?: number;
   readonly setup: number;
   readonly policy: PolicyName;
   readonly strategy?: (typeof STRATEGIES)[number];
@@ -47,6 +55,8 @@ interface RehearseOptions extends CommonOptions {
   readonly clearLog?: QemuOptions['clearLog'];
 }
 
+type Profile = Required<Pick<LinkOptions, 'bytesPerSecond' | 'profile'>>;
+
 const STRATEGIES = ['pre-copy', 'post-copy', 'hybrid', 'stop-and-copy'] as const;
 
 const EXAMPLES = `
@@ -64,12 +74,20 @@ export function declareRehearse(program: Command, shell: Shell): void {
     )
     .requiredOption('-t, --target <target>', 'sim:FILE for a simulated workload')
     .addOption(
-      new Option('--bandwidth <rate>', 'line rate of the link: 1Gbit/s, 32MiB/s')
-        .argParser(argument((text: string) => parseBandwidth(text)))
+      new Option(
+        '--bandwidth <rate>',
+        'line rate of the link; with changes: 1Gbit/s,10s:200Mbit/s,30s:1Gbit/s',
+      )
+        .argParser(argument(parseProfile))
         .makeOptionMandatory(),
     )
     .addOption(durationOption('--rtt <duration>', 'round trip of the link').default(200, '200us'))
     .addOption(new Option('--loss <percent>', 'packets lost').argParser(argument(parsePercent)))
+    .addOption(
+      new Option('--state-size <size>', 'everything but memory (100KB)').argParser(
+        argument((text: string) => parseBytes(text)),
+      ),
+    )
     .addOption(durationOption('--setup <duration>', 'connecting').default(3000, '3ms'))
     .addOption(new Option('--policy <system>', 'whose rules').choices(POLICY_NAMES).default('qemu'))
     .addOption(new Option('--strategy <kind>', 'how memory moves').choices(STRATEGIES))
@@ -154,12 +172,13 @@ function declareQemuOptions(command: Command): void {
 function rehearsalOptions(options: RehearseOptions): RehearsalOptions {
   return {
     link: {
-      bytesPerSecond: options.bandwidth * TCP_SHARE,
+      ...options.bandwidth,
       roundTripMicroseconds: options.rtt,
       setupMicroseconds: options.setup,
       ...(options.loss === undefined ? {} : { loss: options.loss }),
     },
     choice: policyChoice(options),
+    ...(options.stateSize === undefined ? {} : { costs: { stateBytes: options.stateSize } }),
     ...(options.giveUpAfter === undefined ? {} : { giveUpAfterMicroseconds: options.giveUpAfter }),
   };
 }
@@ -213,6 +232,25 @@ function qemuOptions(options: RehearseOptions): Partial<QemuOptions> {
   };
   const set = Object.entries(given).filter(([, value]) => value !== undefined);
   return { ...QEMU_DEFAULTS, ...Object.fromEntries(set) };
+}
+
+/** A bandwidth, and from which time on which other one. */
+function parseProfile(text: string): Profile {
+  const [first, ...steps] = text.split(',');
+  return {
+    bytesPerSecond: parseBandwidth(first!) * TCP_SHARE,
+    profile: steps.map((step) => {
+      const colon = step.indexOf(':');
+      if (colon < 0)
+        throw new UsageError(`'${step}' is not a change of bandwidth`, {
+          hint: 'write it like 10s:200Mbit/s',
+        });
+      return {
+        atMicroseconds: parseDurationMicroseconds(step.slice(0, colon)),
+        bytesPerSecond: parseBandwidth(step.slice(colon + 1)) * TCP_SHARE,
+      };
+    }),
+  };
 }
 
 function parsePercent(text: string): number {

@@ -5,6 +5,8 @@ import type { QemuOptions } from './options.ts';
 
 /** The program runs so far at a time before its accesses are looked at. */
 const SLICE_MICROSECONDS = 500;
+/** Part of the backlog that waits behind the sockets, in queues that all connections share. */
+const SHARED_QUEUE = 0.1;
 /** Serving a fault at the destination: userfaultfd, the request, placing the page, waking the thread. */
 const SERVICE_MICROSECONDS = 200;
 
@@ -73,7 +75,8 @@ export class PostcopyGuest {
 
   get #preemptMicroseconds(): number {
     const bytesPerMicrosecond = this.#link.bytesPerSecondAt(this.#at) / 1e6;
-    return this.#link.roundTripMicroseconds + 4096 / bytesPerMicrosecond;
+    const queued = this.#link.backlogAt(this.#at) * SHARED_QUEUE;
+    return this.#link.roundTripMicroseconds + (queued + 4096) / bytesPerMicrosecond;
   }
 
   #runUntil(now: number): void {
