@@ -17,18 +17,26 @@ import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { gunzipSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { loadNative, type Native } from '../../src/target/native/calls.ts';
 import { ckpt, ckptJson } from './command.ts';
 import { isRoot, lacking, threadStates, until } from './programs.ts';
 
+const PR_SET_CHILD_SUBREAPER = 36;
+/** WNOHANG | __WALL. */
+const WAIT_NO_HANG = 1 | 0x40000000;
 const bench = mkdtempSync(join(tmpdir(), 'ckpt-revive-program-'));
 const program = join(bench, 'revive');
 let work = '';
 let store = '';
 let output = '';
 const shells: ChildProcess[] = [];
+let native: Native | undefined;
 const born: number[] = [];
 
-beforeAll(() => {
+beforeAll(async () => {
+  // init may take its time to wait for orphans, and their PIDs are taken until then: they shall be ours.
+  native = await loadNative();
+  native.call('prctl of the test', 'prctl', PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
   const source = resolve(import.meta.dirname, 'revive.c');
   execFileSync('gcc', ['-O1', '-pthread', '-Wall', '-Wextra', '-Werror', source, '-o', program]);
 });
@@ -38,14 +46,17 @@ beforeEach(() => {
   output = join(work, 'output');
 });
 afterEach(async () => {
-  for (const pid of born.splice(0)) killQuietly(pid);
+  await bury(born.splice(0));
   for (const shell of shells.splice(0)) {
     const ended = once(shell, 'exit');
     if (shell.exitCode === null && shell.signalCode === null && shell.kill('SIGKILL')) await ended;
   }
   rmSync(work, { recursive: true, force: true });
 });
-afterAll(() => rmSync(bench, { recursive: true }));
+afterAll(() => {
+  native?.call('prctl of the test', 'prctl', PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0);
+  rmSync(bench, { recursive: true });
+});
 
 function killQuietly(pid: number): void {
   try {
@@ -80,10 +91,16 @@ function family(pid: number): number[] {
   return [pid, ...children.flatMap(family)];
 }
 
+/** Whether a PID is free again; who has become our child by the death of its parent is waited for. */
+function isOver(pid: number): boolean {
+  native?.tryCall('wait4', pid, 0, WAIT_NO_HANG, 0);
+  return !existsSync(`/proc/${pid}`);
+}
+
 /** Kills processes and waits until their PIDs are free. */
 async function bury(pids: readonly number[]): Promise<void> {
   for (const pid of pids) killQuietly(pid);
-  await until('the end of the old processes', 10_000, () => pids.every((pid) => !existsSync(`/proc/${pid}`)));
+  await until('the end of the old processes', 10_000, () => pids.every(isOver));
 }
 
 const lines = () => (existsSync(output) ? readFileSync(output, 'latin1').trimEnd().split('\n') : []);
@@ -459,7 +476,7 @@ describe.skipIf(lacking(isRoot && process.arch === 'x64'))(
     it('finishes what was begun before: a pipeline of gzip, without a byte lost', async () => {
       const [source, packed] = [join(work, 'source'), join(work, 'packed.gz')];
       const text = Array.from(
-        { length: 200_000 },
+        { length: 1_000_000 },
         (_, index) => `${index * 7919} line ${index % 977}\n`,
       ).join('');
       writeFileSync(source, text);

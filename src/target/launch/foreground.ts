@@ -14,11 +14,10 @@ const TERMINAL_OUTPUT = 1n << 21n;
  * Puts a process group into the foreground of our terminal, as a shell does for a job, if we are there ourselves.
  * @returns what takes the terminal back
  */
-export function lendTerminal(native: Native, group: number): () => void {
-  const present = foregroundGroup(native);
-  if (present === undefined || present === group) return () => undefined;
+export function lendTerminal(native: Native, ownGroup: number, group: number): () => void {
+  if (group === ownGroup || foregroundGroup(native) !== ownGroup) return () => undefined;
   setForegroundGroup(native, group);
-  return () => setForegroundGroup(native, present);
+  return () => setForegroundGroup(native, ownGroup);
 }
 
 function foregroundGroup(native: Native): number | undefined {

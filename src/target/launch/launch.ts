@@ -132,10 +132,10 @@ export class Launch {
         native.setSignalMask(tid, BigInt(state.threads[index]!.signalMask));
       }
     }
-    const group = processGroup(this.rootPid);
-    this.#sharesProcessGroup = group === processGroup(process.pid);
+    const [group, own] = [processGroup(this.rootPid), processGroup(process.pid)];
+    this.#sharesProcessGroup = group === own;
     // Before anybody runs: who reads from a terminal in the background is stopped.
-    if (!this.#detached) this.#takeTerminalBack = lendTerminal(native, group);
+    if (!this.#detached) this.#takeTerminalBack = lendTerminal(native, own, group);
     for (const { process } of members) for (const { tid } of process.threads) letGo(native, tid);
     for (const { process } of members) process.memory.close();
     this.#processes.length = 0;
