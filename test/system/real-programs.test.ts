@@ -89,10 +89,11 @@ for line in iter(input, 'end'): print(rounds)`);
 
   it('node with worker threads', async () => {
     const program = await startReady(process.execPath, [
+      '--max-semi-space-size=1',
       '-e',
       `const { Worker } = require('node:worker_threads');
-       const code = 'const keep = []; setInterval(() => { for (let i = 0; i < 500; i++) keep.push({ i, text: String(i).repeat(i % 20) });'
-         + 'if (keep.length > 40000) keep.splice(0, 30000); }, 5)';
+       const code = 'const keep = []; setInterval(() => { for (let i = 0; i < 100; i++) keep.push({ i, text: String(i).repeat(i % 20) });'
+         + 'if (keep.length > 8000) keep.splice(0, 6000); }, 10)';
        for (let i = 0; i < 2; i++) new Worker(code, { eval: true });
        const shared = new Uint32Array(new SharedArrayBuffer(1 << 20));
        setInterval(() => { for (let i = 0; i < 100; i++) shared[Math.floor(Math.random() * shared.length)]++ }, 5);
