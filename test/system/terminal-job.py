@@ -57,7 +57,7 @@ try:
     second.wait('heard two 2')
     group = open(f'/proc/{job}/stat').read().rsplit(')', 1)[1].split()
     second.type('\x03')
-    second.wait('\\^C')
+    second.wait(r'(?s)\^C.*# $')
     second.type('echo status $?\n')
     status = second.wait(r'status (\d+)\r')[1]
     print(json.dumps({'job': job, 'group': int(group[2]), 'foreground': int(group[5]), 'status': int(status)}))
