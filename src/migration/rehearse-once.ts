@@ -1,4 +1,4 @@
-import { UsageError } from '../core/index.ts';
+import { PAGE_SIZE, UsageError } from '../core/index.ts';
 import { type HostCosts, USUAL_COSTS } from './costs.ts';
 import { Link, type LinkOptions } from './link.ts';
 import type { MigratingMemory } from './memory.ts';
@@ -75,7 +75,7 @@ export function rehearseOnce(memory: MigratingMemory, options: RehearsalOptions)
 function usualPatience({ resident }: MigratingMemory, { link, choice }: RehearsalOptions): number {
   const limit = choice.policy === 'qemu' ? (choice.options?.maxBandwidth ?? QEMU_DEFAULTS.maxBandwidth) : 0;
   const bytesPerSecond = Math.min(link.bytesPerSecond, limit || Number.POSITIVE_INFINITY);
-  const onePass = (resident.count * 4096 * 1e6) / bytesPerSecond;
+  const onePass = (resident.count * PAGE_SIZE * 1e6) / bytesPerSecond;
   return Math.max(SHORTEST_PATIENCE_MICROSECONDS, PATIENCE_PASSES * onePass);
 }
 

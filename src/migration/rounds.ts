@@ -1,3 +1,4 @@
+import { PAGE_SIZE } from '../core/index.ts';
 /** One round: from a look at the dirty log to the next one. */
 export interface Round {
   /** From 1; the last one is sent while the program stands still. */
@@ -47,7 +48,7 @@ export class RoundLog {
     this.end(dirtied, sentBytes);
     this.#open = {
       start: now,
-      remaining: remainingPages * 4096,
+      remaining: remainingPages * PAGE_SIZE,
       throttle: throttlePercent,
       bytes: sentBytes,
       pages: this.sentPages,

@@ -1,3 +1,4 @@
+import { PAGE_SIZE } from '../../core/index.ts';
 import type { Outcome } from '../outcome.ts';
 import type { PageFraming, RoundEngine } from './round-engine.ts';
 
@@ -83,7 +84,7 @@ export function migrateAsClark(engine: RoundEngine, options: ClarkOptions, giveU
       return engine.complete('clark', iteration, options.maxRate);
     }
     const dirtied = engine.sync();
-    const dirtyRate = (dirtied * 4096 * 1e6) / Math.max(1, engine.now - start);
+    const dirtyRate = (dirtied * PAGE_SIZE * 1e6) / Math.max(1, engine.now - start);
     if (dirtyRate > rate) rate = Math.min(dirtyRate + options.rateIncrement, options.maxRate);
   }
   return engine.giveUp('clark');

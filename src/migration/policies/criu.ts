@@ -1,3 +1,4 @@
+import { PAGE_SIZE } from '../../core/index.ts';
 import type { Outcome, PolicyName } from '../outcome.ts';
 import type { PageFraming, RoundEngine } from './round-engine.ts';
 
@@ -24,7 +25,7 @@ export const CRIU_DEFAULTS: CriuOptions = {
 };
 
 /** The page server is told of ranges, not of pages. Pages that exist are sent, whatever they hold. */
-export const CRIU_FRAMING: PageFraming = { headerBytes: 0, zeroPageBytes: 4096 };
+export const CRIU_FRAMING: PageFraming = { headerBytes: 0, zeroPageBytes: PAGE_SIZE };
 
 /** Constants of go-criu's phaul/client.go. */
 const PHAUL_MAX_ITERATIONS = 8;
@@ -56,7 +57,7 @@ function preDump(
   giveUpAfter: number,
   isLast: (iteration: number, writtenPages: number) => boolean,
 ): Outcome {
-  const memoryBytes = engine.pending.count * 4096;
+  const memoryBytes = engine.pending.count * PAGE_SIZE;
   let iterations = 0;
   for (let last = policy === 'criu' && options.preDumps === 0; !last; ) {
     if (engine.now >= giveUpAfter) return engine.giveUp(policy);

@@ -1,3 +1,4 @@
+import { PAGE_SIZE } from '../../core/index.ts';
 import type { Outcome } from '../outcome.ts';
 import type { PageFraming, RoundEngine } from './round-engine.ts';
 
@@ -33,7 +34,7 @@ export function migrateFixed(engine: RoundEngine, options: FixedOptions, giveUpA
       return engine.complete('fixed', options.rounds, options.maxBandwidth);
     }
     engine.sync();
-    if (engine.pending.count * 4096 < bytesPerMicrosecond * options.downtimeLimitMicroseconds) {
+    if (engine.pending.count * PAGE_SIZE < bytesPerMicrosecond * options.downtimeLimitMicroseconds) {
       engine.stop();
       return engine.complete('fixed', round + 1, options.maxBandwidth);
     }

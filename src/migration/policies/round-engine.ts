@@ -1,3 +1,4 @@
+import { PAGE_SIZE } from '../../core/index.ts';
 import type { HostCosts } from '../costs.ts';
 import { Guest } from '../guest.ts';
 import type { Link } from '../link.ts';
@@ -65,7 +66,7 @@ export class RoundEngine {
     if (zero) this.log.zeroPages++;
     else this.log.normalPages++;
     this.now += (zero ? this.#costs.zeroPageNanoseconds : this.#costs.pageNanoseconds) / 1000;
-    this.#batchBytes += zero ? this.#framing.zeroPageBytes : 4096 + this.#framing.headerBytes;
+    this.#batchBytes += zero ? this.#framing.zeroPageBytes : PAGE_SIZE + this.#framing.headerBytes;
     if (++this.#batchPages >= BATCH_PAGES) this.flush(bytesPerSecond);
   }
 
@@ -167,7 +168,7 @@ export class RoundEngine {
     const dirtied = this.memory.dirty.count;
     const added = this.pending.absorb(this.memory.dirty);
     this.log.begin(this.now, dirtied, this.pending.count, this.sentBytes, 0);
-    const gibibytes = (this.memory.pageCount * 4096) / 2 ** 30;
+    const gibibytes = (this.memory.pageCount * PAGE_SIZE) / 2 ** 30;
     this.now += this.#costs.syncMicrosecondsPerGibibyte * gibibytes;
     return added;
   }

@@ -1,3 +1,4 @@
+import { PAGE_SIZE } from '../../core/index.ts';
 import type { HostCosts } from '../costs.ts';
 import { Guest } from '../guest.ts';
 import type { Link } from '../link.ts';
@@ -101,7 +102,7 @@ export class QemuMigration {
   }
 
   get #remainingBytes(): number {
-    return this.#pending.count * 4096;
+    return this.#pending.count * PAGE_SIZE;
   }
 
   #postcopyDue(): boolean {
@@ -176,7 +177,7 @@ export class QemuMigration {
     this.#throttle.synced(this.#now, added, written);
     this.#guest.throttle(this.#throttle.throttling, this.#now);
     this.#log.begin(this.#now, dirtied, this.#pending.count, written, this.#throttle.percent);
-    const gibibytes = (this.#memory.pageCount * 4096) / 2 ** 30;
+    const gibibytes = (this.#memory.pageCount * PAGE_SIZE) / 2 ** 30;
     this.#sender.stream.now += this.#costs.syncMicrosecondsPerGibibyte * gibibytes;
     this.#sender.synced();
   }

@@ -1,3 +1,4 @@
+import { PAGE_SIZE } from '../../core/index.ts';
 import type { HostCosts } from '../costs.ts';
 import type { Link } from '../link.ts';
 import type { MigratingMemory } from '../memory.ts';
@@ -57,7 +58,7 @@ export class MultifdChannels {
   queue(page: number, zero: boolean, now: number): number {
     if (!zero) {
       this.#normalPages++;
-      this.#payload += 4096 * (this.#compression === 'none' ? 1 : this.#memory.compressedShare(page));
+      this.#payload += PAGE_SIZE * (this.#compression === 'none' ? 1 : this.#memory.compressedShare(page));
     }
     return ++this.#pages < PACKET_PAGES ? now : this.#dispatch(now);
   }
@@ -76,7 +77,7 @@ export class MultifdChannels {
     const perPage =
       this.#compression === 'none'
         ? this.#costs.zeroPageNanoseconds
-        : 4096 * this.#costs.compressNanosecondsPerByte[this.#compression];
+        : PAGE_SIZE * this.#costs.compressNanosecondsPerByte[this.#compression];
     const work = (zeroPages * this.#costs.zeroPageNanoseconds + this.#normalPages * perPage) / 1000;
     const bytes = PACKET_HEAD_BYTES + this.#payload;
     const doneAt = this.#link.write(bytes, start + work);

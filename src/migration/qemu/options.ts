@@ -1,4 +1,4 @@
-import { UsageError } from '../../core/index.ts';
+import { PAGE_SIZE, UsageError } from '../../core/index.ts';
 
 /** Migration parameters of QEMU, under its names and with its defaults (qapi/migration.json of QEMU 10). */
 export interface QemuOptions {
@@ -76,7 +76,7 @@ export function checkQemuOptions(options: QemuOptions): void {
   percent('cpu-throttle-initial', options.cpuThrottleInitial, 1);
   percent('cpu-throttle-increment', options.cpuThrottleIncrement, 1);
   percent('max-cpu-throttle', options.maxCpuThrottle, options.cpuThrottleInitial);
-  if (!(options.xbzrleCacheBytes >= 4096)) {
+  if (!(options.xbzrleCacheBytes >= PAGE_SIZE)) {
     throw new UsageError('xbzrle-cache-size is smaller than a page');
   }
   if (

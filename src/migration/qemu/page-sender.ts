@@ -1,3 +1,4 @@
+import { PAGE_SIZE } from '../../core/index.ts';
 import type { HostCosts } from '../costs.ts';
 import type { Guest } from '../guest.ts';
 import type { Link } from '../link.ts';
@@ -145,7 +146,7 @@ export class PageSender {
     const bytes = memory.differenceBytes(page, stores - cached);
     if (bytes === 0) return true;
     if (!lastStage) cache.update(page, stores);
-    if (bytes >= 4096) return false;
+    if (bytes >= PAGE_SIZE) return false;
     this.#log.differencePages++;
     this.stream.difference(bytes);
     return true;

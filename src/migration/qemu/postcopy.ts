@@ -1,3 +1,4 @@
+import { PAGE_SIZE } from '../../core/index.ts';
 import type { Link } from '../link.ts';
 import type { MigratingMemory } from '../memory.ts';
 import type { PageBitmap } from '../page-bitmap.ts';
@@ -76,7 +77,7 @@ export class PostcopyGuest {
   get #preemptMicroseconds(): number {
     const bytesPerMicrosecond = this.#link.bytesPerSecondAt(this.#at) / 1e6;
     const queued = this.#link.backlogAt(this.#at) * SHARED_QUEUE;
-    return this.#link.roundTripMicroseconds + (queued + 4096) / bytesPerMicrosecond;
+    return this.#link.roundTripMicroseconds + (queued + PAGE_SIZE) / bytesPerMicrosecond;
   }
 
   #runUntil(now: number): void {

@@ -1,3 +1,4 @@
+import { PAGE_SIZE } from '../../core/index.ts';
 import type { Link } from '../link.ts';
 
 /** Bytes of QEMU's stream buffer (IO_BUF_SIZE of migration/qemu-file.c). */
@@ -6,7 +7,6 @@ const BUFFER_BYTES = 32768;
 const GATHERED_PIECES = 64;
 /** A page's address and flags; a page of zeros has one byte more. */
 const HEADER_BYTES = 8;
-const PAGE_BYTES = 4096;
 /** Head and foot of a section, and the mark at the end of a step. */
 const STEP_BYTES = 18;
 
@@ -32,9 +32,9 @@ export class MainStream {
   /** A page as it is; `copied`: through the buffer instead of beside it. */
   page(copied: boolean): void {
     this.#buffered(HEADER_BYTES);
-    if (copied) this.#buffered(PAGE_BYTES);
+    if (copied) this.#buffered(PAGE_SIZE);
     else {
-      this.#gathered += PAGE_BYTES;
+      this.#gathered += PAGE_SIZE;
       this.#lastIsBuffer = false;
       if (++this.#pieces >= GATHERED_PIECES) this.flush();
     }

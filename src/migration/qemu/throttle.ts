@@ -1,3 +1,4 @@
+import { PAGE_SIZE } from '../../core/index.ts';
 import type { Throttling } from '../guest.ts';
 import type { QemuOptions } from './options.ts';
 
@@ -43,7 +44,7 @@ export class AutoConverge {
     this.#periodPages += pages;
     if (this.#periodStart === 0) this.#periodStart = now;
     if (now <= this.#periodStart + PERIOD_MICROSECONDS) return;
-    const dirtied = this.#periodPages * 4096;
+    const dirtied = this.#periodPages * PAGE_SIZE;
     const limit = ((sentBytes - this.#periodSentBytes) * this.#options.throttleTriggerThreshold) / 100;
     if (this.#options.autoConverge && dirtied > limit && ++this.#bad >= 2) {
       this.#bad = 0;

@@ -1,3 +1,5 @@
+import { PAGE_SIZE } from '../../core/index.ts';
+
 /** An entry that was used within so many syncs is not given up for another page (CACHED_PAGE_LIFETIME). */
 const LIFETIME_SYNCS = 2;
 
@@ -12,7 +14,7 @@ export class XbzrleCache {
 
   /** As many slots as fit, rounded down to a power of two. */
   constructor(bytes: number) {
-    const slots = 2 ** Math.floor(Math.log2(Math.max(1, bytes / 4096)));
+    const slots = 2 ** Math.floor(Math.log2(Math.max(1, bytes / PAGE_SIZE)));
     this.#pages = new Float64Array(slots).fill(-1);
     this.#ages = new Float64Array(slots);
     this.#stores = new Float64Array(slots);
