@@ -125,7 +125,7 @@ class Rewind {
     await this.#compare(rewriter);
     if (this.#request.dryRun === true) return this.#finished(rewriter, 'planned');
     await this.#memory.fetch((pageCount) => this.#count('fetching', pageCount));
-    await this.#commit();
+    await this.#commit(rewriter);
     this.#rewrite(rewriter);
     return this.#finished(rewriter, 'rewound');
   }
@@ -208,25 +208,28 @@ class Rewind {
     this.#request.onProgress?.({ phase, donePages, totalPages: 0, doneBytes: 0 });
   }
 
-  /** The last moment at which the target could just be let go. */
-  async #commit(): Promise<void> {
+  /** From here on the target stays stopped should ckpt die. */
+  async #commit(rewriter: TargetRewriter): Promise<void> {
     this.#withdraw?.();
     this.#withdraw = undefined;
-    this.#request.signal?.throwIfAborted();
-    this.#target.verifyStoodStill();
-    await this.#target.keepStopped();
-    this.#request.signal?.throwIfAborted();
-    markUnfinished(
-      this.#present,
-      `checkpoint ${this.#reader.manifest.number} of ${this.#request.storeDirectory}`,
-    );
+    try {
+      this.#request.signal?.throwIfAborted();
+      this.#target.verifyStoodStill();
+      rewriter.begin();
+      await this.#target.keepStopped();
+      this.#request.signal?.throwIfAborted();
+    } catch (error) {
+      rewriter.retreat();
+      throw error;
+    }
+    const { number } = this.#reader.manifest;
+    markUnfinished(this.#present, `checkpoint ${number} of ${this.#request.storeDirectory}`);
   }
 
   /** Everything from the first change to the last, in one turn of the event loop. */
   #rewrite(rewriter: TargetRewriter): void {
     this.#staysStopped = true;
     try {
-      rewriter.begin();
       for (const process of rewriter.processes) process.remap();
       this.#memory.exchange();
       rewriter.applyState();

@@ -21,8 +21,8 @@ export interface ScratchSearch {
 /**
  * Finds memory of the process that holds nothing: the far end of the main stack. It was never used if its pages do not
  * exist; if they do, they are dead where every stack pointer in the mapping is above them. A program that is let go
- * half-way, because ckpt was killed, does not notice what stands there. Where a thread stands on a frame already and
- * cannot return, for its process was stopped when ckpt was killed, its scratch memory serves again.
+ * half-way, because ckpt was killed, does not notice what stands there. Where a thread stands on a frame of a work area
+ * and cannot return, for its process was stopped when ckpt was killed in a rewind, that scratch memory serves again.
  * @throws UnsupportedError if the process has no such memory
  */
 export function findScratch({ mappings, stackPointers, readPagemap }: ScratchSearch): bigint {
@@ -42,7 +42,7 @@ export function findScratch({ mappings, stackPointers, readPagemap }: ScratchSea
   throw noScratch();
 }
 
-/** Scratch memory on which a thread stands: on the main stack, or in a work area, that a killed ckpt has left. */
+/** Scratch memory on which a thread stands in a work area that a killed ckpt has left. */
 function abandonedScratch(
   mappings: readonly MapsEntry[],
   stackPointers: readonly bigint[],
@@ -52,9 +52,7 @@ function abandonedScratch(
     const index = mappings.findIndex(({ startPage }) => startPage === page);
     const mapping = mappings[index];
     if (mapping === undefined || !mapping.write || mapping.inode !== 0) continue;
-    if (mapping.pathname === '[stack]' || isWorkArea(mappings[index - 1], mapping)) {
-      return BigInt(page) * BigInt(PAGE_BYTES);
-    }
+    if (isWorkArea(mappings[index - 1], mapping)) return BigInt(page) * BigInt(PAGE_BYTES);
   }
   return undefined;
 }

@@ -106,6 +106,11 @@ export class ProcessRewriter {
     this.#injector = openInjector(this.#area);
   }
 
+  /** Undoes `begin`. */
+  retreat(): void {
+    this.#leave();
+  }
+
   /** Changes the mappings. */
   remap(): void {
     const { wanted } = this.#subject;

@@ -65,9 +65,14 @@ export class TargetRewriter {
     return recordNumbers(descriptorLinks(pid)).length > 0;
   }
 
-  /** Makes the first change; from here on the target is to be finished or undone. */
+  /** Makes room inside the processes to work from: harmless, and after `retreat` as if it had not been. */
   begin(): void {
     for (const process of this.processes) process.begin();
+  }
+
+  /** Undoes `begin`, as far as it came. */
+  retreat(): void {
+    for (const process of this.#begun) process.retreat();
   }
 
   /** Sets everything but memory and registers. Descriptors that were opened since are closed. */

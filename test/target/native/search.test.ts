@@ -82,6 +82,19 @@ describe('the search for scratch memory', () => {
     expect(() => findScratch({ mappings: stack, stackPointers, readPagemap })).toThrow(UnsupportedError);
   });
 
+  it('takes the scratch memory of a work area again that a thread stands on', () => {
+    const area =
+      '7fff00000000-7fff00001000 r-xp 00000000 00:00 0 \n7fff00001000-7fff00009000 rw-p 00000000 00:00 0 \n';
+    const mappings = [...stack, ...parseMaps(area)];
+    const search = (pointer: bigint) => ({ mappings, stackPointers: [pointer], readPagemap: populated });
+    expect(findScratch(search(0x7fff00001000n))).toBe(0x7fff00001000n);
+    expect(findScratch(search(0x7fff00001008n))).toBe(0x7fff00001000n);
+    expect(() => findScratch(search(0x7fff00001010n))).toThrow(UnsupportedError);
+    // Memory that only looks alike: no page of code before it.
+    const lone = { ...search(0x7fff00001000n), mappings: [...stack, mappings.at(-1)!] };
+    expect(() => findScratch(lone)).toThrow(UnsupportedError);
+  });
+
   it('refuses a process without a main stack', () => {
     expect(() => findScratch({ mappings: CODE, stackPointers: [], readPagemap: empty })).toThrow(
       UnsupportedError,
