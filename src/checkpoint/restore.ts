@@ -18,6 +18,8 @@ export interface RestoreRequest {
   readonly outputDirectory: string;
   /** Of a damaged store: bring back what can be proved, leave holes for the rest, and list it. */
   readonly salvage?: boolean;
+  /** Decompression threads; by default one for each core. */
+  readonly workers?: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: WorkProgress) => void;
 }
@@ -55,36 +57,40 @@ export interface RestoreResult {
  */
 export async function restoreToDirectory(request: RestoreRequest): Promise<RestoreResult> {
   const started = performance.now();
-  return readStore(request.storeDirectory, async (store) => {
-    const open = request.salvage === true ? openDamaged : openNamed;
-    const reader = await open(store, request.checkpoint);
-    requireRestorable(reader);
-    await requireEmpty(request.outputDirectory);
-    const partial = join(
-      dirname(request.outputDirectory),
-      `.${basename(request.outputDirectory)}.partial-${process.pid}`,
-    );
-    try {
-      if (request.salvage !== true) await proveMemoryDigest(reader);
-      const lost: LostPages[] = [];
-      const written = await writeProcesses(reader, partial, request, lost);
-      if (lost.length > 0) await writeLost(partial, lost);
-      else if (request.salvage === true) await proveMemoryDigest(reader);
-      await attempt(request.outputDirectory, () => rename(partial, request.outputDirectory));
-      return {
-        checkpoint: reader.manifest.number,
-        directory: request.outputDirectory,
-        ...written,
-        bytes: written.pages * PAGE_SIZE,
-        blocksRead: reader.statistics.blocksRead,
-        memoryDigest: reader.manifest.memoryDigest,
-        lost,
-        microseconds: Math.round((performance.now() - started) * 1000),
-      };
-    } finally {
-      await rm(partial, { recursive: true, force: true });
-    }
-  });
+  return readStore(
+    request.storeDirectory,
+    async (store) => {
+      const open = request.salvage === true ? openDamaged : openNamed;
+      const reader = await open(store, request.checkpoint);
+      requireRestorable(reader);
+      await requireEmpty(request.outputDirectory);
+      const partial = join(
+        dirname(request.outputDirectory),
+        `.${basename(request.outputDirectory)}.partial-${process.pid}`,
+      );
+      try {
+        if (request.salvage !== true) await proveMemoryDigest(reader);
+        const lost: LostPages[] = [];
+        const written = await writeProcesses(reader, partial, request, lost);
+        if (lost.length > 0) await writeLost(partial, lost);
+        else if (request.salvage === true) await proveMemoryDigest(reader);
+        await attempt(request.outputDirectory, () => rename(partial, request.outputDirectory));
+        return {
+          checkpoint: reader.manifest.number,
+          directory: request.outputDirectory,
+          ...written,
+          bytes: written.pages * PAGE_SIZE,
+          blocksRead: reader.statistics.blocksRead,
+          memoryDigest: reader.manifest.memoryDigest,
+          lost,
+          microseconds: Math.round((performance.now() - started) * 1000),
+        };
+      } finally {
+        await rm(partial, { recursive: true, force: true });
+      }
+    },
+    request.workers,
+  );
 }
 
 async function writeProcesses(
