@@ -4,6 +4,8 @@ import type { Freezer, StopRequest } from './live-freezer.ts';
 import { SessionHold } from './live-hold.ts';
 import { requireLeaders, type TreeMember, type TreeWalk, unlessEnded } from './live-tree.ts';
 import { type Native, TRACE_OPTION } from './native/calls.ts';
+import type { Gadgets } from './native/gadgets.ts';
+import { findGadgetsAhead } from './native/injector.ts';
 import { TraceSession } from './native/trace-session.ts';
 import { maySuspendSeccomp, seccompMode } from './seccomp.ts';
 
@@ -18,6 +20,7 @@ export class TraceFreezer implements Freezer {
   #members: readonly TreeMember[] = [];
   /** As of `prepare`. */
   #suspendsSeccomp = false;
+  readonly #gadgets = new Map<number, Gadgets>();
 
   constructor(native: Native) {
     this.#native = native;
@@ -29,6 +32,11 @@ export class TraceFreezer implements Freezer {
 
   prepare(members: readonly TreeMember[]): Promise<void> {
     this.#suspendsSeccomp = members.some(isFiltered) && maySuspendSeccomp();
+    this.#gadgets.clear();
+    for (const { pid } of members) {
+      const gadgets = findGadgetsAhead(this.#native, pid);
+      if (gadgets !== undefined) this.#gadgets.set(pid, gadgets);
+    }
     return Promise.resolve();
   }
 
@@ -38,7 +46,7 @@ export class TraceFreezer implements Freezer {
       ...request,
       traceOptions: seccompSuspended ? TRACE_OPTION.suspendSeccomp : 0,
     });
-    this.#hold = new SessionHold(this.#native, session, { seccompSuspended });
+    this.#hold = new SessionHold(this.#native, session, { seccompSuspended, gadgets: this.#gadgets });
     // One that ended between the last look and our grasp is not among those held.
     const held = new Set(session.processes.map(({ pid }) => pid));
     this.#members = walk.members.filter(({ pid }) => held.has(pid));

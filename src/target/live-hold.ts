@@ -1,5 +1,6 @@
 import { hasEnded } from './live-files.ts';
 import type { Native } from './native/calls.ts';
+import type { Gadgets } from './native/gadgets.ts';
 import type { Injector } from './native/injector.ts';
 import type { TraceSession } from './native/trace-session.ts';
 
@@ -28,27 +29,32 @@ export interface LiveCapture {
   readonly holdProblem?: string;
 }
 
+export interface SessionHoldOptions {
+  readonly seccompSuspended?: boolean;
+  /** Instructions that were found before the stop, by the PIDs of the processes. */
+  readonly gadgets?: ReadonlyMap<number, Gadgets>;
+}
+
 /** Hold of a session. `close` gives back what its injectors took from the processes. */
 export class SessionHold implements LiveHold {
   readonly native: Native;
   readonly session: TraceSession;
   readonly seccompSuspended: boolean;
+  readonly #gadgets: ReadonlyMap<number, Gadgets>;
   readonly #injectors = new Map<number, Injector>();
 
-  constructor(
-    native: Native,
-    session: TraceSession,
-    { seccompSuspended = false }: { readonly seccompSuspended?: boolean } = {},
-  ) {
+  constructor(native: Native, session: TraceSession, options: SessionHoldOptions = {}) {
     this.native = native;
     this.session = session;
-    this.seccompSuspended = seccompSuspended;
+    this.seccompSuspended = options.seccompSuspended ?? false;
+    this.#gadgets = options.gadgets ?? new Map();
   }
 
   injector(pid: number): Injector {
     const existing = this.#injectors.get(pid);
     if (existing !== undefined) return existing;
-    const injector = this.session.injector(pid);
+    const gadgets = this.#gadgets.get(pid);
+    const injector = this.session.injector(pid, gadgets === undefined ? {} : { gadgets });
     this.#injectors.set(pid, injector);
     return injector;
   }

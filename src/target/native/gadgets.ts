@@ -78,6 +78,23 @@ export function findGadgets(
   );
 }
 
+/** Whether instructions that were found before are still where they were. `read` as for `findGadgets`. */
+export function gadgetsStand(
+  architecture: Architecture,
+  { callAndReturn, signalReturn }: Gadgets,
+  read: (address: bigint, into: Uint8Array) => number,
+): boolean {
+  const patterns = PATTERNS[architecture.name];
+  const stands = (address: bigint, pattern: readonly number[]) => {
+    const code = Buffer.alloc(pattern.length);
+    return read(address, code) === code.length && code.equals(Buffer.from(pattern));
+  };
+  return (
+    stands(callAndReturn, patterns.callAndReturn) &&
+    patterns.signalReturn.some((pattern) => stands(signalReturn, pattern))
+  );
+}
+
 /** The mappings with code, those of the C library first: they have what is looked for. */
 function codeOf(mappings: readonly MapsEntry[]): MapsEntry[] {
   const code = mappings.filter(({ read, execute, pathname }) => read && execute && pathname !== '[vsyscall]');

@@ -5,7 +5,7 @@ import { goneError, procError, readAt, readProcText } from '../live-files.ts';
 import type { SystemCallName } from './architecture.ts';
 import { EVENT_STOP, type Native, REGISTER_SET } from './calls.ts';
 import { errnoName, SystemCallError } from './errno.ts';
-import { findGadgets, type Gadgets } from './gadgets.ts';
+import { findGadgets, type Gadgets, gadgetsStand } from './gadgets.ts';
 import type { Word } from './library.ts';
 import type { Registers } from './registers.ts';
 import { RemoteMemory } from './remote-memory.ts';
@@ -22,8 +22,9 @@ const SIGSTOP = 19;
 const ALL_SIGNALS = 0xffff_ffff_ffff_ffffn;
 const LARGEST_ERRNO = 4095n;
 
-/** Where things are, for a process that ckpt has laid out itself; found by looking otherwise. */
+/** Where things are, if that is known before; found by looking otherwise. */
 export interface InjectorOptions {
+  /** Looked for again if they are not there any more. */
   readonly gadgets?: Gadgets;
   /** Unused writable memory of FRAME_BYTES + ARGUMENT_BYTES. */
   readonly scratchAddress?: bigint;
@@ -74,9 +75,10 @@ export class Injector {
     const memory = new RemoteMemory(pid);
     try {
       const mappings = parseMaps(readProcText(pid, 'maps'));
-      const gadgets =
-        options.gadgets ??
-        findGadgets(native.architecture, mappings, (address, into) => memory.read(address, into));
+      const read = (address: bigint, into: Uint8Array) => memory.read(address, into);
+      const { architecture } = native;
+      const known = options.gadgets !== undefined && gadgetsStand(architecture, options.gadgets, read);
+      const gadgets = known ? options.gadgets : findGadgets(architecture, mappings, read);
       const scratch =
         options.scratchAddress ??
         findScratch({
@@ -251,6 +253,26 @@ export class Injector {
     this.#ready = undefined;
     this.#thread.setSignalMask(this.#mask);
     this.#native.setRegisterSet(this.#thread.tid, REGISTER_SET.general, this.#thread.registers().bytes);
+  }
+}
+
+/**
+ * Looks for instructions in a process that still runs, so that it need not stand still for that.
+ * @returns undefined if it has none, or cannot be looked into
+ */
+export function findGadgetsAhead(native: Native, pid: number): Gadgets | undefined {
+  try {
+    const memory = new RemoteMemory(pid);
+    try {
+      const mappings = parseMaps(readProcText(pid, 'maps'));
+      return findGadgets(native.architecture, mappings, (address, into) => memory.read(address, into));
+    } finally {
+      memory.close();
+    }
+  } catch (error) {
+    // Whoever makes the first call meets it again.
+    if (error instanceof TargetError || error instanceof UnsupportedError) return undefined;
+    throw error;
   }
 }
 

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { UnsupportedError } from '../../../src/core/index.ts';
 import { parseMaps } from '../../../src/procfs/index.ts';
 import { ARCHITECTURES } from '../../../src/target/native/architecture.ts';
-import { findGadgets } from '../../../src/target/native/gadgets.ts';
+import { findGadgets, gadgetsStand } from '../../../src/target/native/gadgets.ts';
 import { abortAddress } from '../../../src/target/native/rseq.ts';
 import { findScratch } from '../../../src/target/native/scratch.ts';
 
@@ -45,6 +45,15 @@ describe('the search for instructions', () => {
       callAndReturn: BigInt(CODE_START + 64),
       signalReturn: BigInt(CODE_START + 128),
     });
+  });
+
+  it('is spared where they stand as they stood', () => {
+    const read = codeWith([64, SYSCALL_RET], [128, MOV_RAX_15_SYSCALL]);
+    const found = findGadgets(ARCHITECTURES.x86_64, CODE, read);
+    expect(gadgetsStand(ARCHITECTURES.x86_64, found, read)).toBe(true);
+    const moved = codeWith([64, SYSCALL_RET], [129, MOV_RAX_15_SYSCALL]);
+    expect(gadgetsStand(ARCHITECTURES.x86_64, found, moved)).toBe(false);
+    expect(gadgetsStand(ARCHITECTURES.x86_64, found, () => 0)).toBe(false);
   });
 
   it('refuses a program that lacks one of them', () => {
