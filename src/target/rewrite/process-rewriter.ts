@@ -258,7 +258,9 @@ export class ProcessRewriter {
   }
 
   #execute(operations: readonly MappingOperation[]): void {
-    const files = new PassedFiles(this.#tools.native, this.injector, this.pid, this.#tools.objects);
+    const { native, process, objects } = this.#tools;
+    this.injector.useThread(process.threads[0]!);
+    const files = new PassedFiles(native, this.injector, this.pid, objects);
     try {
       for (const operation of operations) executeMapping(this.injector, operation, files);
     } finally {

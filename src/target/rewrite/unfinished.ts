@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 
 /** Emptied when the machine starts anew, as are the processes. */
 const DIRECTORY = '/run/ckpt/rewind';
@@ -17,6 +17,7 @@ export interface MarkedProcess {
 export function markUnfinished(processes: readonly MarkedProcess[], what: string): void {
   try {
     mkdirSync(DIRECTORY, { recursive: true, mode: 0o700 });
+    removeStale();
     for (const process of processes) writeFileSync(pathOf(process), what, { mode: 0o600 });
   } catch {
     // Not our directory: the note is a help, not a condition.
@@ -39,6 +40,13 @@ export function unfinishedRewind(process: MarkedProcess): string | undefined {
     return readFileSync(pathOf(process), 'utf8');
   } catch {
     return undefined;
+  }
+}
+
+/** Notes about processes that were ended instead. */
+function removeStale(): void {
+  for (const name of readdirSync(DIRECTORY)) {
+    if (!existsSync(`/proc/${name.split('-')[0]}`)) rmSync(`${DIRECTORY}/${name}`, { force: true });
   }
 }
 
