@@ -66,26 +66,6 @@ async function follow(following: Following): Promise<Outcome> {
   return JSON.parse(stdout.trim().split('\n').at(-1)!) as Outcome;
 }
 
-interface Chain {
-  readonly trackers: readonly string[];
-  readonly pages: readonly { readonly present: number; readonly dirty: number; readonly written: number }[];
-  readonly wrong: readonly string[];
-}
-
-async function dumpAndRestore(kernel: GuestKernelVersion, dumps: number, operations: number): Promise<Chain> {
-  const files: Record<string, GuestFile> = {
-    ...nodeFiles(),
-    ...projectFiles(),
-    ...programFiles(shifter, '/bin/shifter'),
-    '/follow-dumps.mjs': { from: join(import.meta.dirname, 'follow-dumps.mjs') },
-    '/read-memory.mjs': { from: join(import.meta.dirname, '../system/read-memory.mjs') },
-  };
-  const script = `node /follow-dumps.mjs /bin/shifter soft-dirty ${dumps} ${operations}`;
-  const { stdout, exitCode } = await runInGuest({ kernel, files, script, timeoutSeconds: 280 });
-  expect(exitCode, stdout).toBe(0);
-  return JSON.parse(stdout.trim().split('\n').at(-1)!) as Chain;
-}
-
 describe.each<GuestKernelVersion>(['6.1', '6.12'])(
   'soft-dirty tracking of a real process on Linux %s',
   (kernel) => {
@@ -104,16 +84,6 @@ describe.each<GuestKernelVersion>(['6.1', '6.12'])(
         // And it is worth having, even with a program as nasty as this.
         expect(outcome.unchanged).toBeGreaterThan(20_000);
         expect(outcome.notes).toBe(0);
-      },
-    );
-
-    it.skipIf(obstacle !== undefined)(
-      `gives incremental dumps that restore byte for byte ${obstacle ?? ''}`,
-      async () => {
-        const { trackers, pages, wrong } = await dumpAndRestore(kernel, 3, 6);
-        expect(wrong).toEqual([]);
-        expect(new Set(trackers)).toEqual(new Set(['soft-dirty']));
-        for (const { present, dirty } of pages.slice(1)) expect(dirty).toBeLessThan(present);
       },
     );
   },

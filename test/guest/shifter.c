@@ -16,7 +16,9 @@
 
 #define PAGE 4096UL
 #define BLOCK (2UL << 20)
+#ifndef REGIONS
 #define REGIONS 6
+#endif
 #define REGION_BLOCKS 3
 #define REGION_BYTES (REGION_BLOCKS * BLOCK)
 #define AREA 0x600000000000UL
