@@ -69,7 +69,9 @@ async function killDump(
 async function expectUntouched(program: Program): Promise<void> {
   await until('go on', 2000, () => !isTraced(program.pid) && !isAtRest(program.pid));
   const before = Number(await program.ask('rounds'));
-  await expect.poll(() => program.ask('rounds').then(Number), { interval: 5, timeout: 5000 }).toBeGreaterThan(before);
+  await expect
+    .poll(() => program.ask('rounds').then(Number), { interval: 5, timeout: 5000 })
+    .toBeGreaterThan(before);
 }
 
 describe('a target whose ckpt is killed', () => {
