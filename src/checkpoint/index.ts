@@ -67,3 +67,4 @@ export {
 export type { FieldDifference, FileDifference, StateDifference } from './state-difference.ts';
 export { type UntrackedProcess, type UntrackRequest, untrackProcesses } from './untrack.ts';
 export { type VerifyOptions, verifyStore } from './verify.ts';
+export { writeWholeFile } from './whole-file.ts';

@@ -1,15 +1,14 @@
-import { type FileHandle, lstat, open, rename, rm } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import type { FileHandle } from 'node:fs/promises';
 import {
-  attempt,
   type CheckpointName,
   openNamed,
   proveMemoryDigest,
   readStore,
   requireRestorable,
   type WorkProgress,
+  writeWholeFile,
 } from '../checkpoint/index.ts';
-import { OutputError, PAGE_SIZE } from '../core/index.ts';
+import { PAGE_SIZE } from '../core/index.ts';
 import type { CheckpointReader } from '../store/index.ts';
 import { type CorePlan, planProcessCore } from './core-plan.ts';
 import { writeCore } from './core-writer.ts';
@@ -61,31 +60,18 @@ export interface CoreResult extends CoreFacts {
 export async function writeCoreFile(request: CoreRequest): Promise<CoreResult> {
   const started = performance.now();
   const { outputFile } = request;
-  const partial = join(dirname(outputFile), `.${basename(outputFile)}.partial-${process.pid}`);
-  await requireAbsent(outputFile);
-  try {
-    const { reader, facts } = await withCheckpoint(request, async (reader, plan) => {
-      const file = await attempt(outputFile, () => open(partial, 'wx', 0o600));
-      try {
-        const facts = await fillCore(reader, plan, file, outputFile, request);
-        await attempt(outputFile, () => file.sync());
-        return { reader, facts };
-      } finally {
-        await file.close();
-      }
-    });
-    await requireAbsent(outputFile);
-    await attempt(outputFile, () => rename(partial, outputFile));
-    await syncDirectory(dirname(outputFile));
-    return {
-      ...facts,
-      file: outputFile,
-      memoryDigest: reader.manifest.memoryDigest,
-      microseconds: Math.round((performance.now() - started) * 1000),
-    };
-  } finally {
-    await rm(partial, { force: true });
-  }
+  const { reader, facts } = await writeWholeFile(outputFile, (file) =>
+    withCheckpoint(request, async (reader, plan) => ({
+      reader,
+      facts: await fillCore(reader, plan, file, outputFile, request),
+    })),
+  );
+  return {
+    ...facts,
+    file: outputFile,
+    memoryDigest: reader.manifest.memoryDigest,
+    microseconds: Math.round((performance.now() - started) * 1000),
+  };
 }
 
 /** Opens the checkpoint, proves what can be proved beforehand, and lends it to `use` with the plan of its core. */
@@ -127,26 +113,4 @@ export async function fillCore(
     exe: exe?.path ?? null,
     warnings,
   };
-}
-
-/** @throws OutputError if there is something at `path` already. */
-async function requireAbsent(path: string): Promise<void> {
-  const found = await lstat(path).then(
-    () => true,
-    () => false,
-  );
-  if (!found) return;
-  throw new OutputError(`${path} exists already`, {
-    hint: 'name a file that does not exist yet; ckpt overwrites nothing',
-    data: { path },
-  });
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  const handle = await attempt(path, () => open(path, 'r'));
-  try {
-    await attempt(path, () => handle.sync());
-  } finally {
-    await handle.close();
-  }
 }
