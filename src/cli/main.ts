@@ -6,6 +6,7 @@ import { declareDump } from './commands/dump.ts';
 import { declareGdb } from './commands/gdb.ts';
 import { declareLs } from './commands/ls.ts';
 import { declarePrune } from './commands/prune.ts';
+import { declareRecord } from './commands/record.ts';
 import { declareRehearse } from './commands/rehearse.ts';
 import { declareRestore } from './commands/restore.ts';
 import { declareShow } from './commands/show.ts';
@@ -49,6 +50,7 @@ export async function main(argv: readonly string[], environment: CliEnvironment)
     declarePrune,
     declareCheck,
     declareSim,
+    declareRecord,
     declareRehearse,
     declareUntrack,
   ]) {

@@ -19,3 +19,15 @@ export {
 export { POLICY_NAMES, type PolicyChoice, type RehearsalOptions, rehearseOnce } from './rehearse-once.ts';
 export type { Round } from './rounds.ts';
 export { openSimulatedMemory, type SimulatedMemoryOptions } from './simulated-memory.ts';
+export type {
+  PageSample,
+  TraceEnd,
+  TraceHeader,
+  TraceProcess,
+  TraceProcessStep,
+  TraceSeal,
+  TraceStep,
+} from './trace/format.ts';
+export { TraceReader } from './trace/reader.ts';
+export { type RecordRequest, type RecordResult, recordTrace } from './trace/record.ts';
+export { TraceWriter } from './trace/writer.ts';

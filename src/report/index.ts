@@ -15,6 +15,7 @@ export {
   formatWarning,
   restoredJson,
 } from './dump-report.ts';
+export { formatRecordResult } from './record-report.ts';
 export { formatRehearsal } from './rehearsal-report.ts';
 export { formatProspect, formatRevived } from './revived.ts';
 export { formatRewindResult } from './rewind-report.ts';

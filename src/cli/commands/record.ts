@@ -1,0 +1,58 @@
+import { type Command, Option } from 'commander';
+import { type RecordRequest, recordTrace } from '../../migration/index.ts';
+import { formatRecordResult } from '../../report/index.ts';
+import { TRACKER_KINDS } from '../../tracker/index.ts';
+import { runsAs, type Shell, withCommonOptions } from '../command.ts';
+import type { CommonOptions } from '../context.ts';
+import { EXIT_STATUS } from '../exit-status.ts';
+import { durationOption } from '../parse.ts';
+
+interface RecordOptions extends CommonOptions {
+  readonly target: string;
+  readonly output: string;
+  readonly interval: number;
+  readonly duration: number;
+  readonly single?: boolean;
+  readonly tracker: NonNullable<RecordRequest['tracker']>;
+}
+
+const EXAMPLES = `
+Examples:
+  ckpt record -t 4711 -o redis.trace
+  ckpt record -t sim:fixtures/kv-store.yaml --interval 50ms --duration 10s -o kv.trace`;
+
+/** `ckpt record`: which pages are written when. */
+export function declareRecord(program: Command, shell: Shell): void {
+  const command = program
+    .command('record')
+    .description('record which pages a target writes in which interval; Ctrl-C ends it earlier')
+    .requiredOption('-t, --target <target>', 'PID of a live process, or sim:FILE for a simulated workload')
+    .requiredOption('-o, --output <file>', 'the trace; must not exist')
+    .addOption(durationOption('--interval <duration>', 'between two scans').default(100_000, '100ms'))
+    .addOption(durationOption('--duration <duration>', 'how long').default(60_000_000, '60s'))
+    .option('--single', 'the live process alone, without its descendants')
+    .addOption(
+      new Option('--tracker <kind>', 'how written pages are found')
+        .choices(['auto', ...TRACKER_KINDS])
+        .default('auto'),
+    )
+    .addHelpText('after', EXAMPLES);
+  withCommonOptions(command).action(
+    runsAs<RecordOptions>(shell, async (context, options) => {
+      const result = await recordTrace({
+        target: options.target,
+        outputFile: options.output,
+        intervalMicroseconds: options.interval,
+        durationMicroseconds: options.duration,
+        single: options.single === true,
+        tracker: options.tracker,
+        signal: context.signals.signal,
+        onStop: (release) => context.signals.onSignal(release),
+        onStep: () => context.progress.update({ phase: 'recording' }),
+      });
+      context.progress.stop();
+      context.result(result, formatRecordResult(result));
+      if (result.end === 'target-ended') context.exitStatus = EXIT_STATUS.incomplete;
+    }),
+  );
+}

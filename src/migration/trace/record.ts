@@ -1,0 +1,143 @@
+import { attempt, parseTarget, readWorkloadFile, writeWholeFile } from '../../checkpoint/index.ts';
+import { PAGE_SIZE, UsageError } from '../../core/index.ts';
+import { openLiveTarget, openSimulatedTarget, type Target } from '../../target/index.ts';
+import { chooseTracker, type TrackerKind } from '../../tracker/index.ts';
+import type { TraceEnd, TraceHeader, TraceStep } from './format.ts';
+import { Recorder, type RecorderOptions } from './recorder.ts';
+import { TraceWriter } from './writer.ts';
+
+/** One `ckpt record`. */
+export interface RecordRequest extends RecorderOptions {
+  /** `sim:FILE` or a PID. */
+  readonly target: string;
+  /** Must not exist. */
+  readonly outputFile: string;
+  /** The live process alone, without its descendants. */
+  readonly single?: boolean;
+  readonly tracker?: TrackerKind | 'auto';
+  /** Given what lets a stopped target go on at once; returns what takes that back. */
+  readonly onStop?: (release: () => void) => () => void;
+  /** Told about each step. */
+  readonly onStep?: (step: TraceStep) => void;
+}
+
+/** What was recorded. */
+export interface RecordResult extends TraceHeader {
+  readonly file: string;
+  readonly fileBytes: number;
+  readonly trackerReason: string;
+  readonly end: TraceEnd;
+  readonly intervals: number;
+  /** From the first scan to the last, on the target's clock. */
+  readonly microseconds: number;
+  readonly residentPages: number;
+  readonly zeroPages: number;
+  /** Pages written, summed over all intervals. */
+  readonly writtenPages: number;
+  readonly samples: number;
+  /** How long the target stood still for one scan, the first left out. Zero for a simulated target. */
+  readonly frozenMicroseconds: { readonly mean: number; readonly longest: number; readonly first: number };
+}
+
+/**
+ * Records which pages of a target are written in which interval. The file appears complete, or not at all, and is for
+ * its owner alone. A target that ends, or a signal, ends a recording that has begun, and the trace is kept.
+ * @throws UsageError, WorkloadError, TargetError, UnsupportedError, OutputError, and the reason of a signal that came
+ *   before the first scan was done.
+ */
+export async function recordTrace(request: RecordRequest): Promise<RecordResult> {
+  const { outputFile, intervalMicroseconds, durationMicroseconds } = request;
+  if (intervalMicroseconds < 1 || (durationMicroseconds ?? 1) < 1) {
+    throw new UsageError('a recording needs an interval and a duration above zero');
+  }
+  return writeWholeFile(outputFile, async (file) => {
+    const target = await openTarget(request);
+    const withdraw = request.onStop?.(() => target.thaw());
+    try {
+      const { tracker, reason } = chooseTracker(target, request.tracker ?? 'auto');
+      const { kind, name } = target.identity;
+      const header: TraceHeader = {
+        target: name,
+        kind,
+        tracker: tracker.kind,
+        pageSize: PAGE_SIZE,
+        intervalMicroseconds,
+        clock: kind === 'live' ? 'monotonic' : 'virtual',
+      };
+      const writer = await TraceWriter.begin(header, async (bytes) => {
+        await attempt(outputFile, () => file.appendFile(bytes));
+      });
+      const tally = new Tally();
+      const end = await Recorder.record(target, tracker, request, async (step) => {
+        tally.add(step);
+        await writer.step(step);
+        request.onStep?.(step);
+      });
+      await writer.seal(end);
+      const fileBytes = writer.writtenBytes;
+      return { ...header, file: outputFile, fileBytes, trackerReason: reason, end, ...tally.result() };
+    } finally {
+      withdraw?.();
+      await target.close();
+    }
+  });
+}
+
+async function openTarget({ target, single }: RecordRequest): Promise<Target> {
+  const specification = parseTarget(target);
+  if (specification.kind === 'live') return openLiveTarget(specification.pid, { single: single === true });
+  if (single === true) {
+    throw new UsageError(
+      '--single is for live processes: a workload file says itself which programs it runs',
+    );
+  }
+  return openSimulatedTarget(readWorkloadFile(specification.path), specification.path);
+}
+
+/** Sums up steps. */
+class Tally {
+  #steps = 0;
+  #microseconds = 0;
+  #residentPages = 0;
+  #zeroPages = 0;
+  #writtenPages = 0;
+  #samples = 0;
+  #firstFrozen = 0;
+  #frozen = 0;
+  #longest = 0;
+
+  add({ atMicroseconds, frozenMicroseconds, processes }: TraceStep): void {
+    const isFirst = this.#steps++ === 0;
+    this.#microseconds = atMicroseconds;
+    for (const { resident, zero, written, samples } of processes) {
+      this.#samples += samples.length;
+      this.#writtenPages += written.pageCount;
+      if (!isFirst) continue;
+      this.#residentPages += resident.pageCount;
+      this.#zeroPages += zero.pageCount;
+    }
+    if (isFirst) {
+      this.#firstFrozen = frozenMicroseconds;
+      return;
+    }
+    this.#frozen += frozenMicroseconds;
+    this.#longest = Math.max(this.#longest, frozenMicroseconds);
+  }
+
+  result() {
+    const intervals = this.#steps - 1;
+    return {
+      intervals,
+      microseconds: this.#microseconds,
+      residentPages: this.#residentPages,
+      zeroPages: this.#zeroPages,
+      writtenPages: this.#writtenPages,
+      samples: this.#samples,
+      frozenMicroseconds: {
+        mean: intervals === 0 ? 0 : Math.round(this.#frozen / intervals),
+        longest: this.#longest,
+        first: this.#firstFrozen,
+      },
+    };
+  }
+}
