@@ -1,13 +1,12 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type RedisServer, startRedis } from '../bench/redis.ts';
 import { ckpt, ckptJson } from './command.ts';
 import { followAndRestore } from './follow.ts';
-import { killPrograms, lacking, start, startPython, threadStates, until } from './programs.ts';
+import { killPrograms, start, startPython, threadStates, until } from './programs.ts';
 
 let work = '';
 let store = '';
@@ -24,34 +23,6 @@ const follow = (pid: number, deltas: number, between: () => Promise<unknown>) =>
   followAndRestore({ pid, store, deltas, between });
 
 describe('dump and restore of live processes, byte for byte', () => {
-  const hasRedis = ['/usr/bin/redis-server', '/usr/local/bin/redis-server'].some((path) => existsSync(path));
-
-  it.skipIf(lacking(hasRedis))('redis-server under load', async () => {
-    const redis: RedisServer = await startRedis(16_379);
-    try {
-      await redis.fill(30_000_000, 0.5);
-      let busy = true;
-      const load = (async () => {
-        while (busy) await redis.touch(2000);
-      })();
-      await follow(redis.pid, 3, () => delay(150));
-      busy = false;
-      await load;
-    } finally {
-      await redis.stop();
-    }
-  });
-
-  it('node, with its garbage collector and threads', async () => {
-    const program = start(process.execPath, [
-      '-e',
-      `const keep = []; setInterval(() => { for (let i = 0; i < 2000; i++) { keep.push({ i, text: 'x'.repeat(i % 100) }); }
-       if (keep.length > 200000) keep.splice(0, 150000); }, 5); console.log('ready')`,
-    ]);
-    expect(await program.line()).toBe('ready');
-    await follow(program.pid, 2, () => delay(200));
-  });
-
   it('python3, with shared memory and threads that sleep in system calls', async () => {
     const program = await startPython(`
 import mmap, random, threading, time
