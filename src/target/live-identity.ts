@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
+import { UnsupportedError } from '../core/index.ts';
 import type { TaskStat } from '../procfs/index.ts';
 import { procError } from './live-files.ts';
 import type { TargetIdentity } from './view.ts';
@@ -77,9 +78,22 @@ function changeSince(before: TargetIdentity, now: TargetIdentity): string | unde
   return PARTS.find((_, index) => earlier[index] !== later[index])?.difference;
 }
 
-/** Random for each boot of the machine. */
+/**
+ * Random for each boot of the machine.
+ * @throws UnsupportedError where /proc/sys is hidden: without it a process cannot be told from one before a reboot
+ */
 export function bootId(): string {
-  return readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
+  try {
+    return readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
+  } catch (error) {
+    throw new UnsupportedError(
+      '/proc/sys/kernel/random/boot_id cannot be read, so no process can be known again',
+      {
+        hint: 'mount the whole of /proc (without subset=pid)',
+        cause: error,
+      },
+    );
+  }
 }
 
 function exeInode(pid: number): string {
