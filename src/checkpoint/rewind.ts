@@ -2,18 +2,16 @@ import type { CodecPool } from '../codec/index.ts';
 import { machineClock, TargetError, UnsupportedError } from '../core/index.ts';
 import type { CheckpointReader, Store } from '../store/index.ts';
 import {
-  clearUnfinished,
   decodeLiveState,
   identityDifference,
   type LiveState,
   type LiveTarget,
-  markUnfinished,
   openLiveTarget,
   type ProcessRewriter,
+  RewindNotes,
   type RewriteGoal,
   type RewriteObstacle,
   TargetRewriter,
-  unfinishedRewind,
 } from '../target/index.ts';
 import { chooseTracker, TRACKER_KINDS, type Tracker } from '../tracker/index.ts';
 import { openNamed, readStore, requireRestorable } from './read-store.ts';
@@ -39,6 +37,8 @@ export async function rewindInPlace(request: RewindRequest): Promise<RewindResul
       requireRestorable(reader);
       const goal = await readGoal(reader);
       const started = pool.start();
+      // It is awaited below; should the target be refused before that, nobody asks any more.
+      started.catch(() => undefined);
       const target = await openLiveTarget(request.pid, {
         freezer: 'halt',
         ...(request.single === undefined ? {} : { single: request.single }),
@@ -80,9 +80,9 @@ class Rewind {
   readonly #scratch: ScratchFile;
   readonly #memory: MemoryExchange;
   readonly #watch = new Stopwatch(machineClock);
-  #present: readonly { readonly pid: number; readonly startTicks: number }[] = [];
-  /** Where another ckpt was going with this target when it was killed. */
-  #unfinished: string | undefined;
+  #notes = new RewindNotes([]);
+  /** Whether somebody else has stopped the target, which then stays so. */
+  #wasStopped = false;
   #tracker: Tracker | undefined;
   #rewriter: TargetRewriter | undefined;
   #withdraw: (() => void) | undefined;
@@ -110,16 +110,12 @@ class Rewind {
     await this.#freeze();
     const rewriter = new TargetRewriter(this.#target, this.#presentState(), this.#goal);
     this.#rewriter = rewriter;
-    this.#unfinished = this.#present.map(unfinishedRewind).find((what) => what !== undefined);
-    if (this.#unfinished !== undefined) {
-      this.#request.onNote?.(
-        `an earlier rewind to ${this.#unfinished} was interrupted and left the target stopped`,
-      );
-    }
+    const { isHalfWay, earlier } = this.#notes;
+    if (isHalfWay) this.#request.onNote?.(`an earlier rewind to ${earlier?.goal} was interrupted`);
     const { obstacles } = rewriter;
     const isHopeless = obstacles.some(({ otherwise }) => otherwise === null);
     // What an interrupted rewind leaves (descriptors of ours among them) is no reason not to finish it.
-    const isForced = this.#request.force === true || this.#unfinished !== undefined;
+    const isForced = this.#request.force === true || isHalfWay;
     const isRefused = obstacles.length > 0 && (!isForced || isHopeless);
     if (isRefused && this.#request.dryRun !== true) return this.#finished(rewriter, 'refused');
     await this.#compare(rewriter);
@@ -135,6 +131,7 @@ class Rewind {
     this.#rewriter?.close();
     this.#scratch.close();
     await this.#target.close({ leaveStopped: this.#staysStopped });
+    this.#notes.close();
   }
 
   /** @throws TargetError if the target is another one than that of the checkpoint */
@@ -156,6 +153,7 @@ class Rewind {
     for (const { pid } of this.#goal.state.processes) await this.#memory.prepare(pid, newest);
     this.#withdraw = onStop?.(() => this.#target.thaw());
     await this.#target.prepareFreeze();
+    this.#wasStopped = this.#target.processes()[0]?.member.stat.state === 'T';
     this.#watch.start('freeze');
     await this.#target.freeze();
   }
@@ -184,7 +182,7 @@ class Rewind {
     const { bytes } = this.#target.captureState();
     const state = decodeLiveState(bytes, 'the present state');
     for (const { pid } of state.processes) this.#target.hold?.settle(pid);
-    this.#present = state.processes.map(({ pid, startTicks }) => ({ pid, startTicks }));
+    this.#notes = new RewindNotes(state.processes);
     return state;
   }
 
@@ -216,6 +214,7 @@ class Rewind {
       this.#request.signal?.throwIfAborted();
       this.#target.verifyStoodStill();
       rewriter.begin();
+      this.#notes.noteStopped();
       await this.#target.keepStopped();
       this.#request.signal?.throwIfAborted();
     } catch (error) {
@@ -223,7 +222,7 @@ class Rewind {
       throw error;
     }
     const { number } = this.#reader.manifest;
-    markUnfinished(this.#present, `checkpoint ${number} of ${this.#request.storeDirectory}`);
+    this.#notes.noteChanging(`checkpoint ${number} of ${this.#request.storeDirectory}`);
   }
 
   /** Everything from the first change to the last, in one turn of the event loop. */
@@ -236,36 +235,37 @@ class Rewind {
     } catch (error) {
       this.#undo(rewriter, error);
     }
-    rewriter.finish();
-    this.#settled(this.#request.leaveStopped === true);
+    try {
+      rewriter.finish();
+    } catch (error) {
+      throw this.#stuck(`the rewind of ${this.#target.identity.name} failed in its last step`, error);
+    }
+    this.#notes.noteWhole();
+    this.#staysStopped = this.#request.leaveStopped === true;
   }
 
-  /** The target is whole again, and what an earlier rewind may have left of it has been set right. */
-  #settled(staysStopped: boolean): void {
-    clearUnfinished(this.#present);
-    this.#staysStopped = staysStopped;
+  /** For a target that stays stopped. */
+  #stuck(what: string, cause: unknown): TargetError {
+    return new TargetError(`${what}: ${messageOf(cause)}`, {
+      hint: 'it stays stopped and must not be continued as it is: try the same rewind again, or end it with kill -9',
+      data: { pid: this.#request.pid, leftStopped: true },
+      cause,
+    });
   }
 
   /** @throws TargetError in any case: with everything undone, or with the target left stopped */
   #undo(rewriter: TargetRewriter, cause: unknown): never {
     const { name } = this.#target.identity;
-    const why = cause instanceof Error ? cause.message : String(cause);
+    const why = messageOf(cause);
     try {
       rewriter.undoMappings();
       this.#memory.exchangeBack();
       rewriter.undoState();
     } catch (second) {
-      const further = second instanceof Error ? second.message : String(second);
-      throw new TargetError(
-        `the rewind of ${name} failed half-way (${why}), and could not be undone (${further})`,
-        {
-          hint: `it stays stopped and must not be continued as it is: try the same rewind again, or end it with kill -9`,
-          data: { pid: this.#request.pid, leftStopped: true },
-          cause,
-        },
-      );
+      throw this.#stuck(`the rewind of ${name} failed half-way (${why}), and could not be undone`, second);
     }
-    if (this.#unfinished === undefined) this.#settled(false);
+    if (!this.#notes.isHalfWay) this.#notes.noteWhole();
+    this.#staysStopped = false;
     throw new TargetError(`the rewind of ${name} failed and was undone: ${why}`, {
       hint: 'the process goes on as before the attempt',
       data: { pid: this.#request.pid },
@@ -276,8 +276,9 @@ class Rewind {
   /** What an interrupted rewind has left stopped goes on when it is whole again. */
   #letGo(outcome: RewindResult['outcome']): void {
     this.#target.thaw();
-    if (outcome !== 'rewound' || this.#unfinished === undefined) return;
-    for (const { pid } of [...this.#present].reverse()) process.kill(pid, 'SIGCONT');
+    if (outcome !== 'rewound' || this.#notes.earlier === undefined) return;
+    for (const { pid } of [...(this.#rewriter?.processes ?? [])].reverse()) continueProcess(pid);
+    this.#wasStopped = false;
   }
 
   #finished(rewriter: TargetRewriter, outcome: RewindResult['outcome']): RewindResult {
@@ -299,10 +300,23 @@ class Rewind {
         discarded: sum(({ superfluous }) => superfluous.pageCount),
       },
       threadsEnded: rewriter.processes.reduce((total, { newThreads }) => total + newThreads.length, 0),
-      leftStopped: this.#staysStopped,
+      leftStopped: this.#staysStopped || this.#wasStopped,
       microseconds: { freeze: this.#watch.microseconds('freeze'), total: this.#watch.totalMicroseconds() },
     };
   }
+}
+
+/** One that has ended meanwhile needs no signal. */
+function continueProcess(pid: number): void {
+  try {
+    process.kill(pid, 'SIGCONT');
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error;
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 function countMappings(processes: readonly ProcessRewriter[]): RewindResult['mappings'] {

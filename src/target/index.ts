@@ -12,7 +12,7 @@ export { instructionAddress, namedRegisters } from './live-state-registers.ts';
 export type { RewriteObstacle } from './rewrite/obstacle.ts';
 export type { ProcessRewriter } from './rewrite/process-rewriter.ts';
 export { type RewriteGoal, TargetRewriter } from './rewrite/target-rewriter.ts';
-export { clearUnfinished, markUnfinished, unfinishedRewind } from './rewrite/unfinished.ts';
+export { RewindNotes } from './rewrite/unfinished.ts';
 export {
   decideMapping,
   decideMappings,

@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { PAGE_SIZE, TargetError, UnsupportedError, UsageError } from '../core/index.ts';
 import { TASK_FLAG_KERNEL_THREAD, type TaskStat } from '../procfs/index.ts';
 import { isDeadState, readProcText, readTaskStat } from './live-files.ts';
-import { unfinishedRewind } from './rewrite/unfinished.ts';
+import { readNote } from './rewrite/unfinished.ts';
 
 /** Key of the page size in the auxiliary vector (include/uapi/linux/auxvec.h). */
 const AT_PAGESZ = 6n;
@@ -37,8 +37,8 @@ export function checkedStat(pid: number): TaskStat {
 
 /** @throws TargetError for a process that a killed ckpt has left half-way between what it was and a checkpoint */
 export function requireWhole(stat: TaskStat): void {
-  const goal = unfinishedRewind(stat);
-  if (goal === undefined) return;
+  const goal = readNote(stat)?.goal ?? '';
+  if (goal === '') return;
   throw refusal(
     stat,
     `is neither what it was nor what it was at ${goal}: its rewind was interrupted`,

@@ -195,6 +195,8 @@ export class ProcessRewriter {
         if (thread === undefined) continue;
         setThreadRegisters(native, thread, state, memory);
         thread.setSignalMask(BigInt(state.signalMask));
+        // In place now, not only when the thread is let go: it might be without us.
+        thread.writeBack();
       }
     } finally {
       memory.close();

@@ -4,42 +4,87 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 const DIRECTORY = '/run/ckpt/rewind';
 
 /** A process, told from others with its PID by its start time. */
-export interface MarkedProcess {
+export interface NotedProcess {
   readonly pid: number;
   readonly startTicks: number;
 }
 
+/** What is noted of a process: ckpt has stopped it, and possibly is changing it. */
+export interface RewindNote {
+  /** What it is being rewound to, for people: `checkpoint 3 of /srv/store`; '' if it is whole. */
+  readonly goal: string;
+}
+
 /**
- * Notes that a process is being rewound, so that should ckpt be killed the next command knows that it is neither what
- * it was nor what it will be. Where no note can be kept, the process stays stopped all the same.
- * @param what names the goal for people: `checkpoint 3 of /srv/store`
+ * Notes about processes that ckpt has stopped for a rewind, so that the next command knows should ckpt be killed. They
+ * are a help, not a condition: where none can be kept, the processes stay stopped all the same.
  */
-export function markUnfinished(processes: readonly MarkedProcess[], what: string): void {
-  try {
-    mkdirSync(DIRECTORY, { recursive: true, mode: 0o700 });
-    removeStale();
-    for (const process of processes) writeFileSync(pathOf(process), what, { mode: 0o600 });
-  } catch {
-    // Not our directory: the note is a help, not a condition.
+export class RewindNotes {
+  readonly #processes: readonly NotedProcess[];
+  /** What an earlier ckpt, which was killed, has left; undefined if nothing. */
+  readonly earlier: RewindNote | undefined;
+  #isOurs = false;
+
+  constructor(processes: readonly NotedProcess[]) {
+    this.#processes = processes;
+    const notes = processes.map(readNote).filter((note) => note !== undefined);
+    this.earlier = notes.find(({ goal }) => goal !== '') ?? notes[0];
+  }
+
+  /** Whether the processes are neither what they were nor what they are to be. */
+  get isHalfWay(): boolean {
+    return this.earlier !== undefined && this.earlier.goal !== '';
+  }
+
+  /** To be called before the processes could stay stopped. */
+  noteStopped(): void {
+    if (this.isHalfWay) return;
+    this.#write('');
+    this.#isOurs = true;
+  }
+
+  /** To be called before the first change. */
+  noteChanging(goal: string): void {
+    this.#write(goal);
+    this.#isOurs = false;
+  }
+
+  /** To be called when everything is as it is to be, or was, and before it goes on. */
+  noteWhole(): void {
+    this.#write('');
+    this.#isOurs = true;
+  }
+
+  /** To be called when the processes have gone on: nothing is noted any more, unless they are still half-way. */
+  close(): void {
+    if (!this.#isOurs) return;
+    for (const process of this.#processes) attempt(() => rmSync(pathOf(process), { force: true }));
+  }
+
+  #write(goal: string): void {
+    attempt(() => {
+      mkdirSync(DIRECTORY, { recursive: true, mode: 0o700 });
+      removeStale();
+      for (const process of this.#processes) writeFileSync(pathOf(process), goal, { mode: 0o600 });
+    });
   }
 }
 
-export function clearUnfinished(processes: readonly MarkedProcess[]): void {
-  for (const process of processes) {
-    try {
-      rmSync(pathOf(process), { force: true });
-    } catch {
-      // As above.
-    }
-  }
-}
-
-/** What a process was being rewound to when ckpt was killed; undefined if nothing like that happened. */
-export function unfinishedRewind(process: MarkedProcess): string | undefined {
+/** What a killed ckpt has left of a process. */
+export function readNote(process: NotedProcess): RewindNote | undefined {
   try {
-    return readFileSync(pathOf(process), 'utf8');
+    return { goal: readFileSync(pathOf(process), 'utf8') };
   } catch {
     return undefined;
+  }
+}
+
+/** It may be somebody else's directory. */
+function attempt(act: () => void): void {
+  try {
+    act();
+  } catch {
+    // See RewindNotes.
   }
 }
 
@@ -50,6 +95,6 @@ function removeStale(): void {
   }
 }
 
-function pathOf({ pid, startTicks }: MarkedProcess): string {
+function pathOf({ pid, startTicks }: NotedProcess): string {
   return `${DIRECTORY}/${pid}-${startTicks}`;
 }
