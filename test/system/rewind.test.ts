@@ -172,6 +172,13 @@ describe('what cannot be rewound is found before anything is touched', () => {
   });
 });
 
+describe('a process that cannot be a target', () => {
+  it('is refused while the threads that decode are still starting', async () => {
+    await dump();
+    await expect(rewind(1, { pid: 1, workers: 1 })).rejects.toThrow(/is the init process/);
+  });
+});
+
 describe('a rewind that fails half-way is undone', () => {
   it.each(['remap', 'discard', 'applyState', 'verifyMappings', 'write'] as const)('in %s', async (step) => {
     await dump();
