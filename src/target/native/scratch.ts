@@ -38,8 +38,20 @@ export function findScratch({ mappings, stackPointers, readPagemap }: ScratchSea
   const isUsed = readPagemap(stack.startPage, SCRATCH_PAGES).some(
     (half, index) => index % 2 === 1 && (half & (PAGEMAP_HIGH.present | PAGEMAP_HIGH.swapped)) !== 0,
   );
-  if (isBelowAll && (!isUsed || inside.length > 0)) return BigInt(stack.startPage) * BigInt(PAGE_BYTES);
+  const isStranded = stackPointers.some((pointer) => !isMapped(mappings, pointer));
+  if (isBelowAll && (!isUsed || inside.length > 0 || isStranded)) {
+    return BigInt(stack.startPage) * BigInt(PAGE_BYTES);
+  }
   throw noScratch();
+}
+
+/**
+ * Whether there is anything where a stack pointer points. A thread whose stack is gone stood on a work area that has
+ * just been unmapped when ckpt was killed; it can do nothing but be rewound, whatever the main stack holds.
+ */
+function isMapped(mappings: readonly MapsEntry[], pointer: bigint): boolean {
+  const page = Number(pointer / BigInt(PAGE_BYTES));
+  return mappings.some(({ startPage, endPage }) => startPage <= page && page < endPage);
 }
 
 /** Scratch memory on which a thread stands in a work area that a killed ckpt has left. */

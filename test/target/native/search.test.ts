@@ -63,7 +63,8 @@ describe('the search for instructions', () => {
 });
 
 describe('the search for scratch memory', () => {
-  const stack = parseMaps('7ffc00000000-7ffc00021000 rw-p 00000000 00:00 0 [stack]\n');
+  const elsewhere = '00001000-00003000 rw-p 00000000 00:00 0 \n';
+  const stack = parseMaps(`${elsewhere}7ffc00000000-7ffc00021000 rw-p 00000000 00:00 0 [stack]\n`);
   const bottom = 0x7ffc00000000n;
   const populated = (startPage: number, pageCount: number) =>
     new Uint32Array(pageCount * 2).map((_, index) => (index % 2 === 1 ? 0x8000_0000 : startPage));
@@ -102,6 +103,8 @@ describe('the search for scratch memory', () => {
     // Memory that only looks alike: no page of code before it.
     const lone = { ...search(0x7fff00001000n), mappings: [...stack, mappings.at(-1)!] };
     expect(() => findScratch(lone)).toThrow(UnsupportedError);
+    // The area was unmapped, and ckpt killed before it could give the thread its registers.
+    expect(findScratch({ ...search(0x7fff00001000n), mappings: stack })).toBe(bottom);
   });
 
   it('refuses a process without a main stack', () => {
