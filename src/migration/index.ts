@@ -31,3 +31,4 @@ export type {
 export { TraceReader } from './trace/reader.ts';
 export { type RecordRequest, type RecordResult, recordTrace } from './trace/record.ts';
 export { TraceWriter } from './trace/writer.ts';
+export { type WorkingSetWindow, WorkingSetWindows, type WrittenPages } from './working-set.ts';
