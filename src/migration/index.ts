@@ -1,5 +1,6 @@
 export type { Advice } from './advise.ts';
 export { type HostCosts, USUAL_COSTS } from './costs.ts';
+export type { CurvePoint } from './curve.ts';
 export { type BandwidthStep, Link, type LinkOptions, TCP_SHARE } from './link.ts';
 export type { MigratingMemory } from './memory.ts';
 export type { Outcome, PolicyName, StrategyName } from './outcome.ts';
@@ -19,6 +20,8 @@ export {
 export { POLICY_NAMES, type PolicyChoice, type RehearsalOptions, rehearseOnce } from './rehearse-once.ts';
 export type { Round } from './rounds.ts';
 export { openSimulatedMemory, type SimulatedMemoryOptions } from './simulated-memory.ts';
+export { type MemorySource, openSource } from './source.ts';
+export type { AxisValue, SweepAxis, SweepCell, SweepResult } from './sweep/result.ts';
 export type {
   PageSample,
   TraceEnd,

@@ -1,3 +1,4 @@
+import type { CurvePoint } from './curve.ts';
 import type { Round } from './rounds.ts';
 
 export type PolicyName = 'qemu' | 'xen' | 'clark' | 'phaul' | 'criu' | 'fixed';
@@ -19,6 +20,8 @@ export interface Outcome {
   /** Sent as they are, as pages of zeros, and as differences to an earlier copy. */
   readonly pages: { readonly normal: number; readonly duplicate: number; readonly xbzrle: number };
   readonly rounds: readonly Round[];
+  /** Memory left to send over time, at most about 500 points; two at the same instant where a round begins. */
+  readonly curve: readonly CurvePoint[];
   /** Cost to the service before and after the stop: time lost to throttling and to waiting for pages. */
   readonly service: {
     readonly throttledMicroseconds: number;

@@ -1,4 +1,6 @@
 import { PAGE_SIZE } from '../core/index.ts';
+import { RemainingCurve } from './curve.ts';
+
 /** One round: from a look at the dirty log to the next one. */
 export interface Round {
   /** From 1; the last one is sent while the program stands still. */
@@ -18,6 +20,7 @@ export interface Round {
 
 /** Adds up a migration's rounds while they happen. */
 export class RoundLog {
+  readonly curve = new RemainingCurve();
   readonly rounds: Round[] = [];
   normalPages = 0;
   zeroPages = 0;
@@ -46,6 +49,7 @@ export class RoundLog {
     throttlePercent: number,
   ): void {
     this.end(dirtied, sentBytes);
+    this.curve.add(now, remainingPages * PAGE_SIZE);
     this.#open = {
       start: now,
       remaining: remainingPages * PAGE_SIZE,

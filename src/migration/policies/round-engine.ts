@@ -87,6 +87,7 @@ export class RoundEngine {
     this.now = Number.isFinite(paced) ? Math.max(written, paced) : written;
     this.#batchBytes = 0;
     this.#batchPages = 0;
+    if (this.log.curve.isDue(this.now)) this.log.curve.add(this.now, this.pending.count * PAGE_SIZE);
   }
 
   /** Waits until everything sent so far has arrived. */
@@ -160,11 +161,13 @@ export class RoundEngine {
         xbzrle: this.log.differencePages,
       },
       rounds: this.log.rounds,
+      curve: this.log.curve.end(total, this.pending.count * PAGE_SIZE),
       service: { throttledMicroseconds: 0, faultedPages: 0, faultMicroseconds: 0 },
     };
   }
 
   #look(): number {
+    this.log.curve.add(this.now, this.pending.count * PAGE_SIZE);
     const dirtied = this.memory.dirty.count;
     const added = this.pending.absorb(this.memory.dirty);
     this.log.begin(this.now, dirtied, this.pending.count, this.sentBytes, 0);

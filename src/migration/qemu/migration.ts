@@ -122,8 +122,13 @@ export class QemuMigration {
         break;
     }
     this.#sender.stream.endStep();
+    this.#drawCurve();
     if (this.#now === start) this.#sender.stream.now += IDLE_STEP_MICROSECONDS;
     this.#syncPeriodically();
+  }
+
+  #drawCurve(): void {
+    if (this.#log.curve.isDue(this.#now)) this.#log.curve.add(this.#now, this.#remainingBytes);
   }
 
   #budgetUsed(): boolean {
@@ -171,6 +176,7 @@ export class QemuMigration {
   /** Reads the dirty log: what was written since the last time is pending. */
   #sync(): void {
     this.#guest.advance(this.#now);
+    this.#log.curve.add(this.#now, this.#remainingBytes);
     const dirtied = this.#memory.dirty.count;
     const added = this.#pending.absorb(this.#memory.dirty);
     const written = this.#sender.writtenBytes;
@@ -196,7 +202,7 @@ export class QemuMigration {
   #complete(): Outcome {
     const decided = this.#now;
     const stopped = this.#stopGuest();
-    while (this.#sender.sendNext(true));
+    while (this.#sender.sendNext(true)) this.#drawCurve();
     this.#sender.flushChannels();
     this.#sender.stream.bytes(this.#costs.stateBytes);
     this.#sender.stream.endStep();
@@ -262,6 +268,7 @@ export class QemuMigration {
     }
     if (wanted >= 0) this.#sender.seek(wanted);
     const sent = this.#sender.sendNext(true);
+    this.#drawCurve();
     if (wanted >= 0) {
       this.#sender.stream.flush();
       away.answered(this.#arrival());
@@ -293,6 +300,7 @@ export class QemuMigration {
         xbzrle: this.#log.differencePages,
       },
       rounds: this.#log.rounds,
+      curve: this.#log.curve.end(total, this.#remainingBytes),
       service: {
         throttledMicroseconds: Math.round(this.#guest.throttledMicroseconds),
         faultedPages: away?.faultedPages ?? 0,
