@@ -15,6 +15,7 @@ export {
   formatWarning,
   restoredJson,
 } from './dump-report.ts';
+export * from './html/index.ts';
 export { formatRecordResult } from './record-report.ts';
 export { formatRehearsal } from './rehearsal-report.ts';
 export { formatProspect, formatRevived } from './revived.ts';
