@@ -1,11 +1,2 @@
-export type {
-  CurvePoint,
-  MeasuredRun,
-  RehearsalReportInput,
-  ReportedProfile,
-  ReportedRehearsal,
-  ReportedSweep,
-  ReportParameter,
-  SweptOutcome,
-} from './input.ts';
+export type { MeasuredRun, RehearsalReportInput, ReportedProfile, ReportParameter } from './input.ts';
 export { renderRehearsalReport } from './render.ts';

@@ -1,25 +1,17 @@
-import type { Rehearsal, Round } from '../../migration/index.ts';
+import type { Rehearsal, Round, SweepResult } from '../../migration/index.ts';
 
 /** Everything that the page of a rehearsal shows. Plain data: the page is the same for the same input. */
 export interface RehearsalReportInput {
-  readonly rehearsal: ReportedRehearsal;
+  readonly rehearsal: Rehearsal;
   /** What was rehearsed, for people: `redis-server (PID 4711)`, `sim:kv-store.yaml`, a trace's name. */
   readonly target: string;
   readonly profile?: ReportedProfile;
-  readonly sweep?: ReportedSweep;
+  readonly sweep?: SweepResult;
   /** All that the rehearsal was told or took for granted, in the order in which it is shown. */
   readonly parameters: readonly ReportParameter[];
   /** What a real run measured, to be held against the prediction. */
   readonly shadow?: MeasuredRun;
   readonly generatedAt: Date;
-}
-
-/** A rehearsal with its remaining memory over time. */
-export type ReportedRehearsal = Rehearsal & { readonly curve: readonly CurvePoint[] };
-
-export interface CurvePoint {
-  readonly atMicroseconds: number;
-  readonly remainingBytes: number;
 }
 
 export interface ReportParameter {
@@ -58,26 +50,6 @@ export interface ReportedProfile {
     readonly counts: readonly (readonly number[])[];
   };
   readonly residentPages: number;
-}
-
-/** All combinations of some parameters. */
-export interface ReportedSweep {
-  readonly axes: readonly {
-    readonly name: string;
-    readonly values: readonly { readonly label: string; readonly value: number | string }[];
-  }[];
-  readonly cells: readonly SweptOutcome[];
-  /** Indices of the cells that no other one beats in all of downtime, total time, bytes and bandwidth needed. */
-  readonly frontier: readonly number[];
-}
-
-export interface SweptOutcome {
-  /** Which value of each axis. */
-  readonly indices: readonly number[];
-  readonly verdict: Rehearsal['verdict'];
-  readonly totalMicroseconds: number;
-  readonly downtimeMicroseconds: number;
-  readonly transferredBytes: number;
 }
 
 /** A real run of what was rehearsed, on the real network. */
