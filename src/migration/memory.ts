@@ -18,6 +18,11 @@ export interface MigratingMemory {
   run(microseconds: number): void;
   /** Whether a page holds zeros only. */
   isZero(page: number): boolean;
+  /**
+   * Which of the pages 32 x `word` to 32 x `word` + 31 whose bits are set in `pages` hold zeros only, a bit each. A
+   * memory that has no such answer is asked page by page, with the same result.
+   */
+  zerosAmong?(word: number, pages: number): number;
   /** Size of the page in a stream of compressed pages, as a share of its plain size. */
   compressedShare(page: number): number;
   /** From now on `storesOf` counts. */

@@ -1,10 +1,30 @@
-/** A growing set of page numbers, one bit a page, that knows how many it holds. */
+/**
+ * A growing set of page numbers, one bit a page, that knows how many it holds. A second level with one bit for each
+ * word of the first makes walking through a large set with few pages cheap.
+ */
 export class PageBitmap {
   #words: Uint32Array;
+  /** Bit n is set if and only if word n is not 0. */
+  #summary: Uint32Array;
   #count = 0;
 
   constructor(pageCount: number) {
-    this.#words = new Uint32Array(Math.max(1, Math.ceil(pageCount / 32)));
+    const words = Math.max(1, Math.ceil(pageCount / 32));
+    this.#words = new Uint32Array(words);
+    this.#summary = new Uint32Array(summaryLength(words));
+  }
+
+  /** A set of its own with the pages of `words`: bit n of word m is page 32 m + n. */
+  static copyOf(words: Uint32Array): PageBitmap {
+    const bitmap = new PageBitmap(words.length * 32);
+    bitmap.#words.set(words);
+    for (let index = 0; index < words.length; index++) {
+      const word = words[index]!;
+      if (word === 0) continue;
+      bitmap.#summary[index >>> 5]! |= 1 << (index & 31);
+      bitmap.#count += bitsOf(word);
+    }
+    return bitmap;
   }
 
   /** How many pages are in the set. */
@@ -19,70 +39,111 @@ export class PageBitmap {
   add(page: number): void {
     const index = page >>> 5;
     if (index >= this.#words.length) this.#grow(index + 1);
+    const before = this.#words[index]!;
     const bit = 1 << (page & 31);
-    if ((this.#words[index]! & bit) !== 0) return;
-    this.#words[index]! |= bit;
+    if ((before & bit) !== 0) return;
+    this.#words[index] = before | bit;
+    if (before === 0) this.#summary[index >>> 5]! |= 1 << (index & 31);
     this.#count++;
   }
 
   remove(page: number): void {
-    const index = page >>> 5;
-    const bit = 1 << (page & 31);
-    if (((this.#words[index] ?? 0) & bit) === 0) return;
-    this.#words[index]! &= ~bit;
-    this.#count--;
+    this.removeFromWord(page >>> 5, 1 << (page & 31));
   }
 
   addRange(start: number, end: number): void {
-    for (let page = start; page < end; page++) {
-      if ((page & 31) === 0 && page + 32 <= end) {
-        const index = page >>> 5;
-        if (index >= this.#words.length) this.#grow(index + 1);
-        this.#count += 32 - bitsOf(this.#words[index]!);
-        this.#words[index] = 0xffffffff;
-        page += 31;
-      } else this.add(page);
+    if (start >= end) return;
+    const last = (end - 1) >>> 5;
+    if (last >= this.#words.length) this.#grow(last + 1);
+    const first = start >>> 5;
+    const head = -1 << (start & 31);
+    const tail = -1 >>> (31 - ((end - 1) & 31));
+    if (first === last) {
+      this.addToWord(first, head & tail);
+      return;
     }
+    this.addToWord(first, head);
+    for (let index = first + 1; index < last; index++) this.addToWord(index, -1);
+    this.addToWord(last, tail);
   }
 
   clear(): void {
-    this.#words.fill(0);
+    for (let index = this.nextWord(0); index >= 0; index = this.nextWord(index + 1)) this.#words[index] = 0;
+    this.#summary.fill(0);
     this.#count = 0;
   }
 
   /** First page of the set at `from` or behind it; -1 if there is none. */
   next(from: number): number {
+    const index = from >>> 5;
+    if (index >= this.#words.length) return -1;
+    const word = this.#words[index]! & (-1 << (from & 31));
+    if (word !== 0) return index * 32 + lowestBit(word);
+    const next = this.nextWord(index + 1);
+    return next < 0 ? -1 : next * 32 + lowestBit(this.#words[next]!);
+  }
+
+  /** Pages 32 x `index` to 32 x `index` + 31, a bit each. */
+  word(index: number): number {
+    return this.#words[index] ?? 0;
+  }
+
+  /** First word at `index` or behind it that has pages of the set; -1 if there is none. */
+  nextWord(index: number): number {
     const words = this.#words;
-    let index = from >>> 5;
     if (index >= words.length) return -1;
-    let word = words[index]! & (-1 << (from & 31));
-    while (word === 0) {
-      index++;
-      if (index >= words.length) return -1;
-      word = words[index]!;
+    if (words[index] !== 0) return index;
+    const summary = this.#summary;
+    let at = index >>> 5;
+    let bits = summary[at]! & (-1 << (index & 31));
+    while (bits === 0) {
+      at++;
+      if (at >= summary.length) return -1;
+      bits = summary[at]!;
     }
-    return index * 32 + (31 - Math.clz32(word & -word));
+    return at * 32 + lowestBit(bits);
+  }
+
+  /** Adds the pages of a word whose bits are set in `bits`. @returns how many were not in the set. */
+  addToWord(index: number, bits: number): number {
+    if (index >= this.#words.length) this.#grow(index + 1);
+    const before = this.#words[index]!;
+    const fresh = bits & ~before;
+    if (fresh === 0) return 0;
+    this.#words[index] = before | fresh;
+    if (before === 0) this.#summary[index >>> 5]! |= 1 << (index & 31);
+    const added = bitsOf(fresh);
+    this.#count += added;
+    return added;
+  }
+
+  /** Takes the pages of a word away whose bits are set in `bits`. @returns how many there were. */
+  removeFromWord(index: number, bits: number): number {
+    const before = this.#words[index] ?? 0;
+    const held = bits & before;
+    if (held === 0) return 0;
+    const rest = before ^ held;
+    this.#words[index] = rest;
+    if (rest === 0) this.#summary[index >>> 5]! &= ~(1 << (index & 31));
+    const removed = bitsOf(held);
+    this.#count -= removed;
+    return removed;
   }
 
   /** Moves every page of `other` into this set. @returns how many were not in it before. */
   absorb(other: PageBitmap): number {
-    if (other.#count === 0) return 0;
-    if (other.#words.length > this.#words.length) this.#grow(other.#words.length);
-    const words = this.#words;
-    const source = other.#words;
-    let added = 0;
-    for (let index = 0; index < source.length; index++) {
-      const word = source[index]!;
-      if (word === 0) continue;
-      const fresh = word & ~words[index]!;
-      if (fresh !== 0) {
-        added += bitsOf(fresh);
-        words[index]! |= fresh;
-      }
-      source[index] = 0;
+    if (this.#count === 0 && other.#words.length >= this.#words.length) {
+      [this.#words, other.#words] = [other.#words, this.#words];
+      [this.#summary, other.#summary] = [other.#summary, this.#summary];
+      this.#count = other.#count;
+      other.#count = 0;
+      return this.#count;
     }
-    this.#count += added;
-    other.#count = 0;
+    let added = 0;
+    for (let index = other.nextWord(0); index >= 0; index = other.nextWord(index + 1)) {
+      added += this.addToWord(index, other.#words[index]!);
+    }
+    other.clear();
     return added;
   }
 
@@ -90,12 +151,31 @@ export class PageBitmap {
     const larger = new Uint32Array(Math.max(words, this.#words.length * 2));
     larger.set(this.#words);
     this.#words = larger;
+    const summary = new Uint32Array(summaryLength(larger.length));
+    summary.set(this.#summary);
+    this.#summary = summary;
   }
 }
 
-/** How many bits of a 32-bit word are set. */
+function summaryLength(words: number): number {
+  return Math.ceil(words / 32);
+}
+
+function lowestBit(word: number): number {
+  return 31 - Math.clz32(word & -word);
+}
+
+/** How many bits of a word are set. */
 export function bitsOf(word: number): number {
   let bits = word - ((word >>> 1) & 0x55555555);
   bits = (bits & 0x33333333) + ((bits >>> 2) & 0x33333333);
   return Math.imul((bits + (bits >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24;
+}
+
+/** The `count` lowest of the set bits of a word, which has at least so many. */
+export function lowestBits(word: number, count: number): number {
+  if (word === -1 || word === 0xffffffff) return count >= 32 ? -1 : (1 << count) - 1;
+  let rest = word;
+  for (let left = count; left > 0; left--) rest &= rest - 1;
+  return word & ~rest;
 }

@@ -84,6 +84,10 @@ class SimulatedMemory implements MigratingMemory {
     return this.#zero.has(page);
   }
 
+  zerosAmong(word: number, pages: number): number {
+    return this.#zero.word(word) & pages;
+  }
+
   compressedShare(page: number): number {
     return this.#contentsOf(page)?.compressedShare ?? 1;
   }

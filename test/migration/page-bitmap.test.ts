@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { PageBitmap } from '../../src/migration/index.ts';
+import { bitsOf, lowestBits, PageBitmap } from '../../src/migration/page-bitmap.ts';
 
 const page = fc.integer({ min: 0, max: 300 });
 
@@ -49,6 +49,42 @@ describe('PageBitmap', () => {
         expect(other.count).toBe(0);
         expect(new Set(pagesOf(bitmap))).toEqual(new Set([...model, ...ranged]));
         expect(bitmap.count).toBe(model.size + fresh);
+      }),
+    );
+  });
+
+  it('takes and gives pages by words', () => {
+    const change = fc.tuple(fc.boolean(), fc.integer({ min: 0, max: 70 }), fc.integer());
+    fc.assert(
+      fc.property(fc.array(change), (changes) => {
+        const bitmap = new PageBitmap(0);
+        const model = new Map<number, number>();
+        for (const [add, index, bits] of changes) {
+          const before = model.get(index) ?? 0;
+          const changed = add ? bits & ~before : bits & before;
+          const counted = add ? bitmap.addToWord(index, bits) : bitmap.removeFromWord(index, bits);
+          expect(counted).toBe(bitsOf(changed));
+          model.set(index, before ^ changed);
+        }
+        const filled = [...model].filter(([, word]) => word !== 0).map(([index]) => index);
+        const found: number[] = [];
+        for (let index = bitmap.nextWord(0); index >= 0; index = bitmap.nextWord(index + 1))
+          found.push(index);
+        expect(found).toEqual(filled.sort((left, right) => left - right));
+        for (const [index, word] of model) expect(bitmap.word(index) | 0).toBe(word);
+        const words = Uint32Array.from({ length: 80 }, (_, index) => bitmap.word(index));
+        expect(pagesOf(PageBitmap.copyOf(words))).toEqual(pagesOf(bitmap));
+        expect(PageBitmap.copyOf(words).count).toBe(bitmap.count);
+      }),
+    );
+  });
+
+  it('finds the lowest pages of a word', () => {
+    const pagesIn = (word: number) => pagesOf(PageBitmap.copyOf(Uint32Array.of(word)));
+    fc.assert(
+      fc.property(fc.oneof(fc.integer(), fc.constant(-1)), fc.nat({ max: 32 }), (word, count) => {
+        const wanted = Math.min(count, bitsOf(word));
+        expect(pagesIn(lowestBits(word, wanted))).toEqual(pagesIn(word).slice(0, wanted));
       }),
     );
   });
