@@ -15,6 +15,7 @@ export const EXIT_STATUS = {
   target: 13,
   unsupported: 14,
   notConverged: 15,
+  peer: 16,
   interrupted: 130,
   terminated: 143,
 } as const;
@@ -32,6 +33,7 @@ const STATUS_OF_CODE: Readonly<Record<ErrorCode, number>> = {
   integrity: EXIT_STATUS.integrity,
   target: EXIT_STATUS.target,
   unsupported: EXIT_STATUS.unsupported,
+  peer: EXIT_STATUS.peer,
   interrupted: EXIT_STATUS.interrupted,
   output: EXIT_STATUS.failed,
 };

@@ -22,7 +22,8 @@ import { VERSION } from './version.ts';
 const EXIT_STATUS_HELP = `
 Exit status: 0 done, 1 failed or different, 2 wrong usage, 3 incomplete, 10 no store or checkpoint,
 11 store locked, 12 damaged, 13 target gone or forbidden, 14 not supported here,
-15 the migration does not converge, 130/143 interrupted.`;
+15 the migration does not converge, 16 the other end of a migration cannot be reached or refuses,
+130/143 interrupted.`;
 
 /** Runs one command line (without `node` and the script) and gives its exit status. */
 export async function main(argv: readonly string[], environment: CliEnvironment): Promise<number> {

@@ -15,6 +15,7 @@ export type ErrorCode =
   | 'integrity'
   | 'target'
   | 'unsupported'
+  | 'peer'
   | 'interrupted'
   | 'output';
 
@@ -99,6 +100,11 @@ export class TargetError extends CkptError {
 /** This kernel, platform or set of rights lacks what was asked for. */
 export class UnsupportedError extends CkptError {
   readonly code = 'unsupported';
+}
+
+/** The other end of a migration cannot be reached, is not trusted, was lost, or says what it may not say. */
+export class PeerError extends CkptError {
+  readonly code = 'peer';
 }
 
 /** SIGINT or SIGTERM arrived and the command has stopped in good order. */
