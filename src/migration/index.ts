@@ -34,4 +34,7 @@ export type {
 export { TraceReader } from './trace/reader.ts';
 export { type RecordRequest, type RecordResult, recordTrace } from './trace/record.ts';
 export { TraceWriter } from './trace/writer.ts';
+export type { WatchedContent } from './watch/content-tally.ts';
+export type { WatchedMapping } from './watch/mapping-tally.ts';
+export { type WatchRequest, type WatchSample, type WatchStart, watchTarget } from './watch/watch.ts';
 export { type WorkingSetWindow, WorkingSetWindows, type WrittenPages } from './working-set.ts';

@@ -1,22 +1,14 @@
-import { attempt, parseTarget, readWorkloadFile, writeWholeFile } from '../../checkpoint/index.ts';
-import { PAGE_SIZE, UsageError } from '../../core/index.ts';
-import { openLiveTarget, openSimulatedTarget, type Target } from '../../target/index.ts';
-import { chooseTracker, type TrackerKind } from '../../tracker/index.ts';
+import { attempt, writeWholeFile } from '../../checkpoint/index.ts';
+import { UsageError } from '../../core/index.ts';
 import type { TraceEnd, TraceHeader, TraceStep } from './format.ts';
-import { Recorder, type RecorderOptions } from './recorder.ts';
+import { type ObservationRequest, openObserved } from './observed.ts';
+import type { RecorderOptions } from './recorder.ts';
 import { TraceWriter } from './writer.ts';
 
 /** One `ckpt record`. */
-export interface RecordRequest extends RecorderOptions {
-  /** `sim:FILE` or a PID. */
-  readonly target: string;
+export interface RecordRequest extends ObservationRequest, RecorderOptions {
   /** Must not exist. */
   readonly outputFile: string;
-  /** The live process alone, without its descendants. */
-  readonly single?: boolean;
-  readonly tracker?: TrackerKind | 'auto';
-  /** Given what lets a stopped target go on at once; returns what takes that back. */
-  readonly onStop?: (release: () => void) => () => void;
   /** Told about each step. */
   readonly onStep?: (step: TraceStep) => void;
 }
@@ -51,47 +43,37 @@ export async function recordTrace(request: RecordRequest): Promise<RecordResult>
     throw new UsageError('a recording needs an interval and a duration above zero');
   }
   return writeWholeFile(outputFile, async (file) => {
-    const target = await openTarget(request);
-    const withdraw = request.onStop?.(() => target.thaw());
+    const observed = await openObserved(request);
     try {
-      const { tracker, reason } = chooseTracker(target, request.tracker ?? 'auto');
-      const { kind, name } = target.identity;
-      const header: TraceHeader = {
-        target: name,
-        kind,
-        tracker: tracker.kind,
-        pageSize: PAGE_SIZE,
-        intervalMicroseconds,
-        clock: kind === 'live' ? 'monotonic' : 'virtual',
-      };
+      const header = observed.header(intervalMicroseconds);
       const writer = await TraceWriter.begin(header, async (bytes) => {
         await attempt(outputFile, () => file.appendFile(bytes));
       });
       const tally = new Tally();
-      const end = await Recorder.record(target, tracker, request, async (step) => {
-        tally.add(step);
-        await writer.step(step);
-        request.onStep?.(step);
-      });
-      await writer.seal(end);
-      const fileBytes = writer.writtenBytes;
-      return { ...header, file: outputFile, fileBytes, trackerReason: reason, end, ...tally.result() };
+      const steps = observed.steps(request);
+      for (;;) {
+        const next = await steps.next();
+        if (next.done === true) {
+          await writer.seal(next.value);
+          const { trackerReason } = observed;
+          const fileBytes = writer.writtenBytes;
+          return {
+            ...header,
+            file: outputFile,
+            fileBytes,
+            trackerReason,
+            end: next.value,
+            ...tally.result(),
+          };
+        }
+        tally.add(next.value);
+        await writer.step(next.value);
+        request.onStep?.(next.value);
+      }
     } finally {
-      withdraw?.();
-      await target.close();
+      await observed.close();
     }
   });
-}
-
-async function openTarget({ target, single }: RecordRequest): Promise<Target> {
-  const specification = parseTarget(target);
-  if (specification.kind === 'live') return openLiveTarget(specification.pid, { single: single === true });
-  if (single === true) {
-    throw new UsageError(
-      '--single is for live processes: a workload file says itself which programs it runs',
-    );
-  }
-  return openSimulatedTarget(readWorkloadFile(specification.path), specification.path);
 }
 
 /** Sums up steps. */

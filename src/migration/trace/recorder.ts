@@ -13,8 +13,36 @@ export interface RecorderOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Scans a target again and again, and tells of each step. */
-export class Recorder {
+/**
+ * Scans a target again and again, until the duration is over, the signal aborts, or the target ends, which is what it
+ * returns; the target is left running. While the caller takes a step, the target runs and nothing is scanned.
+ * @throws TargetError if the target could not be scanned even once, or for another reason than its end; the signal's
+ *   reason if it came before the first scan was done
+ */
+export async function* recordSteps(
+  target: Target,
+  tracker: Tracker,
+  options: RecorderOptions,
+): AsyncGenerator<TraceStep, TraceEnd> {
+  const { signal } = options;
+  const { recorder, step } = await Recorder.begin(target, tracker, signal);
+  yield step;
+  try {
+    yield* recorder.intervals(options);
+    return 'duration';
+  } catch (error) {
+    // A signal lets the target go at once, at which a scan under way fails.
+    if (signal?.aborted === true && (error === signal.reason || error instanceof TargetError))
+      return 'interrupted';
+    if (error instanceof TargetError && isGone(error)) return 'target-ended';
+    throw error;
+  } finally {
+    target.thaw();
+  }
+}
+
+/** What is known of a target between its scans. */
+class Recorder {
   readonly #target: Target;
   readonly #tracker: Tracker;
   readonly #codec: BlockCodec;
@@ -27,35 +55,14 @@ export class Recorder {
     this.#codec = codec;
   }
 
-  /**
-   * Records until the duration is over, the signal aborts, or the target ends; the target is left running.
-   * @param take is awaited for each step
-   * @throws TargetError if the target could not be scanned even once, or for another reason than its end
-   */
-  static async record(
-    target: Target,
-    tracker: Tracker,
-    options: RecorderOptions,
-    take: (step: TraceStep) => Promise<void>,
-  ): Promise<TraceEnd> {
+  /** The first scan. */
+  static async begin(target: Target, tracker: Tracker, signal: AbortSignal | undefined) {
     const recorder = new Recorder(target, tracker, await openBlockCodec());
-    await take(await recorder.#step(options.signal));
-    try {
-      await recorder.#intervals(options, take);
-      return 'duration';
-    } catch (error) {
-      const { signal } = options;
-      // A signal lets the target go at once, at which a scan under way fails.
-      if (signal?.aborted === true && (error === signal.reason || error instanceof TargetError))
-        return 'interrupted';
-      if (error instanceof TargetError && isGone(error)) return 'target-ended';
-      throw error;
-    } finally {
-      target.thaw();
-    }
+    return { recorder, step: await recorder.#step(signal) };
   }
 
-  async #intervals(options: RecorderOptions, take: (step: TraceStep) => Promise<void>): Promise<void> {
+  /** The scans behind the first, until the duration is over. */
+  async *intervals(options: RecorderOptions): AsyncGenerator<TraceStep, void> {
     const { intervalMicroseconds, durationMicroseconds = Number.POSITIVE_INFINITY, signal } = options;
     const end = this.#beganMicroseconds + durationMicroseconds;
     let due = this.#beganMicroseconds;
@@ -65,7 +72,7 @@ export class Recorder {
       const next = due + intervalMicroseconds;
       due = Math.min(next > now ? next : now + intervalMicroseconds, end);
       await this.#target.run(Math.max(1, due - now), signal);
-      await take(await this.#step(signal));
+      yield await this.#step(signal);
     }
   }
 

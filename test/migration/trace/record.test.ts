@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { PageRangeList } from '../../../src/core/index.ts';
 import { recordTrace, TraceReader, type TraceStep } from '../../../src/migration/index.ts';
 import { differenceSize } from '../../../src/migration/trace/difference.ts';
-import { Recorder } from '../../../src/migration/trace/recorder.ts';
+import { recordSteps } from '../../../src/migration/trace/recorder.ts';
 import { openSimulatedTarget } from '../../../src/target/index.ts';
 import { chooseTracker, TRACKER_KINDS } from '../../../src/tracker/index.ts';
 
@@ -53,7 +53,10 @@ describe('a recording', () => {
       const steps: TraceStep[] = [];
       const { tracker } = chooseTracker(target, kind);
       const request = { intervalMicroseconds: 100_000, durationMicroseconds: 1_500_000 };
-      const end = await Recorder.record(target, tracker, request, (step) => {
+      const recording = recordSteps(target, tracker, request);
+      let next = await recording.next();
+      for (; next.done !== true; next = await recording.next()) {
+        const step = next.value;
         steps.push(step);
         const { written, gone, resident } = step.processes[0]!;
         // The first step comes before anything was written.
@@ -64,9 +67,8 @@ describe('a recording', () => {
           if (steps.length > 2) expect(written.pageCount).toBeLessThanOrEqual(stored.size);
         }
         stored = new Set();
-        return Promise.resolve();
-      });
-      expect(end).toBe('duration');
+      }
+      expect(next.value).toBe('duration');
       expect(steps.map(({ atMicroseconds }) => atMicroseconds)).toEqual(
         Array.from({ length: 16 }, (_, index) => index * 100_000),
       );
