@@ -29,6 +29,7 @@ export { type DumpRequest, dumpTarget } from './dump-target.ts';
 export type { CheckpointOptions, DumpResult, WorkProgress } from './dump-types.ts';
 export type { Finding } from './finding.ts';
 export { GatheredWriter } from './gathered-writer.ts';
+export { IncomingCheckpoints, type IncomingFacts, MAX_INCOMING_PAGES } from './incoming.ts';
 export { inspectSimulated, type SimulatedProcess, type SimulatedSource } from './inspect-simulated.ts';
 export {
   type MaintenanceRequest,
@@ -57,6 +58,7 @@ export {
 export { describeObstacle, rewindInPlace } from './rewind.ts';
 export type { RewindRequest, RewindResult } from './rewind-types.ts';
 export { type RunRequest, type RunResult, runFromCheckpoint } from './run-from.ts';
+export { ScratchFile } from './scratch-file.ts';
 export {
   executeSquash,
   planSquash,

@@ -5,7 +5,7 @@ import { StoreFullError, StoreUnusableError } from '../core/index.ts';
 let created = 0;
 
 /**
- * A file for what does not fit in memory during one dump. It has no name from the moment it is first used, so nothing
+ * A file for what does not fit in memory during one dump or migration. It has no name from the moment it is first used, so nothing
  * of it is left however ckpt ends, and nobody else can open it.
  */
 export class ScratchFile {
@@ -19,8 +19,15 @@ export class ScratchFile {
 
   /** Writes `bytes` behind what is there; returns their offset. */
   append(bytes: Uint8Array): number {
-    this.#file ??= this.#create();
     const offsetBytes = this.#lengthBytes;
+    this.overwrite(offsetBytes, bytes);
+    this.#lengthBytes += bytes.length;
+    return offsetBytes;
+  }
+
+  /** Writes `bytes` in place of others that `append` was given. */
+  overwrite(offsetBytes: number, bytes: Uint8Array): void {
+    this.#file ??= this.#create();
     try {
       for (let done = 0; done < bytes.length; ) {
         done += writeSync(this.#file, bytes, done, bytes.length - done, offsetBytes + done);
@@ -28,8 +35,6 @@ export class ScratchFile {
     } catch (error) {
       throw this.#failure(error);
     }
-    this.#lengthBytes += bytes.length;
-    return offsetBytes;
   }
 
   /** Reads `lengthBytes` bytes into `into` or a new array. */

@@ -153,6 +153,11 @@ export class CheckpointWriter {
     this.#digested.push({ pid, vmas, segments });
   }
 
+  /** The memory digest of the processes that are complete. */
+  get memoryDigest(): string {
+    return memoryDigest(this.#digested);
+  }
+
   /** Keeps the target's state beyond memory. */
   async setState(state: {
     readonly format: string;
@@ -212,7 +217,7 @@ export class CheckpointWriter {
       bytes: { memory: present * PAGE_SIZE, stored: storedBytes },
       microseconds: times(),
       warnings,
-      memoryDigest: memoryDigest(this.#digested),
+      memoryDigest: this.memoryDigest,
     };
   }
 

@@ -1,0 +1,241 @@
+import type { CodecPool, PageDigests } from '../codec/index.ts';
+import { PAGE_SIZE, PageRangeList } from '../core/index.ts';
+import type { DumpTimes, DumpWarning, Manifest, StoredIdentity } from '../image/index.ts';
+import {
+  type CheckpointReader,
+  type CheckpointWriter,
+  type Compression,
+  KnownPages,
+  type NewProcess,
+  type Store,
+} from '../store/index.ts';
+import type { TargetState } from '../target/index.ts';
+import { ArrivedPages } from './arrived-pages.ts';
+import { IndexFeeder, unchangedPages } from './index-feeder.ts';
+import { PageEncoder } from './page-encoder.ts';
+import { ChunkSupply, type PageChunk, SPOOL_CHUNK_PAGES } from './page-spool.ts';
+import { PreviousPages } from './previous-pages.ts';
+import { ScratchFile } from './scratch-file.ts';
+
+/** Most pages that `add` takes at a time. */
+export const MAX_INCOMING_PAGES = SPOOL_CHUNK_PAGES;
+
+/** Chunks whose digests are computed while an earlier one is encoded. */
+const CHUNKS_AHEAD = 4;
+
+/** What is said of an incoming checkpoint when it is whole. */
+export interface IncomingFacts {
+  readonly preDump: boolean;
+  readonly target: StoredIdentity;
+  readonly tracker: string;
+  readonly warnings?: readonly DumpWarning[];
+  /** ISO 8601, UTC. */
+  readonly createdAt: string;
+  readonly times: () => DumpTimes;
+}
+
+interface Waiting {
+  readonly pid: number;
+  readonly chunk: PageChunk;
+  readonly found: Promise<PageDigests>;
+}
+
+/** What the chain knows of a process as of its last checkpoint. */
+interface KnownProcess {
+  readonly fingerprint: string | undefined;
+  readonly present: PageRangeList;
+}
+
+/**
+ * Writes checkpoints of a target that is elsewhere, from pages as they come in: a base, then deltas on each other. A
+ * page is digested, encoded and put into the pack as soon as it is here, so that little is left to be done when the
+ * last one has come. Memory stays bounded: `add` waits while too much is under way.
+ *
+ *     begin   add add drop add ...   seal   commit     begin   add ...
+ *     '--------------- base ---------------------'     '----- delta
+ */
+export class IncomingCheckpoints {
+  readonly #store: Store;
+  readonly #pool: CodecPool;
+  readonly #compression: Compression;
+  readonly #known = new KnownPages();
+  readonly #supply = new ChunkSupply();
+  readonly #nothingBefore = new PreviousPages([], undefined);
+  readonly #scratch: ScratchFile;
+  readonly #waiting: Waiting[] = [];
+  #parent: CheckpointReader | undefined;
+  #processes = new Map<number, KnownProcess>();
+  #current: Incoming | undefined;
+
+  constructor(store: Store, pool: CodecPool, compression: Compression) {
+    this.#store = store;
+    this.#pool = pool;
+    this.#compression = compression;
+    this.#scratch = new ScratchFile(store.scratchDirectory);
+  }
+
+  /**
+   * Begins the next checkpoint. @returns its number
+   * @throws StoreFullError, StoreUnusableError
+   */
+  async begin(): Promise<number> {
+    const parent = this.#parent?.manifest.number ?? null;
+    const writer = await this.#store.beginCheckpoint({ parent, compression: this.#compression });
+    // No differences to older versions: reading those back would cost time in which the target stands still.
+    const encoder = new PageEncoder(writer, this.#pool, this.#compression, this.#known, undefined);
+    this.#current = {
+      writer,
+      encoder,
+      arrived: new Map(),
+      gone: new Map(),
+      processes: new Map(),
+      pageCount: 0,
+    };
+    return writer.number;
+  }
+
+  /**
+   * Takes pages of a process. Where a page comes twice the later version counts.
+   * @param pages at most MAX_INCOMING_PAGES
+   * @param fill writes their contents, one behind the other, into shared memory that is lent to it
+   * @throws StoreFullError, StoreUnusableError; what `fill` threw, now or later
+   */
+  async add(pid: number, pages: PageRangeList, fill: (into: Uint8Array) => Promise<void>): Promise<void> {
+    const chunk = this.#supply.take();
+    let count = 0;
+    for (const { startPage, endPage } of pages) {
+      for (let page = startPage; page < endPage; page++) chunk.pages[count++] = page;
+    }
+    chunk.pageCount = count;
+    const found = fill(chunk.bytes.subarray(0, count * PAGE_SIZE)).then(() =>
+      this.#pool.digestPages(chunk.bytes, count),
+    );
+    // Met when its turn comes; until then nobody awaits it.
+    found.catch(() => undefined);
+    this.#open.pageCount += count;
+    this.#waiting.push({ pid, chunk, found });
+    while (this.#waiting.length > CHUNKS_AHEAD) await this.#encodeNext();
+  }
+
+  /** Takes pages of zeros. */
+  async addZeros(pid: number, pages: PageRangeList): Promise<void> {
+    await this.#encodeAll();
+    const arrived = this.#arrivedOf(pid);
+    for (const { startPage, endPage } of pages) arrived.addZeros(startPage, endPage);
+    this.#open.pageCount += pages.pageCount;
+  }
+
+  /** Says that pages of the checkpoint before do not exist any more. */
+  drop(pid: number, pages: PageRangeList): void {
+    const { gone } = this.#open;
+    gone.set(pid, (gone.get(pid) ?? new PageRangeList()).union(pages));
+  }
+
+  /**
+   * Completes the page indexes. What neither came nor was dropped is as in the checkpoint before, for processes that
+   * are still in the same program.
+   * @returns the memory digest
+   */
+  async seal(processes: readonly NewProcess[]): Promise<string> {
+    await this.#encodeAll();
+    const current = this.#open;
+    for (const process of processes) await this.#finishProcess(current, process);
+    await current.encoder.finish();
+    return current.writer.memoryDigest;
+  }
+
+  /** Makes the sealed checkpoint exist. @throws StoreFullError, StoreUnusableError */
+  async commit(facts: IncomingFacts, state?: TargetState): Promise<Manifest> {
+    const { writer, encoder, processes, pageCount } = this.#open;
+    if (state !== undefined) await writer.setState(state);
+    const manifest = await writer.commit({
+      ...facts,
+      warnings: facts.warnings ?? [],
+      pages: {
+        scanned: pageCount,
+        dirty: pageCount,
+        shared: encoder.sharedPages,
+        written: encoder.writtenPages,
+      },
+    });
+    this.#current = undefined;
+    this.#processes = processes;
+    this.#parent = await this.#store.openCheckpoint(manifest.number);
+    return manifest;
+  }
+
+  /** Gives up the checkpoint that is being written, if any. The ones before stay. */
+  async abort(): Promise<void> {
+    const current = this.#current;
+    this.#current = undefined;
+    for (const { chunk, found } of this.#waiting.splice(0)) {
+      await found.catch(() => undefined);
+      this.#supply.give(chunk);
+    }
+    await current?.writer.abort();
+  }
+
+  /** Lets go of the scratch file. */
+  close(): void {
+    this.#scratch.close();
+  }
+
+  get #open(): Incoming {
+    if (this.#current === undefined) throw new RangeError('no incoming checkpoint has been begun');
+    return this.#current;
+  }
+
+  async #encodeAll(): Promise<void> {
+    while (this.#waiting.length > 0) await this.#encodeNext();
+  }
+
+  async #encodeNext(): Promise<void> {
+    const { pid, chunk, found } = this.#waiting.shift()!;
+    const { encoder } = this.#open;
+    const entries = await encoder.encode(chunk, await found, this.#nothingBefore, pid);
+    const arrived = this.#arrivedOf(pid);
+    for (let index = 0; index < chunk.pageCount; index++) arrived.add(chunk.pages[index]!, entries, index);
+    this.#supply.give(chunk);
+  }
+
+  #arrivedOf(pid: number): ArrivedPages {
+    const { arrived } = this.#open;
+    const known = arrived.get(pid);
+    if (known !== undefined) return known;
+    const fresh = new ArrivedPages(this.#scratch);
+    arrived.set(pid, fresh);
+    return fresh;
+  }
+
+  async #finishProcess(current: Incoming, process: NewProcess): Promise<void> {
+    const { pid, fingerprint, vmas } = process;
+    const before = this.#processes.get(pid);
+    const isSame = before !== undefined && before.fingerprint === fingerprint;
+    const mapped = PageRangeList.of(...vmas);
+    const arrived = (current.arrived.get(pid) ?? new ArrivedPages(this.#scratch)).finish();
+    const here = arrived.pages.intersection(mapped);
+    const gone = current.gone.get(pid) ?? new PageRangeList();
+    const inherited = isSame
+      ? before.present.intersection(mapped).difference(gone).difference(here)
+      : new PageRangeList();
+    const index = isSame ? await this.#parent?.index(pid) : undefined;
+    const builder = current.writer.buildIndex(index);
+    const feeder = new IndexFeeder({ builder, log: undefined }, [
+      unchangedPages(inherited, undefined),
+      unchangedPages(here, arrived.places),
+    ]);
+    await feeder.finish();
+    await current.writer.finishProcess(process, builder);
+    current.processes.set(pid, { fingerprint, present: inherited.union(here) });
+  }
+}
+
+/** The checkpoint that is being written. */
+interface Incoming {
+  readonly writer: CheckpointWriter;
+  readonly encoder: PageEncoder;
+  readonly arrived: Map<number, ArrivedPages>;
+  readonly gone: Map<number, PageRangeList>;
+  readonly processes: Map<number, KnownProcess>;
+  pageCount: number;
+}
