@@ -10,6 +10,9 @@ export { CRIU_DEFAULTS, type CriuOptions } from './policies/criu.ts';
 export { FIXED_DEFAULTS, type FixedOptions } from './policies/fixed.ts';
 export { XEN_DEFAULTS, type XenOptions } from './policies/xen.ts';
 export { checkQemuOptions, QEMU_DEFAULTS, type QemuOptions } from './qemu/options.ts';
+export { loadRecording } from './recording/load-recording.ts';
+export { openRecordedMemory, type RecordedMemoryOptions } from './recording/recorded-memory.ts';
+export type { Recording } from './recording/recording.ts';
 export {
   INTERVAL_NAMES,
   type IntervalName,

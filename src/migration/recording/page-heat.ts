@@ -1,0 +1,108 @@
+/** Heat of a page that was written in one interval only, or never. */
+export const ONCE_WRITTEN = 0;
+/** Steps of heat to one write per interval. */
+const STEPS_PER_WRITE = 16;
+const HOTTEST = 255;
+
+/** Pages that are counted in one block of memory, which exists once one of them was written. */
+const BLOCK_PAGES = 4096;
+
+interface Block {
+  /** In how many intervals each page was written. */
+  readonly written: Uint16Array;
+  /** How many of these followed one in which it was written, too. */
+  readonly again: Uint16Array;
+  readonly lastInterval: Uint32Array;
+}
+
+/**
+ * Estimates how often each page is written while a program is at it: of the intervals that follow one in which the page
+ * was written, in how many it was written again. Were its writes a Poisson process, a share f of intervals means
+ * -ln(1 - f) writes per interval. A phase in which the program does something else does not cool the page.
+ */
+export class HeatCounter {
+  readonly #blocks: (Block | undefined)[] = [];
+
+  /** Intervals in which a page was written so far. */
+  timesWritten(page: number): number {
+    return this.#blocks[Math.floor(page / BLOCK_PAGES)]?.written[page % BLOCK_PAGES] ?? 0;
+  }
+
+  /** The pages start..end-1 were written in an interval. Intervals come in their order, from 1. */
+  add(start: number, end: number, interval: number): void {
+    for (let page = start; page < end; ) {
+      const number = Math.floor(page / BLOCK_PAGES);
+      const blockStart = number * BLOCK_PAGES;
+      const until = Math.min(end, blockStart + BLOCK_PAGES);
+      this.#blocks[number] ??= emptyBlock();
+      addTo(this.#blocks[number], page - blockStart, until - blockStart, interval);
+      page = until;
+    }
+  }
+
+  /** The heat of the first `pageCount` pages, on shared memory. */
+  build(pageCount: number): Uint8Array {
+    const heat = new Uint8Array(new SharedArrayBuffer(pageCount));
+    for (const [number, block] of this.#blocks.entries()) {
+      if (block === undefined) continue;
+      const first = number * BLOCK_PAGES;
+      for (let index = 0; index < BLOCK_PAGES && first + index < pageCount; index++) {
+        const written = block.written[index]!;
+        if (written > 1) heat[first + index] = heatOf(-Math.log(1 - block.again[index]! / (written + 1)));
+      }
+    }
+    return heat;
+  }
+}
+
+function emptyBlock(): Block {
+  return {
+    written: new Uint16Array(BLOCK_PAGES),
+    again: new Uint16Array(BLOCK_PAGES),
+    lastInterval: new Uint32Array(BLOCK_PAGES),
+  };
+}
+
+function addTo({ written, again, lastInterval }: Block, from: number, to: number, interval: number): void {
+  for (let page = from; page < to; page++) {
+    if (written[page]! === 0xffff) continue;
+    if (lastInterval[page]! === interval - 1 && interval > 1) again[page]!++;
+    lastInterval[page] = interval;
+    written[page]!++;
+  }
+}
+
+/** The heat of a page that is written so often in an interval. Never that of one written once. */
+export function heatOf(writesPerInterval: number): number {
+  return Math.min(HOTTEST, Math.max(1, Math.round(writesPerInterval * STEPS_PER_WRITE)));
+}
+
+/**
+ * Mean number of writes, by heat, in an interval in which the page was written at all: a Poisson variable that is known
+ * not to be zero.
+ */
+export function meanWrites(heat: number): number {
+  if (heat === ONCE_WRITTEN) return 1;
+  const rate = heat / STEPS_PER_WRITE;
+  return rate / (1 - Math.exp(-rate));
+}
+
+/**
+ * For each heat a row of 16-bit thresholds: a number drawn from 0..65535 is below as many of them as there are writes
+ * more than one in an interval in which the page was written.
+ */
+export function moreWritesThresholds(): readonly Uint16Array[] {
+  return Array.from({ length: HOTTEST + 1 }, (_, heat) => {
+    if (heat === ONCE_WRITTEN) return new Uint16Array(0);
+    const rate = heat / STEPS_PER_WRITE;
+    const row: number[] = [];
+    let probability = (rate * Math.exp(-rate)) / (1 - Math.exp(-rate));
+    let above = 1 - probability;
+    for (let writes = 2; above * 65536 >= 0.5; writes++) {
+      row.push(Math.min(65535, Math.round(above * 65536)));
+      probability *= rate / writes;
+      above -= probability;
+    }
+    return Uint16Array.from(row);
+  });
+}
