@@ -7,12 +7,28 @@ export interface OutputStream {
   write(text: string | Uint8Array): unknown;
   readonly isTTY?: boolean;
   readonly columns?: number;
+  readonly rows?: number;
+  /** A terminal tells of its new size. */
+  on?(event: 'resize', listener: () => void): unknown;
+  off?(event: 'resize', listener: () => void): unknown;
+}
+
+/** The keys of a terminal: `process.stdin`. */
+export interface InputStream {
+  readonly isTTY?: boolean;
+  setRawMode?(raw: boolean): unknown;
+  on(event: 'data', listener: (keys: string | Uint8Array) => void): unknown;
+  off(event: 'data', listener: (keys: string | Uint8Array) => void): unknown;
+  resume(): unknown;
+  pause(): unknown;
 }
 
 /** The world of one invocation, so that commands can be run in-process by tests. */
 export interface CliEnvironment {
   readonly stdout: OutputStream;
   readonly stderr: OutputStream;
+  /** For commands that a person talks to while they run. */
+  readonly stdin?: InputStream;
   readonly variables: Readonly<Record<string, string | undefined>>;
 }
 

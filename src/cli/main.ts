@@ -14,6 +14,7 @@ import { declareSim } from './commands/sim.ts';
 import { declareSquash } from './commands/squash.ts';
 import { declareUntrack } from './commands/untrack.ts';
 import { declareVerify } from './commands/verify.ts';
+import { declareWatch } from './commands/watch.ts';
 import type { CliEnvironment } from './context.ts';
 import { EXIT_STATUS } from './exit-status.ts';
 import { reportFailure } from './failure.ts';
@@ -51,6 +52,7 @@ export async function main(argv: readonly string[], environment: CliEnvironment)
     declarePrune,
     declareCheck,
     declareSim,
+    declareWatch,
     declareRecord,
     declareRehearse,
     declareUntrack,
@@ -76,6 +78,10 @@ export async function runFromShell(): Promise<void> {
   process.exitCode = await main(process.argv.slice(2), {
     stdout: process.stdout,
     stderr: process.stderr,
+    // Made only when it is asked for: it would keep a pipe open.
+    get stdin() {
+      return process.stdin;
+    },
     variables: process.env,
   });
 }

@@ -114,7 +114,7 @@ export function vmaJson(vma: StoredVma): Readonly<Record<string, unknown>> {
 }
 
 /** `rw-p`, as in maps. */
-export function permissionsOf(vma: StoredVma): string {
+export function permissionsOf(vma: Pick<StoredVma, 'read' | 'write' | 'execute' | 'shared'>): string {
   return (
     (vma.read ? 'r' : '-') + (vma.write ? 'w' : '-') + (vma.execute ? 'x' : '-') + (vma.shared ? 's' : 'p')
   );

@@ -36,3 +36,14 @@ export {
 } from './store-report.ts';
 export { type Column, formatFields, formatTable } from './table.ts';
 export { formatUntracked } from './untrack-report.ts';
+export {
+  ASCII_INK,
+  BLOCK_INK,
+  formatWatchHeading,
+  formatWatchLine,
+  formatWatchSummary,
+  formatWatchView,
+  type Ink,
+  type WatchView,
+  watchSampleJson,
+} from './watch-report.ts';

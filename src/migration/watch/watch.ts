@@ -1,4 +1,5 @@
 import { PAGE_SIZE, type PageRangeList, UsageError } from '../../core/index.ts';
+import { PageSet } from '../page-set.ts';
 import type { TraceEnd, TraceHeader, TraceStep } from '../trace/format.ts';
 import { type ObservationRequest, openObserved } from '../trace/observed.ts';
 import type { RecorderOptions } from '../trace/recorder.ts';
@@ -52,6 +53,8 @@ export interface WatchSample {
   /** Over all intervals so far. */
   readonly total: {
     readonly dirtyPages: number;
+    /** Different pages. */
+    readonly distinctPages: number;
     readonly dirtyBytesPerSecond: number;
     readonly meanFrozenMicroseconds: number;
     readonly longestFrozenMicroseconds: number;
@@ -96,6 +99,7 @@ export async function* watchTarget(request: WatchRequest): AsyncGenerator<WatchS
 class Watch {
   readonly #memory = new WatchedMemory();
   readonly #windows = new WorkingSetWindows();
+  readonly #distinct = new PageSet();
   readonly #totalContent = new ContentTally();
   #steps = 0;
   #lastMicroseconds = 0;
@@ -113,6 +117,7 @@ class Watch {
     this.#lastMicroseconds = atMicroseconds;
     const written = processes.map(({ pid, written }): [number, PageRangeList] => [pid, written]);
     this.#windows.add(lengthMicroseconds, written);
+    for (const [pid, pages] of written) this.#distinct.addAll(pid, pages);
     const content = new ContentTally();
     for (const sample of samplesOfWritten(step)) {
       content.take(sample);
@@ -139,6 +144,7 @@ class Watch {
       mappings: this.#memory.busiest(MOST_MAPPINGS),
       total: {
         dirtyPages: this.#dirtyPages,
+        distinctPages: this.#distinct.count,
         dirtyBytesPerSecond: bytesPerSecond(this.#dirtyPages, atMicroseconds),
         meanFrozenMicroseconds: Math.round(this.#frozenMicroseconds / interval),
         longestFrozenMicroseconds: this.#longestFrozenMicroseconds,
