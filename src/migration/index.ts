@@ -11,6 +11,7 @@ export { FIXED_DEFAULTS, type FixedOptions } from './policies/fixed.ts';
 export { XEN_DEFAULTS, type XenOptions } from './policies/xen.ts';
 export { checkQemuOptions, QEMU_DEFAULTS, type QemuOptions } from './qemu/options.ts';
 export { loadRecording } from './recording/load-recording.ts';
+export { recordWorkload, type WorkloadRecordingOptions } from './recording/record-workload.ts';
 export { openRecordedMemory, type RecordedMemoryOptions } from './recording/recorded-memory.ts';
 export type { Recording } from './recording/recording.ts';
 export {

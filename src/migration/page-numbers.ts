@@ -1,8 +1,10 @@
 /** A stretch of one process's addresses and the numbers of its pages. */
-interface Segment {
+export interface NumberedSegment {
   readonly pid: number;
   readonly startPage: number;
+  /** Exclusive. */
   readonly endPage: number;
+  /** Number of the page at `startPage`; the others follow. */
   readonly firstNumber: number;
 }
 
@@ -11,13 +13,18 @@ const CHUNK_PAGES = 512;
 
 /** Numbers the pages of all processes of a simulation: known mappings in their order, later ones behind them. */
 export class PageNumbers {
-  readonly #segments = new Map<number, Segment[]>();
-  #last: Segment = { pid: -1, startPage: 0, endPage: 0, firstNumber: 0 };
+  readonly #segments = new Map<number, NumberedSegment[]>();
+  #last: NumberedSegment = { pid: -1, startPage: 0, endPage: 0, firstNumber: 0 };
   #count = 0;
 
   /** One above the highest number. */
   get count(): number {
     return this.#count;
+  }
+
+  /** All stretches, in the order of their numbers. */
+  segments(): NumberedSegment[] {
+    return [...this.#segments.values()].flat().sort((left, right) => left.firstNumber - right.firstNumber);
   }
 
   /** Numbers a mapping. @returns the number of its first page. */
@@ -41,11 +48,11 @@ export class PageNumbers {
     return segment.firstNumber + page - segment.startPage;
   }
 
-  #find(pid: number, page: number): Segment | undefined {
+  #find(pid: number, page: number): NumberedSegment | undefined {
     return this.#segments.get(pid)?.find(({ startPage, endPage }) => page >= startPage && page < endPage);
   }
 
-  #addChunk(pid: number, page: number): Segment {
+  #addChunk(pid: number, page: number): NumberedSegment {
     // The chunk must not reach into a neighbour: its pages have numbers already.
     let startPage = page - (page % CHUNK_PAGES);
     let endPage = startPage + CHUNK_PAGES;

@@ -3,7 +3,7 @@ import { PAGE_SIZE } from '../core/index.ts';
 import { type Program, type RegionDefinition, Simulation, type Workload } from '../workload/index.ts';
 import type { MigratingMemory } from './memory.ts';
 import { PageBitmap } from './page-bitmap.ts';
-import { PageNumbers } from './page-numbers.ts';
+import { type NumberedSegment, PageNumbers } from './page-numbers.ts';
 
 export interface SimulatedMemoryOptions {
   /** How long the program has run when the migration begins. */
@@ -13,10 +13,7 @@ export interface SimulatedMemoryOptions {
 }
 
 /** What is known of the contents of a region, and where its pages are numbered. */
-interface Contents {
-  readonly region: RegionDefinition;
-  readonly firstNumber: number;
-  readonly endNumber: number;
+interface Contents extends NumberedRegion {
   readonly compressedShare: number;
   /** Bytes that an average store changes. */
   readonly storeBytes: number;
@@ -34,7 +31,7 @@ const RUN_OVERHEAD_BYTES = 3;
 export async function openSimulatedMemory(
   workload: Workload,
   options: SimulatedMemoryOptions = {},
-): Promise<MigratingMemory> {
+): Promise<SimulatedMemory> {
   const simulation = Simulation.start({ ...workload, seed: options.seed ?? workload.seed });
   const memory = new SimulatedMemory(simulation, await compressedShares(simulation));
   memory.run(options.warmUpMicroseconds ?? 0);
@@ -42,7 +39,17 @@ export async function openSimulatedMemory(
   return memory;
 }
 
-class SimulatedMemory implements MigratingMemory {
+/** A stretch of page numbers whose pages belong to one region. */
+export interface NumberedRegion {
+  readonly name: string;
+  readonly pid: number;
+  readonly firstNumber: number;
+  /** Exclusive. */
+  readonly endNumber: number;
+}
+
+/** The memory of a simulated workload, and the program that runs in it. */
+export class SimulatedMemory implements MigratingMemory {
   readonly resident = new PageBitmap(0);
   readonly dirty = new PageBitmap(0);
   readonly cpuShare: number;
@@ -71,6 +78,16 @@ class SimulatedMemory implements MigratingMemory {
   /** Ends the warm-up: what was written until now is there when the migration begins. */
   begin(): void {
     this.resident.absorb(this.dirty);
+  }
+
+  /** Where the pages are that have numbers. */
+  segments(): readonly NumberedSegment[] {
+    return this.#numbers.segments();
+  }
+
+  /** Where the regions lie that the workload begins with. */
+  regions(): readonly NumberedRegion[] {
+    return this.#contents;
   }
 
   run(microseconds: number): void {
@@ -131,7 +148,8 @@ class SimulatedMemory implements MigratingMemory {
       this.resident.addRange(firstNumber, residentEnd);
       if (definition.content.kind === 'zero') this.#zero.addRange(firstNumber, residentEnd);
       this.#contents.push({
-        region: definition,
+        name: definition.name,
+        pid: program.process.pid,
         firstNumber,
         endNumber: firstNumber + sizePages,
         compressedShare: shares.get(definition) ?? 1,

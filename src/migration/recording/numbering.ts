@@ -1,5 +1,5 @@
 import type { PageRangeList } from '../../core/index.ts';
-import type { RecordedSegment } from './recording.ts';
+import type { NumberedSegment } from '../page-numbers.ts';
 
 /** Pages that are numbered at once where a process has a page for the first time. */
 const CHUNK_PAGES = 512;
@@ -10,7 +10,7 @@ const CHUNK_PAGES = 512;
  */
 export class PageNumbering {
   /** Of each process, in the order of addresses. */
-  readonly #segments = new Map<number, RecordedSegment[]>();
+  readonly #segments = new Map<number, NumberedSegment[]>();
   #count = 0;
 
   /** One above the highest number. */
@@ -19,7 +19,7 @@ export class PageNumbering {
   }
 
   /** All segments, in the order of their numbers. */
-  segments(): RecordedSegment[] {
+  segments(): NumberedSegment[] {
     return [...this.#segments.values()].flat().sort((left, right) => left.firstNumber - right.firstNumber);
   }
 
@@ -68,16 +68,16 @@ export class PageNumbering {
     }
   }
 
-  #of(pid: number): RecordedSegment[] {
+  #of(pid: number): NumberedSegment[] {
     const known = this.#segments.get(pid);
     if (known !== undefined) return known;
-    const segments: RecordedSegment[] = [];
+    const segments: NumberedSegment[] = [];
     this.#segments.set(pid, segments);
     return segments;
   }
 
   /** Numbers the chunks of page..end-1 as far as the next segment. @returns the index of the segment they are in */
-  #insert(pid: number, segments: RecordedSegment[], index: number, page: number, end: number): number {
+  #insert(pid: number, segments: NumberedSegment[], index: number, page: number, end: number): number {
     const before = segments[index - 1];
     const limit = segments[index]?.startPage ?? Number.POSITIVE_INFINITY;
     const startPage = Math.max(before?.endPage ?? 0, Math.floor(page / CHUNK_PAGES) * CHUNK_PAGES);
@@ -98,7 +98,7 @@ export class PageNumbering {
 }
 
 /** Index of the first segment that ends behind a page, near `from` if there is one. */
-function seek(segments: readonly RecordedSegment[], from: number, page: number): number {
+function seek(segments: readonly NumberedSegment[], from: number, page: number): number {
   let low = from;
   // Ranges come in the order of addresses: the segment is mostly the one before, or the next.
   for (let step = 0; step < 2; step++) {

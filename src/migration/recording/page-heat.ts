@@ -77,6 +77,19 @@ export function heatOf(writesPerInterval: number): number {
   return Math.min(HOTTEST, Math.max(1, Math.round(writesPerInterval * STEPS_PER_WRITE)));
 }
 
+/** Writes per interval of a page that has so many on average in the intervals in which it is written at all. */
+export function rateOf(meanWritesWhereWritten: number): number {
+  // The mean is rate / (1 - exp(-rate)); it begins at 1 and grows at least half as fast as the rate.
+  let low = 0;
+  let high = 2 * meanWritesWhereWritten;
+  for (let step = 0; step < 30; step++) {
+    const middle = (low + high) / 2;
+    if (middle / (1 - Math.exp(-middle)) < meanWritesWhereWritten) low = middle;
+    else high = middle;
+  }
+  return low;
+}
+
 /**
  * Mean number of writes, by heat, in an interval in which the page was written at all: a Poisson variable that is known
  * not to be zero.

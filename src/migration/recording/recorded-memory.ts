@@ -1,11 +1,12 @@
 import { mix32 } from '../../core/index.ts';
 import type { MigratingMemory } from '../memory.ts';
 import { PageBitmap } from '../page-bitmap.ts';
+import type { NumberedSegment } from '../page-numbers.ts';
 import { RangeDecoder } from './coded-ranges.ts';
 import { findStretch } from './mapped-sizes.ts';
 import { moreWritesThresholds, ONCE_WRITTEN } from './page-heat.ts';
 import { differenceAfter, type PageSize } from './page-sizes.ts';
-import type { RecordedSegment, Recording } from './recording.ts';
+import type { Recording } from './recording.ts';
 import { removeRange } from './state-shots.ts';
 
 export interface RecordedMemoryOptions {
@@ -70,6 +71,10 @@ class RecordedMemory implements MigratingMemory {
 
   get pageCount(): number {
     return this.#recording.pageCount;
+  }
+
+  zerosAmong(word: number, pages: number): number {
+    return this.#zero.word(word) & pages;
   }
 
   get cpuShare(): number {
@@ -211,7 +216,7 @@ class RecordedMemory implements MigratingMemory {
     return this.resident.has(other) ? other : page;
   }
 
-  #segmentOf(page: number): RecordedSegment {
+  #segmentOf(page: number): NumberedSegment {
     const { segments } = this.#recording;
     let low = 0;
     let high = segments.length - 1;

@@ -1,3 +1,4 @@
+import type { NumberedSegment } from '../page-numbers.ts';
 import type { PageSizes } from './page-sizes.ts';
 
 /** Page ranges of each interval, coded one behind the other: see `coded-ranges.ts`. */
@@ -7,16 +8,6 @@ export interface CodedRanges {
   readonly offsets: Float64Array;
   /** Pages of each interval. */
   readonly pages: Uint32Array;
-}
-
-/** A stretch of one process's addresses and the numbers of its pages. */
-export interface RecordedSegment {
-  readonly pid: number;
-  readonly startPage: number;
-  /** Exclusive. */
-  readonly endPage: number;
-  /** Number of the page at `startPage`; the others follow. */
-  readonly firstNumber: number;
 }
 
 /** A mapping that was there at some time of the recording. */
@@ -57,7 +48,7 @@ export interface Recording {
   /** One above the highest page number. */
   readonly pageCount: number;
   /** In the order of their numbers. */
-  readonly segments: readonly RecordedSegment[];
+  readonly segments: readonly NumberedSegment[];
   readonly mappings: readonly RecordedMapping[];
   /** From the beginning, and from instants spread over the recording at which a rehearsal may begin. */
   readonly states: readonly RecordedState[];
