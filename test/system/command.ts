@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { resolve } from 'node:path';
 
@@ -11,8 +11,11 @@ export interface CommandRun {
 
 const PROGRAM = resolve(import.meta.dirname, '../../bin/ckpt.js');
 
-/** Runs `ckpt`; `started` gets its PID while it runs. */
-export async function ckpt(args: readonly string[], started?: (pid: number) => void): Promise<CommandRun> {
+/** Runs `ckpt`; `started` gets its PID and the child itself while it runs. */
+export async function ckpt(
+  args: readonly string[],
+  started?: (pid: number, child: ChildProcess) => void,
+): Promise<CommandRun> {
   const child = spawn(process.execPath, [PROGRAM, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
   let stdout = '';
   let stderr = '';
@@ -22,7 +25,7 @@ export async function ckpt(args: readonly string[], started?: (pid: number) => v
   child.stderr.on('data', (chunk) => {
     stderr += chunk;
   });
-  started?.(child.pid!);
+  started?.(child.pid!, child);
   await once(child, 'close');
   return { exitCode: child.exitCode, stdout, stderr };
 }
