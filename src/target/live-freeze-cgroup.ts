@@ -65,6 +65,12 @@ export class CgroupFreezer implements Freezer {
     }
   }
 
+  /** Sends the guard home: the cgroup stays frozen whoever dies. */
+  async keepStopped(): Promise<void> {
+    await this.#guard?.retire();
+    this.#guard = undefined;
+  }
+
   async abandon(): Promise<void> {
     this.#frozen = false;
     await this.#guard?.retire();

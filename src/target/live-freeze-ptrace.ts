@@ -1,5 +1,6 @@
 import { TargetError } from '../core/index.ts';
 import { goneError, isDeadState, readTaskStat } from './live-files.ts';
+import { signalMember } from './live-freeze-signal.ts';
 import type { Freezer, StopRequest } from './live-freezer.ts';
 import { SessionHold } from './live-hold.ts';
 import { requireLeaders, type TreeMember, type TreeWalk, unlessEnded } from './live-tree.ts';
@@ -18,6 +19,8 @@ export class TraceFreezer implements Freezer {
   readonly #native: Native;
   #hold: SessionHold | undefined;
   #members: readonly TreeMember[] = [];
+  /** What waits for its release with a SIGSTOP to stop it then. */
+  #kept: readonly TreeMember[] = [];
   /** As of `prepare`. */
   #suspendsSeccomp = false;
   readonly #gadgets = new Map<number, Gadgets>();
@@ -71,7 +74,24 @@ export class TraceFreezer implements Freezer {
   }
 
   resume(): void {
-    this.#letGo(false);
+    const kept = this.#kept;
+    this.#kept = [];
+    try {
+      // Takes back the SIGSTOP, which none of their threads has seen.
+      for (const member of kept) signalMember('SIGCONT', member);
+    } finally {
+      this.#letGo(false);
+    }
+  }
+
+  /**
+   * Sends each process a SIGSTOP, which takes effect when ptrace lets it go: when ckpt dies, before the first
+   * instruction that a thread would execute.
+   */
+  keepStopped(): Promise<void> {
+    this.#kept = this.#members.filter(({ stat }) => stat.state !== 'T');
+    for (const member of this.#kept) signalMember('SIGSTOP', member);
+    return Promise.resolve();
   }
 
   abandon(): Promise<void> {

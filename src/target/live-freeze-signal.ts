@@ -52,7 +52,7 @@ export class SignalFreezer implements Freezer {
     const stopped = this.#stopped.reverse();
     this.#stopped = [];
     try {
-      for (const member of stopped) send('SIGCONT', member);
+      for (const member of stopped) signalMember('SIGCONT', member);
     } finally {
       this.#guard?.dismiss();
       this.#guard = undefined;
@@ -76,16 +76,18 @@ export class SignalFreezer implements Freezer {
     if (member.stat.state === 'T') return;
     this.#guard?.watch(member.pid, member.stat.startTicks);
     this.#stopped.push(member);
-    send('SIGSTOP', member);
+    signalMember('SIGSTOP', member);
   }
 }
 
+const DOING = { SIGSTOP: 'stop the threads', SIGCONT: 'continue the threads', SIGKILL: 'end the process' };
+
 /** A PID may have passed to another process, which must not be stopped or continued in place of ours. */
-function send(signal: 'SIGSTOP' | 'SIGCONT', { pid, stat }: TreeMember): void {
+export function signalMember(signal: 'SIGSTOP' | 'SIGCONT' | 'SIGKILL', { pid, stat }: TreeMember): void {
   if (readTaskStat(pid)?.startTicks !== stat.startTicks) return;
   try {
     process.kill(pid, signal);
   } catch (error) {
-    throw procError(error, pid, signal === 'SIGSTOP' ? 'stop the threads' : 'continue the threads');
+    throw procError(error, pid, DOING[signal]);
   }
 }

@@ -27,8 +27,8 @@ export interface Freezer {
   resume(): void;
   /** Lets go of everything and leaves the processes stopped, for good. */
   abandon(): Promise<void>;
-  /** Has the processes stay stopped from now on should ckpt die; absent where that is not to be had. */
-  keepStopped?(): Promise<void>;
+  /** Has the processes stay stopped from now on should ckpt die; `resume` lets them go on still. */
+  keepStopped(): Promise<void>;
 }
 
 export type FreezerKind = 'ptrace' | 'signal' | 'cgroup' | 'halt';

@@ -5,7 +5,7 @@ import { goneError, isDeadState, readTaskStat } from './live-files.ts';
 import { CgroupFreezer, cgroupOf, holdsExactly } from './live-freeze-cgroup.ts';
 import { HaltFreezer } from './live-freeze-halt.ts';
 import { TraceFreezer } from './live-freeze-ptrace.ts';
-import { SignalFreezer } from './live-freeze-signal.ts';
+import { SignalFreezer, signalMember } from './live-freeze-signal.ts';
 import type { Freezer, FreezerKind } from './live-freezer.ts';
 import type { LiveHold } from './live-hold.ts';
 import { identityDifference, liveIdentity, processFingerprint } from './live-identity.ts';
@@ -197,9 +197,14 @@ export class LiveTarget implements Target {
     freezer?.resume();
   }
 
-  /** Has a target that was frozen by `halt` stay stopped from now on should ckpt die. */
   async keepStopped(): Promise<void> {
-    await this.#freezer?.keepStopped?.();
+    await this.#freezer?.keepStopped();
+  }
+
+  /** Descendants first: the parent of the root may go on at once, and is to find all of it ended. */
+  end(): void {
+    if (!this.#frozen) throw new TargetError(`${this.identity.name} does not stand still`);
+    for (const { member } of [...this.#views.values()].reverse()) signalMember('SIGKILL', member);
   }
 
   async run(durationMicroseconds: number, signal?: AbortSignal): Promise<void> {

@@ -157,6 +157,13 @@ export interface Target {
   verifyStoodStill?(): void;
   /** Lets the target go on. Safe to call twice, and from a signal handler. */
   thaw(): void;
+  /**
+   * Has the frozen target stay stopped from now on even if ckpt dies; `thaw` lets it go on still. Absent where it ends
+   * with ckpt anyway.
+   */
+  keepStopped?(): Promise<void>;
+  /** Kills the frozen target, which goes on elsewhere. Absent where it ends with ckpt anyway. */
+  end?(): void;
   /** Lets the (thawed) target run: real time for a live one, virtual time for a simulated one. */
   run(durationMicroseconds: number, signal?: AbortSignal): Promise<void>;
   /** Position on the target's own clock, in microseconds: virtual time, or a monotonic machine clock. */

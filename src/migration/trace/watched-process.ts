@@ -92,7 +92,7 @@ export class WatchedProcess {
 }
 
 /** Mappings in which trackers name every page: others may write there, too, or the kernel marks nothing. */
-function untrackedPages(vmas: readonly Vma[]): PageRangeList {
+export function untrackedPages(vmas: readonly Vma[]): PageRangeList {
   const pages = new PageRangeList();
   for (const vma of vmas) {
     const { rule } = decideMapping(vma);

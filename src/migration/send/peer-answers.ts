@@ -1,0 +1,85 @@
+import { PeerError } from '../../core/index.ts';
+import type { Channel } from '../wire/channel.ts';
+import type { Message, MessageOf, MessageType } from '../wire/messages.ts';
+
+type Said<Type extends MessageType> = Extract<Message, { readonly type: Type }>;
+
+/** Reads what the destination says while the source sends. */
+export class PeerAnswers {
+  readonly #controller = new AbortController();
+  readonly #waiting: {
+    readonly resolve: (message: Message) => void;
+    readonly reject: (error: Error) => void;
+  }[] = [];
+  readonly #queue: Message[] = [];
+  readonly #onProgress: (message: MessageOf<'progress'>) => void;
+
+  constructor(channel: Channel, onProgress: (message: MessageOf<'progress'>) => void = () => undefined) {
+    this.#onProgress = onProgress;
+    void this.#listen(channel);
+  }
+
+  /** Aborted, with the reason, when the destination gives up or cannot be reached any more. */
+  get failed(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  /**
+   * The next message, which has to be of this type.
+   * @throws PeerError if it is another, the destination gives up, or the channel fails; the signal's reason
+   */
+  async next<Type extends MessageType>(type: Type, signal?: AbortSignal): Promise<Said<Type>> {
+    const message = await this.#next(signal);
+    if (isOf(message, type)) return message;
+    throw new PeerError(`the destination said '${message.type}' where '${type}' was expected`);
+  }
+
+  async #next(signal: AbortSignal | undefined): Promise<Message> {
+    const queued = this.#queue.shift();
+    if (queued !== undefined) return queued;
+    this.failed.throwIfAborted();
+    signal?.throwIfAborted();
+    return new Promise((resolve, reject) => {
+      const onAbort = () => reject(signal?.reason);
+      signal?.addEventListener('abort', onAbort, { once: true });
+      const settled = () => signal?.removeEventListener('abort', onAbort);
+      this.#waiting.push({
+        resolve: (message) => {
+          settled();
+          resolve(message);
+        },
+        reject: (error) => {
+          settled();
+          reject(error);
+        },
+      });
+    });
+  }
+
+  async #listen(channel: Channel): Promise<void> {
+    try {
+      for await (const message of channel) {
+        if (message.type === 'abort') {
+          throw new PeerError(`the destination has given the migration up: ${message.reason}`);
+        }
+        if (message.type === 'progress') this.#onProgress(message);
+        else this.#take(message);
+      }
+      throw new PeerError('the destination has ended the connection');
+    } catch (error) {
+      const failure = error instanceof Error ? error : new PeerError(String(error));
+      this.#controller.abort(failure);
+      for (const { reject } of this.#waiting.splice(0)) reject(failure);
+    }
+  }
+
+  #take(message: Message): void {
+    const next = this.#waiting.shift();
+    if (next === undefined) this.#queue.push(message);
+    else next.resolve(message);
+  }
+}
+
+function isOf<Type extends MessageType>(message: Message, type: Type): message is Said<Type> {
+  return message.type === type;
+}

@@ -1,0 +1,400 @@
+import { ScratchFile } from '../../checkpoint/index.ts';
+import { type CodecPool, DEFAULT_ZSTD_LEVEL } from '../../codec/index.ts';
+import { IntegrityError, machineClock, PAGE_SIZE, PeerError } from '../../core/index.ts';
+import { memoryDigest } from '../../image/index.ts';
+import type { Target, TargetState } from '../../target/index.ts';
+import { type ChosenTracker, chooseTracker } from '../../tracker/index.ts';
+import type { Channel } from '../wire/channel.ts';
+import { MAX_STATE_CHUNK_BYTES, type MessageOf } from '../wire/messages.ts';
+import { DigestMemory } from './digest-ledger.ts';
+import { type MigrationTime, RealTime } from './migration-time.ts';
+import { PagePipeline } from './page-pipeline.ts';
+import { PeerAnswers } from './peer-answers.ts';
+import { RoundSender } from './round-sender.ts';
+import { type Rules, rulesOf } from './rules.ts';
+import type { Migration, MigrationEnd, MigrationProgress, SendOptions, StopTimes } from './send-types.ts';
+import { type GonePages, TargetScan } from './target-scan.ts';
+
+/** What the last look before the switch and the destination's answer to it gave. */
+interface Prepared {
+  readonly ready: MessageOf<'ready'>;
+  readonly digest: string;
+  readonly stop: StopTimes;
+  /** On the machine's clock, in microseconds. */
+  readonly stoppedAt: number;
+}
+
+/**
+ * Migrates a target over a channel: rounds while it runs, the rest while it stands still, then the switch. Until the
+ * destination has been told to run it, whatever fails leaves the target running here; from then on it stays stopped
+ * here until the destination has said that it runs there.
+ * @throws UsageError, UnsupportedError, TargetError, PeerError, IntegrityError, and the signal's reason.
+ */
+export async function sendTarget(
+  target: Target,
+  channel: Channel,
+  pool: CodecPool,
+  options: SendOptions,
+): Promise<Migration> {
+  const scratch = new ScratchFile(options.scratchDirectory);
+  try {
+    return await new Sending(target, channel, pool, options, scratch).run();
+  } finally {
+    scratch.close();
+  }
+}
+
+class Sending {
+  readonly #target: Target;
+  readonly #channel: Channel;
+  readonly #options: SendOptions;
+  readonly #rules: Rules;
+  readonly #time: MigrationTime;
+  readonly #chosen: ChosenTracker;
+  readonly #answers: PeerAnswers;
+  readonly #signal: AbortSignal;
+  readonly #scan: TargetScan;
+  readonly #sender: RoundSender;
+  readonly #warnings: string[] = [];
+  #committed = false;
+  #setupMicroseconds = 0;
+  #lookedAt = 0;
+  #dirtyPagesRate: number | undefined;
+  #memoryPages = 0;
+  #totalPages = 0;
+
+  constructor(target: Target, channel: Channel, pool: CodecPool, options: SendOptions, scratch: ScratchFile) {
+    this.#target = target;
+    this.#channel = channel;
+    this.#options = options;
+    this.#rules = rulesOf(options.choice);
+    this.#time = options.time ?? new RealTime();
+    this.#chosen = chooseTracker(target, options.tracker ?? 'auto');
+    this.#answers = new PeerAnswers(channel);
+    const signals = [this.#answers.failed, ...(options.signal === undefined ? [] : [options.signal])];
+    this.#signal = AbortSignal.any(signals);
+    this.#scan = new TargetScan(target, this.#chosen.tracker, new DigestMemory(scratch));
+    const compression = { name: options.compression ?? 'zstd', level: options.level ?? DEFAULT_ZSTD_LEVEL };
+    this.#sender = new RoundSender({
+      channel,
+      target,
+      scan: this.#scan,
+      pipeline: new PagePipeline(pool, compression),
+      time: this.#time,
+      signal: this.#signal,
+      onSent: () => this.#report('active'),
+    });
+  }
+
+  async run(): Promise<Migration> {
+    try {
+      await this.#greet();
+      const converges = this.#rules.stopsFirst || (await this.#sendRounds());
+      if (!converges) return await this.#giveUp();
+      return await this.#stop();
+    } catch (error) {
+      const failure = error instanceof Error ? error : new Error(String(error));
+      if (!this.#committed) {
+        this.#target.thaw();
+        this.#channel.abort(failure);
+        // What the channel says of its end is only that it has ended; why is what the destination said.
+        if (this.#answers.failed.aborted && failure instanceof PeerError) throw this.#answers.failed.reason;
+      }
+      throw error;
+    }
+  }
+
+  async #greet(): Promise<void> {
+    const { migrationId, purpose, program, choice } = this.#options;
+    const { identity } = this.#target;
+    this.#report('setup');
+    await this.#channel.send({
+      type: 'hello',
+      migrationId,
+      purpose,
+      strategy: this.#rules.stopsFirst ? 'stop-and-copy' : 'pre-copy',
+      target: identity,
+      pageSize: PAGE_SIZE,
+      program,
+    });
+    await this.#answers.next('welcome', this.#signal);
+    this.#setupMicroseconds = this.#time.now();
+    this.#options.onNote?.(`policy ${choice.policy}, tracker ${this.#chosen.reason}`);
+  }
+
+  /** @returns whether the target is to be stopped now; otherwise it is given up */
+  async #sendRounds(): Promise<boolean> {
+    const rules = this.#rules;
+    const giveUpAfter = this.#options.giveUpAfterMicroseconds ?? Number.POSITIVE_INFINITY;
+    let gone = await this.#look();
+    this.#memoryPages = this.#scan.pendingPages;
+    for (let number = 1; ; number++) {
+      const pendingPages = this.#scan.pendingPages;
+      const began = this.#time.now();
+      this.#beginRound();
+      const tally = await this.#sender.send({
+        isFinal: false,
+        gone,
+        rate: rules.rate,
+        mayEnd: (left, bytesPerSecond) =>
+          rules.mayEnd(left, bytesPerSecond) || this.#time.now() > giveUpAfter,
+        skipsWritten: rules.skipsWritten,
+      });
+      this.#totalPages += tally.sentPages;
+      const { memoryPages, totalPages } = { memoryPages: this.#memoryPages, totalPages: this.#totalPages };
+      const microseconds = this.#time.now() - began;
+      if (rules.isLast({ number, pendingPages, memoryPages, totalPages, microseconds, ...tally }))
+        return true;
+      if (this.#time.now() > giveUpAfter) return false;
+      gone = await this.#look();
+      const found = {
+        pendingPages: this.#scan.expectedPages,
+        writtenPages: this.#scan.writtenPages,
+        microseconds,
+        bytesPerSecond: this.#sender.meter.bytesPerSecond,
+      };
+      if (rules.isEnough(found)) {
+        this.#goneBefore = gone;
+        return true;
+      }
+    }
+  }
+
+  /** Found by a look that no round followed. */
+  #goneBefore: readonly GonePages[] = [];
+  /** Pages found written by looks since the last round began. */
+  #writtenPages = 0;
+
+  /** One look while the target runs: it stands still only for that. */
+  async #look(): Promise<GonePages[]> {
+    this.#signal.throwIfAborted();
+    await this.#time.follow(this.#target, this.#signal);
+    const gone = await this.#scan.whileStopped(() => this.#scan.look(true));
+    this.#looked();
+    return gone;
+  }
+
+  #looked(): void {
+    const now = this.#time.now();
+    const { writtenPages } = this.#scan;
+    if (this.#lookedAt > 0) {
+      this.#writtenPages += writtenPages;
+      this.#dirtyPagesRate = (writtenPages * 1e6) / Math.max(1, now - this.#lookedAt);
+    }
+    this.#lookedAt = now;
+  }
+
+  #beginRound(): void {
+    const { log } = this.#sender;
+    log.begin(this.#time.now(), this.#writtenPages, this.#scan.pendingPages, this.#channel.sentBytes, 0);
+    this.#writtenPages = 0;
+  }
+
+  /** Stops the target, sends the rest, and has the destination go on with it. */
+  async #stop(): Promise<Migration> {
+    const prepared = await this.#sendRest();
+    const { ready } = prepared;
+    if (this.#options.purpose === 'discard') return this.#stays('rehearsed', prepared);
+    if (!ready.canRun) return this.#stays('not-runnable', prepared);
+    return this.#commit(prepared);
+  }
+
+  async #sendRest(): Promise<Prepared> {
+    const target = this.#target;
+    this.#signal.throwIfAborted();
+    await target.prepareFreeze?.();
+    await this.#time.follow(target, this.#signal);
+    const asked = machineClock();
+    await target.freeze();
+    const stoppedAt = machineClock();
+    this.#report('device');
+    const gone = [...this.#goneBefore, ...this.#scan.look(false)];
+    this.#looked();
+    if (this.#memoryPages === 0) this.#memoryPages = this.#scan.pendingPages;
+    for (const { doubts } of this.#scan.processes) this.#warnings.push(...doubts);
+    const state = target.captureState();
+    this.#beginRound();
+    const looked = machineClock();
+    await this.#sender.send({
+      isFinal: true,
+      gone,
+      rate: this.#rules.finalRate,
+      mayEnd: () => false,
+      skipsWritten: false,
+    });
+    target.verifyStoodStill?.();
+    await this.#sendState(state);
+    const digest = this.#digest();
+    await this.#channel.send({ type: 'prepared-digest', memoryDigest: digest });
+    await this.#channel.flushed();
+    const arrived = machineClock();
+    const ready = await this.#answers.next('ready', this.#signal);
+    if (ready.memoryDigest !== digest) {
+      throw new IntegrityError('what the destination has received is not what was sent: the digests differ', {
+        data: { sent: digest, received: ready.memoryDigest },
+      });
+    }
+    const prepare = machineClock() - arrived;
+    const stop = {
+      freeze: stoppedAt - asked,
+      scan: looked - stoppedAt,
+      send: arrived - looked,
+      prepare,
+      start: 0,
+    };
+    return { ready, digest, stop, stoppedAt };
+  }
+
+  async #sendState({ format, bytes, summary }: TargetState): Promise<void> {
+    const text = JSON.stringify(summary);
+    for (let from = 0; from === 0 || from < bytes.length; from += MAX_STATE_CHUNK_BYTES) {
+      const end = Math.min(bytes.length, from + MAX_STATE_CHUNK_BYTES);
+      await this.#channel.send({
+        type: 'state',
+        format,
+        summary: from === 0 ? text : '',
+        last: end === bytes.length,
+        bytes: bytes.subarray(from, end),
+      });
+    }
+  }
+
+  #digest(): string {
+    return memoryDigest(
+      this.#scan.processes.map(({ view, vmas, present, digests }) => ({
+        pid: view.pid,
+        vmas,
+        segments: digests.segments(present),
+      })),
+    );
+  }
+
+  /** From here on the target must not go on by itself; it is the destination that runs it, or nobody. */
+  async #commit({ stop, ...prepared }: Prepared): Promise<Migration> {
+    const { migrationId, onCommit, leaveStopped } = this.#options;
+    this.#target.verifyStoodStill?.();
+    await onCommit?.();
+    await this.#target.keepStopped?.();
+    this.#signal.throwIfAborted();
+    this.#committed = true;
+    const committed = machineClock();
+    try {
+      await this.#channel.send({ type: 'commit', migrationId });
+      await this.#answers.next('started');
+    } catch (cause) {
+      throw this.#doubt(cause);
+    }
+    const start = machineClock() - committed;
+    const downtime = machineClock() - prepared.stoppedAt;
+    const total = this.#time.now();
+    if (leaveStopped !== true) this.#target.end?.();
+    await this.#channel.close().catch(() => undefined);
+    return this.#result('moved', total, downtime, { ...prepared, stop: { ...stop, start } });
+  }
+
+  /** Nobody here can know whether the destination was told. */
+  #doubt(cause: unknown): PeerError {
+    const { migrationId } = this.#options;
+    const why = cause instanceof Error ? cause.message : String(cause);
+    return new PeerError(
+      `${this.#target.identity.name} stays stopped here: the destination was told to run it, and has not said ` +
+        `whether it does (${why})`,
+      {
+        hint: `ckpt migrate --resolve ${migrationId} asks it, and ends or resumes the target here`,
+        data: { migrationId, inDoubt: true },
+        cause,
+      },
+    );
+  }
+
+  /** The target goes on here although everything has been sent. */
+  async #stays(end: MigrationEnd, prepared: Prepared): Promise<Migration> {
+    this.#target.thaw();
+    const downtime = machineClock() - prepared.stoppedAt;
+    const total = this.#time.now();
+    await this.#channel.close().catch(() => undefined);
+    return this.#result(end, total, downtime, prepared);
+  }
+
+  async #giveUp(): Promise<Migration> {
+    const { atMicroseconds, reason } = { atMicroseconds: this.#time.now(), reason: 'it does not converge' };
+    await this.#channel.send({ type: 'abort', reason });
+    await this.#channel.close().catch(() => undefined);
+    return this.#result('given-up', atMicroseconds, 0, undefined);
+  }
+
+  #result(end: MigrationEnd, total: number, downtime: number, prepared: Prepared | undefined): Migration {
+    const { log } = this.#sender;
+    const sentBytes = this.#channel.sentBytes;
+    log.end(end === 'given-up' ? this.#scan.writtenPages : 0, sentBytes);
+    this.#report('completed');
+    const { policy } = this.#rules;
+    const isLive = this.#target.identity.kind === 'live';
+    // A simulated target stands still while time passes that is not its own.
+    const downtimeMicroseconds = Math.round(
+      isLive ? downtime : total - (log.rounds.at(-1)?.startMicroseconds ?? 0),
+    );
+    return {
+      end,
+      verdict: end === 'given-up' ? 'does-not-converge' : 'converges',
+      migrationId: this.#options.migrationId,
+      target: this.#target.identity,
+      peer: this.#channel.peer,
+      policy,
+      strategy: this.#rules.stopsFirst ? 'stop-and-copy' : 'pre-copy',
+      tracker: this.#chosen.tracker.kind,
+      trackerReason: this.#chosen.reason,
+      processes: this.#scan.processes.length,
+      totalMicroseconds: Math.round(total),
+      downtimeMicroseconds: end === 'given-up' ? 0 : downtimeMicroseconds,
+      reportedDowntimeMicroseconds: prepared === undefined ? 0 : Math.round(reportedOf(prepared.stop)),
+      setupMicroseconds: Math.round(this.#setupMicroseconds),
+      transferredBytes: sentBytes,
+      pages: { normal: log.normalPages, duplicate: log.zeroPages, xbzrle: 0 },
+      rounds: log.rounds,
+      curve: log.curve.end(total, end === 'given-up' ? this.#sender.leftPages * PAGE_SIZE : 0),
+      service: { throttledMicroseconds: 0, faultedPages: 0, faultMicroseconds: 0 },
+      checkpoint: prepared?.ready.checkpoint,
+      memoryDigest: prepared?.digest,
+      obstacles: prepared?.ready.obstacles ?? [],
+      scans: this.#scan.stops,
+      stop: prepared === undefined ? undefined : rounded(prepared.stop),
+      warnings: this.#warnings,
+    };
+  }
+
+  #report(status: MigrationProgress['status']): void {
+    const { onProgress } = this.#options;
+    if (onProgress === undefined) return;
+    const { log, leftPages, meter } = this.#sender;
+    const { bytesPerSecond } = meter;
+    const remainingBytes = Math.round(leftPages) * PAGE_SIZE;
+    onProgress({
+      status,
+      round: log.count,
+      atMicroseconds: Math.round(this.#time.now()),
+      remainingBytes,
+      transferredBytes: this.#channel.sentBytes,
+      dirtyPagesRate: this.#dirtyPagesRate,
+      bytesPerSecond,
+      expectedDowntimeMicroseconds:
+        bytesPerSecond === 0 ? undefined : (remainingBytes / bytesPerSecond) * 1e6,
+    });
+  }
+}
+
+/** The part of the downtime until everything has been received. */
+function reportedOf({ scan, send }: StopTimes): number {
+  return scan + send;
+}
+
+function rounded(times: StopTimes): StopTimes {
+  const { freeze, scan, send, prepare, start } = times;
+  return {
+    freeze: Math.round(freeze),
+    scan: Math.round(scan),
+    send: Math.round(send),
+    prepare: Math.round(prepare),
+    start: Math.round(start),
+  };
+}
