@@ -35,3 +35,14 @@ export interface MigratingMemory {
    */
   differenceBytes(page: number, stores: number): number;
 }
+
+/** Which pages of a word, of those whose bits are set in `pages`, hold zeros only: a bit each. */
+export function zerosAmong(memory: MigratingMemory, word: number, pages: number): number {
+  if (memory.zerosAmong !== undefined) return memory.zerosAmong(word, pages);
+  let zeros = 0;
+  for (let rest = pages; rest !== 0; rest &= rest - 1) {
+    const bit = rest & -rest;
+    if (memory.isZero(word * 32 + 31 - Math.clz32(bit))) zeros |= bit;
+  }
+  return zeros;
+}

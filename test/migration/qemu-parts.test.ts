@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { UsageError } from '../../src/core/index.ts';
 import { Guest } from '../../src/migration/guest.ts';
-import { checkQemuOptions, Link, QEMU_DEFAULTS } from '../../src/migration/index.ts';
+import { checkQemuOptions, Link, QEMU_DEFAULTS, USUAL_COSTS } from '../../src/migration/index.ts';
 import { MainStream } from '../../src/migration/qemu/stream.ts';
 import { AutoConverge } from '../../src/migration/qemu/throttle.ts';
 import { XbzrleCache } from '../../src/migration/qemu/xbzrle-cache.ts';
@@ -11,13 +11,13 @@ const SECOND = 1_000_000;
 
 describe('the main stream', () => {
   it('counts whole pages by 32, copied ones by 32 KiB', () => {
-    const plain = new MainStream(new Link({ bytesPerSecond: 1e9 }));
+    const plain = new MainStream(new Link({ bytesPerSecond: 1e9 }), USUAL_COSTS);
     for (let page = 0; page < 31; page++) plain.page(false);
     expect(plain.written).toBe(0);
     plain.page(false);
     expect(plain.written).toBe(32 * 4104);
 
-    const copied = new MainStream(new Link({ bytesPerSecond: 1e9 }));
+    const copied = new MainStream(new Link({ bytesPerSecond: 1e9 }), USUAL_COSTS);
     for (let page = 0; page < 8; page++) copied.page(true);
     expect(copied.written).toBe(32768);
     copied.endStep();
@@ -25,7 +25,7 @@ describe('the main stream', () => {
   });
 
   it('sends nine bytes for a page of zeros', () => {
-    const stream = new MainStream(new Link({ bytesPerSecond: 1e9 }));
+    const stream = new MainStream(new Link({ bytesPerSecond: 1e9 }), USUAL_COSTS);
     for (let page = 0; page < 100; page++) stream.zeroPage();
     stream.flush();
     expect(stream.written).toBe(900);

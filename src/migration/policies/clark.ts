@@ -51,7 +51,7 @@ function sendRound(engine: RoundEngine, rate: number, skipping: boolean): { sent
       skipped++;
       continue;
     }
-    engine.send(page, rate);
+    engine.send(page >>> 5, 1 << (page & 31), rate);
     sent++;
     if (++batched === BATCH_PAGES) {
       engine.flush(rate);

@@ -2,9 +2,9 @@ import { PAGE_SIZE } from '../../core/index.ts';
 import type { HostCosts } from '../costs.ts';
 import { Guest } from '../guest.ts';
 import type { Link } from '../link.ts';
-import type { MigratingMemory } from '../memory.ts';
+import { type MigratingMemory, zerosAmong } from '../memory.ts';
 import type { Outcome, PolicyName } from '../outcome.ts';
-import { PageBitmap } from '../page-bitmap.ts';
+import { bitsOf, lowestBits, PageBitmap } from '../page-bitmap.ts';
 import { RoundLog } from '../rounds.ts';
 
 /** Bytes that a page costs on the wire beside itself, and a page of zeros altogether. */
@@ -59,21 +59,33 @@ export class RoundEngine {
     return this.memory.dirty;
   }
 
-  /** Sends one page and takes it from the pending ones. */
-  send(page: number, bytesPerSecond: number): void {
-    this.pending.remove(page);
-    const zero = this.memory.isZero(page);
-    if (zero) this.log.zeroPages++;
-    else this.log.normalPages++;
-    this.now += (zero ? this.#costs.zeroPageNanoseconds : this.#costs.pageNanoseconds) / 1000;
-    this.#batchBytes += zero ? this.#framing.zeroPageBytes : PAGE_SIZE + this.#framing.headerBytes;
-    if (++this.#batchPages >= BATCH_PAGES) this.flush(bytesPerSecond);
+  /** Sends the pages of a word whose bits are set in `pages`, and takes them from the pending ones. */
+  send(word: number, pages: number, bytesPerSecond: number): void {
+    const { pageNanoseconds, zeroPageNanoseconds } = this.#costs;
+    this.pending.removeFromWord(word, pages);
+    const zeros = zerosAmong(this.memory, word, pages);
+    for (let rest = pages; rest !== 0; ) {
+      const held = bitsOf(rest);
+      const count = Math.min(held, BATCH_PAGES - this.#batchPages);
+      const batch = count === held ? rest : lowestBits(rest, count);
+      const zeroCount = bitsOf(batch & zeros);
+      const normalCount = count - zeroCount;
+      this.log.zeroPages += zeroCount;
+      this.log.normalPages += normalCount;
+      this.now += (zeroCount * zeroPageNanoseconds + normalCount * pageNanoseconds) / 1000;
+      this.#batchBytes +=
+        zeroCount * this.#framing.zeroPageBytes + normalCount * (PAGE_SIZE + this.#framing.headerBytes);
+      this.#batchPages += count;
+      if (this.#batchPages >= BATCH_PAGES) this.flush(bytesPerSecond);
+      rest ^= batch;
+    }
   }
 
   /** Sends every pending page, in the order of their numbers, at most at the given rate. */
   sendPending(bytesPerSecond: number): void {
-    for (let page = this.pending.next(0); page >= 0; page = this.pending.next(page + 1)) {
-      this.send(page, bytesPerSecond);
+    const { pending } = this;
+    for (let word = pending.nextWord(0); word >= 0; word = pending.nextWord(word + 1)) {
+      this.send(word, pending.word(word), bytesPerSecond);
     }
     this.flush(bytesPerSecond);
   }

@@ -6,6 +6,7 @@ import type { MigratingMemory } from '../memory.ts';
 import type { Outcome, StrategyName } from '../outcome.ts';
 import { PageBitmap } from '../page-bitmap.ts';
 import { RoundLog } from '../rounds.ts';
+import { DirtyLimitedMemory } from './dirty-limit.ts';
 import type { QemuOptions } from './options.ts';
 import { PageSender } from './page-sender.ts';
 import { PostcopyGuest } from './postcopy.ts';
@@ -16,6 +17,8 @@ const WINDOW_MICROSECONDS = 100_000;
 /** A step of sending lasts at most so long; the clock is read every 64 pages (MAX_WAIT of migration/ram.c). */
 const STEP_MILLISECONDS = 50;
 const PAGES_BETWEEN_CLOCKS = 64;
+/** Where contents matter, the guest's writes are caught up with so often. */
+const PAGES_BETWEEN_LOOKS = 8;
 /** With auto-converge memory is synced at least so often after the first pass (since QEMU 9.2). */
 const PERIODIC_SYNC_MICROSECONDS = 5_000_000;
 /** Setup of RAM blocks, and a step with nothing to send. */
@@ -40,6 +43,7 @@ export class QemuMigration {
   readonly #log = new RoundLog();
   readonly #sender: PageSender;
   readonly #throttle: AutoConverge;
+  readonly #limited: DirtyLimitedMemory | undefined;
   readonly #giveUpAfter: number;
   /** Bytes that may remain when the guest is stopped. */
   #threshold = 0;
@@ -56,13 +60,14 @@ export class QemuMigration {
     giveUpAfterMicroseconds: number,
     pace = 1,
   ) {
-    this.#memory = memory;
+    this.#limited = options.dirtyLimit ? new DirtyLimitedMemory(memory, options) : undefined;
+    this.#memory = this.#limited ?? memory;
     this.#link = link;
     this.#options = options;
     this.#costs = costs;
     this.#giveUpAfter = giveUpAfterMicroseconds;
-    this.#guest = new Guest(memory, pace);
-    this.#throttle = new AutoConverge(options);
+    this.#guest = new Guest(this.#memory, pace);
+    this.#throttle = new AutoConverge(options, this.#limited);
     this.#sender = new PageSender(this.#guest, this.#pending, this.#log, link, options, costs);
   }
 
@@ -115,11 +120,14 @@ export class QemuMigration {
   #step(): void {
     const start = this.#now;
     this.#guest.advance(start);
-    for (let sent = 0; !this.#budgetUsed(); sent++) {
-      if (this.#options.xbzrle && sent % 8 === 0) this.#guest.advance(this.#now);
-      if (!this.#sender.sendNext(false)) break;
-      if (sent % PAGES_BETWEEN_CLOCKS === 0 && Math.floor((this.#now - start) / 1000) > STEP_MILLISECONDS)
-        break;
+    for (let sent = 0, clock = 1; !this.#budgetUsed(); ) {
+      if (this.#sender.sendsDifferences && sent % PAGES_BETWEEN_LOOKS === 0) this.#guest.advance(this.#now);
+      const more = this.#sender.send(clock - sent, false);
+      if (more === 0) break;
+      sent += more;
+      if (sent < clock) continue;
+      if (Math.floor((this.#now - start) / 1000) > STEP_MILLISECONDS) break;
+      clock += PAGES_BETWEEN_CLOCKS;
     }
     this.#sender.stream.endStep();
     this.#drawCurve();
@@ -182,7 +190,13 @@ export class QemuMigration {
     const written = this.#sender.writtenBytes;
     this.#throttle.synced(this.#now, added, written);
     this.#guest.throttle(this.#throttle.throttling, this.#now);
-    this.#log.begin(this.#now, dirtied, this.#pending.count, written, this.#throttle.percent);
+    this.#log.begin(
+      this.#now,
+      dirtied,
+      this.#pending.count,
+      written,
+      this.#throttle.percent + (this.#limited?.sleepPercent ?? 0),
+    );
     const gibibytes = (this.#memory.pageCount * PAGE_SIZE) / 2 ** 30;
     this.#sender.stream.now += this.#costs.syncMicrosecondsPerGibibyte * gibibytes;
     this.#sender.synced();
@@ -202,7 +216,7 @@ export class QemuMigration {
   #complete(): Outcome {
     const decided = this.#now;
     const stopped = this.#stopGuest();
-    while (this.#sender.sendNext(true)) this.#drawCurve();
+    while (this.#sender.send(Number.POSITIVE_INFINITY, true) > 0) this.#drawCurve();
     this.#sender.flushChannels();
     this.#sender.stream.bytes(this.#costs.stateBytes);
     this.#sender.stream.endStep();
@@ -258,7 +272,7 @@ export class QemuMigration {
     );
   }
 
-  /** Sends one page: the one that the guest waits for, else the next behind it, within the limit for those. */
+  /** Sends the page that the guest waits for, else some of those behind it, within the limit for those. */
   #sendPostcopy(away: PostcopyGuest): boolean {
     let wanted = away.request(this.#now);
     while (wanted < 0 && this.#postcopyBudgetUsed()) {
@@ -267,13 +281,20 @@ export class QemuMigration {
       wanted = away.request(this.#now);
     }
     if (wanted >= 0) this.#sender.seek(wanted);
-    const sent = this.#sender.sendNext(true);
+    const sent = this.#sender.send(wanted >= 0 ? 1 : this.#pagesUntil(away.nextLook), true) > 0;
     this.#drawCurve();
     if (wanted >= 0) {
       this.#sender.stream.flush();
       away.answered(this.#arrival());
     }
     return sent;
+  }
+
+  /** How many pages can be put into the stream before an instant, the first one in any case. */
+  #pagesUntil(instant: number): number {
+    const { pageNanoseconds, zeroPageNanoseconds } = this.#costs;
+    const microseconds = Math.max(pageNanoseconds, zeroPageNanoseconds) / 1000;
+    return Math.max(1, Math.ceil((instant - this.#now) / microseconds));
   }
 
   #outcome(
@@ -302,7 +323,9 @@ export class QemuMigration {
       rounds: this.#log.rounds,
       curve: this.#log.curve.end(total, this.#remainingBytes),
       service: {
-        throttledMicroseconds: Math.round(this.#guest.throttledMicroseconds),
+        throttledMicroseconds: Math.round(
+          this.#guest.throttledMicroseconds + (this.#limited?.sleptMicroseconds ?? 0),
+        ),
         faultedPages: away?.faultedPages ?? 0,
         faultMicroseconds: Math.round(away?.waitedMicroseconds ?? 0),
       },

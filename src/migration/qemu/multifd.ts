@@ -2,6 +2,7 @@ import { PAGE_SIZE } from '../../core/index.ts';
 import type { HostCosts } from '../costs.ts';
 import type { Link } from '../link.ts';
 import type { MigratingMemory } from '../memory.ts';
+import { bitsOf } from '../page-bitmap.ts';
 import type { QemuOptions } from './options.ts';
 
 /** Pages of a packet (MULTIFD_PACKET_SIZE of migration/multifd.h). */
@@ -28,6 +29,8 @@ export class MultifdChannels {
   /** Packets that are not done yet, in the order in which they will be. */
   #inFlight: Packet[] = [];
   #settledBytes = 0;
+  /** Packets that channels have been given. */
+  dispatched = 0;
   #pages = 0;
   #normalPages = 0;
   #payload = 0;
@@ -54,13 +57,28 @@ export class MultifdChannels {
     return this.#settledBytes;
   }
 
-  /** Queues a page. @returns when the migration thread may go on. */
-  queue(page: number, zero: boolean, now: number): number {
-    if (!zero) {
-      this.#normalPages++;
-      this.#payload += PAGE_SIZE * (this.#compression === 'none' ? 1 : this.#memory.compressedShare(page));
+  /** Pages that the packet still takes. */
+  get room(): number {
+    return PACKET_PAGES - this.#pages;
+  }
+
+  /**
+   * Queues pages, at most `room`.
+   * @param normal those of a word that hold data, a bit each; `zeros`: how many others go with them.
+   * @returns when the migration thread may go on.
+   */
+  queue(word: number, normal: number, zeros: number, now: number): number {
+    const count = bitsOf(normal);
+    this.#pages += count + zeros;
+    this.#normalPages += count;
+    if (this.#compression === 'none') this.#payload += count * PAGE_SIZE;
+    else {
+      for (let rest = normal; rest !== 0; rest &= rest - 1) {
+        const page = word * 32 + 31 - Math.clz32(rest & -rest);
+        this.#payload += PAGE_SIZE * this.#memory.compressedShare(page);
+      }
     }
-    return ++this.#pages < PACKET_PAGES ? now : this.#dispatch(now);
+    return this.#pages < PACKET_PAGES ? now : this.#dispatch(now);
   }
 
   /** Sends what is queued and waits for all channels. @returns when they are done. */
@@ -71,6 +89,7 @@ export class MultifdChannels {
 
   /** Hands the packet to the channel that is free first, and waits for that. */
   #dispatch(now: number): number {
+    this.dispatched++;
     const channel = this.#freeAt.indexOf(Math.min(...this.#freeAt));
     const start = Math.max(now, this.#freeAt[channel]!);
     const zeroPages = this.#pages - this.#normalPages;

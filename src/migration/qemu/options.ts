@@ -13,6 +13,13 @@ export interface QemuOptions {
   readonly cpuThrottleTailslow: boolean;
   readonly maxCpuThrottle: number;
   readonly throttleTriggerThreshold: number;
+  /** Slow vCPUs that dirty more than `vcpuDirtyLimit` (needs KVM's dirty ring); excludes auto-converge. */
+  readonly dirtyLimit: boolean;
+  /** MiB a second and vCPU. */
+  readonly vcpuDirtyLimit: number;
+  readonly vcpuDirtyLimitPeriodMicroseconds: number;
+  /** KVM's dirty-ring-size. It has no default; 4096 is what QEMU's documentation uses. */
+  readonly dirtyRingPages: number;
   readonly xbzrle: boolean;
   readonly xbzrleCacheBytes: number;
   /** 0: no multifd. */
@@ -44,6 +51,10 @@ export const QEMU_DEFAULTS: QemuOptions = {
   cpuThrottleTailslow: false,
   maxCpuThrottle: 99,
   throttleTriggerThreshold: 50,
+  dirtyLimit: false,
+  vcpuDirtyLimit: 1,
+  vcpuDirtyLimitPeriodMicroseconds: 1_000_000,
+  dirtyRingPages: 4096,
   xbzrle: false,
   xbzrleCacheBytes: 64 * 2 ** 20,
   multifdChannels: 0,
@@ -76,6 +87,7 @@ export function checkQemuOptions(options: QemuOptions): void {
   percent('cpu-throttle-initial', options.cpuThrottleInitial, 1);
   percent('cpu-throttle-increment', options.cpuThrottleIncrement, 1);
   percent('max-cpu-throttle', options.maxCpuThrottle, options.cpuThrottleInitial);
+  checkDirtyLimit(options);
   if (!(options.xbzrleCacheBytes >= PAGE_SIZE)) {
     throw new UsageError('xbzrle-cache-size is smaller than a page');
   }
@@ -85,5 +97,25 @@ export function checkQemuOptions(options: QemuOptions): void {
     options.multifdChannels > 255
   ) {
     throw new UsageError('multifd-channels is out of range', { hint: 'there can be 1 to 255' });
+  }
+}
+
+function checkDirtyLimit(options: QemuOptions): void {
+  if (!options.dirtyLimit) return;
+  if (options.autoConverge) {
+    throw new UsageError('dirty-limit and auto-converge exclude each other', { hint: 'choose one of them' });
+  }
+  if (!(options.vcpuDirtyLimit >= 1)) {
+    throw new UsageError('vcpu-dirty-limit is out of range', { hint: 'it is at least 1 MiB a second' });
+  }
+  const period = options.vcpuDirtyLimitPeriodMicroseconds;
+  if (!(period >= 1000 && period <= 1e6)) {
+    throw new UsageError('x-vcpu-dirty-limit-period is out of range', {
+      hint: 'it lies between 1 and 1000 ms',
+    });
+  }
+  const ring = options.dirtyRingPages;
+  if (!(ring >= 1024 && ring <= 65536 && Number.isInteger(Math.log2(ring)))) {
+    throw new UsageError('dirty-ring-size is out of range', { hint: 'it is a power of two, 1024 to 65536' });
   }
 }

@@ -2,7 +2,8 @@ import { PAGE_SIZE } from '../../core/index.ts';
 import type { HostCosts } from '../costs.ts';
 import type { Guest } from '../guest.ts';
 import type { Link } from '../link.ts';
-import { PageBitmap } from '../page-bitmap.ts';
+import { zerosAmong } from '../memory.ts';
+import { bitsOf, lowestBits, PageBitmap } from '../page-bitmap.ts';
 import type { RoundLog } from '../rounds.ts';
 import { MultifdChannels } from './multifd.ts';
 import type { QemuOptions } from './options.ts';
@@ -11,6 +12,7 @@ import { XbzrleCache } from './xbzrle-cache.ts';
 
 /** Pages of memory whose dirty log is cleared at once (clear-bitmap-shift 18: a gigabyte). */
 const CLEARED_PAGES = 1 << 18;
+const CLEARED_WORDS = CLEARED_PAGES / 32;
 
 /** Takes pages from the pending set in the order of a cursor that goes round, and sends each as QEMU would. */
 export class PageSender {
@@ -41,7 +43,7 @@ export class PageSender {
     this.#log = log;
     this.#costs = costs;
     this.#options = options;
-    this.stream = new MainStream(link);
+    this.stream = new MainStream(link, costs);
     if (options.xbzrle) {
       this.#cache = new XbzrleCache(options.xbzrleCacheBytes);
       guest.memory.countStores();
@@ -66,13 +68,19 @@ export class PageSender {
     this.#clearedChunk = -1;
   }
 
+  /** Whether the content of pages matters, which has to be looked at while the guest writes to them. */
+  get sendsDifferences(): boolean {
+    return this.#passed && this.#cache !== undefined;
+  }
+
   /** Post-copy has begun: no differences from now on, and pages are as they were at the stop. */
   beginPostcopy(): void {
     this.#cache = undefined;
     const { memory } = this.#guest;
+    const pending = this.#pending;
     const zeros = new PageBitmap(memory.pageCount);
-    for (let page = this.#pending.next(0); page >= 0; page = this.#pending.next(page + 1)) {
-      if (memory.isZero(page)) zeros.add(page);
+    for (let index = pending.nextWord(0); index >= 0; index = pending.nextWord(index + 1)) {
+      zeros.addToWord(index, zerosAmong(memory, index, pending.word(index)));
     }
     this.#zerosAtStop = zeros;
   }
@@ -83,27 +91,47 @@ export class PageSender {
   }
 
   /**
-   * Sends the next pending page.
+   * Sends pending pages until something has been written.
+   * @param most no more pages than so many.
    * @param lastStage the guest has stopped: nothing needs to be put into the cache.
-   * @returns whether there was one.
+   * @returns how many; 0 if none is pending.
    */
-  sendNext(lastStage: boolean): boolean {
-    let page = this.#pending.next(this.#cursor);
-    if (page < 0) {
-      page = this.#pending.next(0);
-      this.#wrap();
-      if (page < 0) return false;
+  send(most: number, lastStage: boolean): number {
+    const before = this.#writes;
+    let sent = 0;
+    while (sent < most && this.#writes === before) {
+      const index = this.#nextWord();
+      if (index < 0) break;
+      if (this.#options.clearLog === 'before-send' && !lastStage) this.#clearLog(index);
+      const pages =
+        this.#pending.word(index) & (index === this.#cursor >>> 5 ? -1 << (this.#cursor & 31) : -1);
+      if (this.sendsDifferences) {
+        sent += this.#sendCached(index, lowestBits(pages, 1), lastStage);
+        break;
+      }
+      sent += this.#sendRun(index, pages, most - sent);
     }
-    if (this.#options.clearLog === 'before-send' && !lastStage) this.#clearLog(page);
-    this.#pending.remove(page);
-    this.#cursor = page + 1;
-    this.#send(page, lastStage);
-    return true;
+    return sent;
   }
 
   /** Sends what waits in the channels of multifd, and waits until they have done so. */
   flushChannels(): void {
     if (this.#channels !== undefined) this.stream.now = this.#channels.flush(this.stream.now);
+  }
+
+  /** Changes when something is handed to the link. */
+  get #writes(): number {
+    return this.stream.written + (this.#channels?.dispatched ?? 0);
+  }
+
+  /** The word with the next pending page at the cursor or behind it, wrapped round; -1 if there is none. */
+  #nextWord(): number {
+    const index = this.#cursor >>> 5;
+    if ((this.#pending.word(index) & (-1 << (this.#cursor & 31))) !== 0) return index;
+    const next = this.#pending.nextWord(index + 1);
+    if (next >= 0) return next;
+    this.#wrap();
+    return this.#pending.nextWord(0);
   }
 
   #wrap(): void {
@@ -112,29 +140,51 @@ export class PageSender {
     this.flushChannels();
   }
 
-  #send(page: number, lastStage: boolean): void {
+  /** Sends the first of these pages of a word, as many as go without a write before the last one. */
+  #sendRun(index: number, pages: number, most: number): number {
+    const room = this.#channels?.room ?? this.stream.room;
+    const held = bitsOf(pages);
+    const count = Math.min(held, room, most);
+    const taken = count === held ? pages : lowestBits(pages, count);
+    const zeros = this.#zerosOf(index, taken);
+    const zeroCount = bitsOf(zeros);
+    const top = 31 - Math.clz32(taken);
+    this.#pending.removeFromWord(index, taken);
+    this.#cursor = index * 32 + top + 1;
+    this.#log.zeroPages += zeroCount;
+    this.#log.normalPages += count - zeroCount;
+    if (this.#channels === undefined) this.stream.run(count, zeroCount, ((zeros >>> top) & 1) === 1);
+    else this.stream.now = this.#channels.queue(index, taken & ~zeros, zeroCount, this.stream.now);
+    return count;
+  }
+
+  #zerosOf(index: number, pages: number): number {
+    if (!this.#options.detectZeroPages) return 0;
+    if (this.#zerosAtStop !== undefined) return this.#zerosAtStop.word(index) & pages;
+    return zerosAmong(this.#guest.memory, index, pages);
+  }
+
+  /** Sends one page, as a difference to its cached copy if there is one. */
+  #sendCached(index: number, bit: number, lastStage: boolean): number {
     const { stream } = this;
-    const holdsZeros = this.#zerosAtStop?.has(page) ?? this.#guest.memory.isZero(page);
-    const zero = holdsZeros && this.#options.detectZeroPages;
-    if (zero) this.#log.zeroPages++;
-    if (this.#channels !== undefined) {
-      if (!zero) this.#log.normalPages++;
-      stream.now = this.#channels.queue(page, zero, stream.now);
-      return;
-    }
-    stream.now += (zero ? this.#costs.zeroPageNanoseconds : this.#costs.pageNanoseconds) / 1000;
-    const cache = this.#passed ? this.#cache : undefined;
-    if (zero) {
+    const cache = this.#cache!;
+    const page = index * 32 + 31 - Math.clz32(bit);
+    this.#pending.removeFromWord(index, bit);
+    this.#cursor = page + 1;
+    if (this.#zerosOf(index, bit) !== 0) {
+      this.#log.zeroPages++;
       stream.zeroPage();
-      cache?.insert(page, this.#guest.memory.storesOf(page), this.#log.count);
-    } else if (cache === undefined || !this.#sendDifference(cache, page, lastStage)) {
+      cache.insert(page, this.#guest.memory.storesOf(page), this.#log.count);
+    } else if (!this.#sendDifference(cache, page, lastStage)) {
       this.#log.normalPages++;
-      stream.page(cache !== undefined && !lastStage);
+      stream.page(!lastStage);
     }
+    return 1;
   }
 
   /** @returns false if the page has to be sent as it is. */
   #sendDifference(cache: XbzrleCache, page: number, lastStage: boolean): boolean {
+    const { stream } = this;
     const { memory } = this.#guest;
     const stores = memory.storesOf(page);
     const cached = cache.lookUp(page, this.#log.count);
@@ -142,26 +192,31 @@ export class PageSender {
       if (!lastStage) cache.insert(page, stores, this.#log.count);
       return false;
     }
-    this.stream.now += this.#costs.differenceNanoseconds / 1000;
+    stream.now += this.#costs.differenceNanoseconds / 1000;
     const bytes = memory.differenceBytes(page, stores - cached);
-    if (bytes === 0) return true;
+    if (bytes === 0) {
+      stream.unchanged();
+      return true;
+    }
     if (!lastStage) cache.update(page, stores);
     if (bytes >= PAGE_SIZE) return false;
     this.#log.differencePages++;
-    this.stream.difference(bytes);
+    stream.difference(bytes);
     return true;
   }
 
-  /** Pages of this chunk that were written since the sync are about to be sent as they are now. */
-  #clearLog(page: number): void {
-    const chunk = Math.floor(page / CLEARED_PAGES);
+  /** Pages of this gigabyte that were written since the sync are about to be sent as they are now. */
+  #clearLog(index: number): void {
+    const chunk = Math.floor(index / CLEARED_WORDS);
     if (chunk === this.#clearedChunk) return;
     this.#clearedChunk = chunk;
     this.#guest.advance(this.stream.now);
     const { dirty } = this.#guest.memory;
-    const end = (chunk + 1) * CLEARED_PAGES;
-    for (let next = dirty.next(page); next >= 0 && next < end; next = dirty.next(next + 1)) {
-      if (this.#pending.has(next)) dirty.remove(next);
+    const end = (chunk + 1) * CLEARED_WORDS;
+    const passed = index === this.#cursor >>> 5 ? ~(-1 << (this.#cursor & 31)) : 0;
+    dirty.removeFromWord(index, this.#pending.word(index) & ~passed);
+    for (let next = dirty.nextWord(index + 1); next >= 0 && next < end; next = dirty.nextWord(next + 1)) {
+      dirty.removeFromWord(next, this.#pending.word(next));
     }
   }
 }

@@ -54,6 +54,12 @@ export class PostcopyGuest {
     return page;
   }
 
+  /** When there can be a request, or anything else to do here, at the earliest. */
+  get nextLook(): number {
+    if (this.#missing.length === 0) return this.#at + SLICE_MICROSECONDS;
+    return this.#at + Math.min(SLICE_MICROSECONDS, this.#link.roundTripMicroseconds / 2);
+  }
+
   /**
    * The requested page has been written and arrives behind everything that was written before. With a connection of
    * its own it overtakes that: it was sent when the request came, by the thread that received it.

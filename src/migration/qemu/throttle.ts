@@ -11,18 +11,21 @@ const PERIOD_MICROSECONDS = 1_000_000;
 
 /**
  * Auto-converge (migration_trigger_throttle of migration/ram.c): when the pages dirtied in a period are more than a
- * share of the bytes sent in it, for the second time, the vCPUs are slowed, then slowed more.
+ * share of the bytes sent in it, for the second time, the vCPUs are slowed, then slowed more. The same rule puts the
+ * dirty page limit in force, where that is asked for instead.
  */
 export class AutoConverge {
   readonly #options: QemuOptions;
+  readonly #limit: { begin(): void } | undefined;
   #percent = 0;
   #bad = 0;
   #periodStart = 0;
   #periodPages = 0;
   #periodSentBytes = 0;
 
-  constructor(options: QemuOptions) {
+  constructor(options: QemuOptions, limit?: { begin(): void }) {
     this.#options = options;
+    this.#limit = limit;
   }
 
   /** The share of its time that each vCPU sleeps, as QEMU names it. */
@@ -46,9 +49,10 @@ export class AutoConverge {
     if (now <= this.#periodStart + PERIOD_MICROSECONDS) return;
     const dirtied = this.#periodPages * PAGE_SIZE;
     const limit = ((sentBytes - this.#periodSentBytes) * this.#options.throttleTriggerThreshold) / 100;
-    if (this.#options.autoConverge && dirtied > limit && ++this.#bad >= 2) {
+    if (dirtied > limit && ++this.#bad >= 2) {
       this.#bad = 0;
-      this.#raise(dirtied, limit);
+      if (this.#options.autoConverge) this.#raise(dirtied, limit);
+      this.#limit?.begin();
     }
     this.#periodStart = now;
     this.#periodPages = 0;
