@@ -18,7 +18,7 @@ const costs = { ...USUAL_COSTS, pageNanoseconds: 873.1, zeroPageNanoseconds: 412
 const rate = fc.integer({ min: 1, max: 2000 }).map((megabytes) => megabytes * 1e6);
 
 /** Pages of zeros come and go in runs of all lengths, so that both the pieces and the bytes of a buffer run out. */
-const runsOfKinds = fc.array(fc.tuple(fc.boolean(), fc.integer({ min: 1, max: 4000 })), { maxLength: 12 });
+const runsOfKinds = fc.array(fc.tuple(fc.boolean(), fc.integer({ min: 1, max: 4000 })), { maxLength: 8 });
 
 describe('runs of pages', () => {
   it('go into the stream as their pages would one by one', () => {
@@ -40,7 +40,7 @@ describe('runs of pages', () => {
         for (const stream of streams) stream.endStep();
         expect([bulk.now, bulk.written]).toEqual([single.now, single.written]);
       }),
-      { numRuns: 60 },
+      { numRuns: 20 },
     );
   });
 

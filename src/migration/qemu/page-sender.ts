@@ -91,7 +91,7 @@ export class PageSender {
   }
 
   /**
-   * Sends pending pages until something has been written.
+   * Sends pending pages until something has been written, or all memory behind the cursor has been passed over.
    * @param most no more pages than so many.
    * @param lastStage the guest has stopped: nothing needs to be put into the cache.
    * @returns how many; 0 if none is pending.
@@ -100,8 +100,13 @@ export class PageSender {
     const before = this.#writes;
     let sent = 0;
     while (sent < most && this.#writes === before) {
-      const index = this.#nextWord();
-      if (index < 0) break;
+      let index = this.#wordAtCursor();
+      if (index < 0) {
+        if (sent > 0) break;
+        this.#wrap();
+        index = this.#pending.nextWord(0);
+        if (index < 0) break;
+      }
       if (this.#options.clearLog === 'before-send' && !lastStage) this.#clearLog(index);
       const pages =
         this.#pending.word(index) & (index === this.#cursor >>> 5 ? -1 << (this.#cursor & 31) : -1);
@@ -124,14 +129,11 @@ export class PageSender {
     return this.stream.written + (this.#channels?.dispatched ?? 0);
   }
 
-  /** The word with the next pending page at the cursor or behind it, wrapped round; -1 if there is none. */
-  #nextWord(): number {
+  /** The word with the next pending page at the cursor or behind it; -1 if there is none. */
+  #wordAtCursor(): number {
     const index = this.#cursor >>> 5;
     if ((this.#pending.word(index) & (-1 << (this.#cursor & 31))) !== 0) return index;
-    const next = this.#pending.nextWord(index + 1);
-    if (next >= 0) return next;
-    this.#wrap();
-    return this.#pending.nextWord(0);
+    return this.#pending.nextWord(index + 1);
   }
 
   #wrap(): void {
