@@ -30,6 +30,7 @@ export function formatRecordResult(result: RecordResult): string {
       `${formatDuration(microseconds)} in ${formatCount(intervals)} intervals${ENDS[result.end]}` +
         (result.clock === 'virtual' ? ' (virtual)' : ''),
     ],
+    ...stretched(result),
     [
       'memory',
       `${formatBytes(result.residentPages * PAGE_SIZE)} in ${formatCount(result.residentPages)} pages, ` +
@@ -43,4 +44,22 @@ export function formatRecordResult(result: RecordResult): string {
     ...stops,
     ['tracker', result.trackerReason],
   ]);
+}
+
+/** How much coarser the trace became to stay below its limit. */
+function stretched({
+  stretchedIntervals,
+  intervals,
+  intervalMicroseconds,
+  longestIntervalMicroseconds,
+}: RecordResult): readonly [string, string][] {
+  if (stretchedIntervals === 0) return [];
+  return [
+    [
+      'intervals',
+      `${formatCount(stretchedIntervals)} of ${formatCount(intervals)} are longer than ` +
+        `${formatDuration(intervalMicroseconds)}, ${formatDuration(longestIntervalMicroseconds)} at most, ` +
+        'to keep the trace within --max-size',
+    ],
+  ];
 }

@@ -1,0 +1,241 @@
+import { formatBytes, formatCount, formatDuration } from '../../core/index.ts';
+import type { Rehearsal } from '../../migration/index.ts';
+import {
+  convergenceWords,
+  formatInterval,
+  pagesWords,
+  ROUND_COLUMNS,
+  roundCells,
+  serviceFields,
+  verdictSentence,
+} from '../rehearsal-words.ts';
+import type { MeasuredRun, RehearsalReportInput, ReportParameter } from './input.ts';
+import { html, type Markup } from './markup.ts';
+import { section } from './section.ts';
+import { scrollingTable } from './table.ts';
+
+/** Rounds in the table at the beginning and at the end of many. */
+const SHOWN_ROUNDS = 100;
+
+/** The answer in one sentence, then its figures with their bounds. */
+export function verdict({ rehearsal, target, generatedAt }: RehearsalReportInput): Markup {
+  const ends = rehearsal.verdict === 'converges';
+  const sign = ends ? 'M4 12.5l5 5L20 6.5' : 'M6 6l12 12M18 6L6 18';
+  return html`<header class="verdict ${ends ? 'good' : 'bad'}">
+<p class="over">Rehearsed migration of <strong>${target}</strong>, ${generatedAt.toISOString().replace(/T(\d+:\d+).*/, ' $1')} UTC</p>
+<h1><svg width="30" height="30" viewBox="0 0 24 24" aria-hidden="true"><path d="${sign}"/></svg><span>${emphasised(verdictSentence(rehearsal))}</span></h1>
+${keyFigures(rehearsal)}
+</header>
+`;
+}
+
+/** The sentence with its bounds set back, the remedy on a line of its own, and no line broken within a figure. */
+function emphasised(sentence: string): Markup {
+  const [answer = '', remedy] = sentence.split(/(?<=;) (?=it would help)/);
+  const bounds = answer.split(/(\([^)]*\))/).map((part) => {
+    const unbroken = part.replaceAll(/(?<=\d) (?=\w+)/g, '\u00a0');
+    return part.startsWith('(') ? html`<small>${unbroken}</small>` : unbroken;
+  });
+  const words = remedy
+    ?.split(/(--[\w-]+)/)
+    .map((part) => (part.startsWith('--') ? html`<code>${part}</code>` : part));
+  return html`${bounds}${words !== undefined && html` <span class="remedy">${words}</span>`}`;
+}
+
+interface KeyFigure {
+  readonly name: string;
+  readonly value: number;
+  readonly bounds: readonly [number, number];
+  readonly format: (value: number) => string;
+}
+
+function keyFigures(rehearsal: Rehearsal): Markup {
+  const { intervals } = rehearsal;
+  const ended: KeyFigure[] = [
+    {
+      name: 'downtime',
+      value: rehearsal.downtimeMicroseconds,
+      bounds: intervals.downtimeMicroseconds,
+      format: formatDuration,
+    },
+    {
+      name: 'total time',
+      value: rehearsal.totalMicroseconds,
+      bounds: intervals.totalMicroseconds,
+      format: formatDuration,
+    },
+  ];
+  const figures: KeyFigure[] = [
+    ...(rehearsal.verdict === 'converges' ? ended : []),
+    {
+      name: 'sent',
+      value: rehearsal.transferredBytes,
+      bounds: intervals.transferredBytes,
+      format: formatBytes,
+    },
+    { name: 'rounds', value: rehearsal.rounds.length, bounds: intervals.rounds, format: formatCount },
+  ];
+  return html`<dl class="figures">${figures.map(keyFigure)}
+<div><dt>converges</dt><dd><b>${Math.round(rehearsal.convergence * 100)} %</b><span>of ${rehearsal.runs} rehearsals</span></dd></div>
+</dl>`;
+}
+
+/** A figure, its bounds in words, and as a bar on an axis that begins at zero. */
+function keyFigure({ name, value, bounds, format }: KeyFigure): Markup {
+  const end = Math.max(value, bounds[1]) * 1.1 || 1;
+  const at = (amount: number) => Math.round((amount / end) * 1000) / 10;
+  const width = Math.max(1.5, at(bounds[1]) - at(bounds[0]));
+  return html`<div><dt>${name}</dt><dd><b>${format(value)}</b><svg width="100%" height="10" aria-hidden="true"><rect class="track" width="${at(value)}%" y="2" height="6" rx="3"/><rect class="bounds" x="${at(bounds[0])}%" width="${width}%" y="2" height="6" rx="3"/></svg><span>90 %: ${formatInterval(bounds, format)}</span></dd></div>`;
+}
+
+/** What would bring it to its end within its limit. */
+export function advice({ advice: changes }: Rehearsal): Markup {
+  if (changes.length === 0) return html``;
+  return section({
+    id: 'advice',
+    title: 'What would help',
+    lead: 'Changes with which it ends within its downtime limit, each of them rehearsed, the cheapest first.',
+    content: scrollingTable('advice-data', {
+      caption: 'Changes that help',
+      columns: [
+        { heading: 'change' },
+        { heading: 'options' },
+        { heading: 'total time', align: 'right' },
+        { heading: 'downtime', align: 'right' },
+      ],
+      rows: changes.map(({ change, options, totalMicroseconds, downtimeMicroseconds }) => [
+        html`<div class="prose">${change}</div>`,
+        html`<code>${options}</code>`,
+        formatDuration(totalMicroseconds),
+        formatDuration(downtimeMicroseconds),
+      ]),
+    }),
+  });
+}
+
+export function roundsTable({ rounds }: Rehearsal): Markup {
+  const hidden = Math.max(0, rounds.length - 2 * SHOWN_ROUNDS);
+  const shown =
+    hidden === 0 ? rounds : [...rounds.slice(0, SHOWN_ROUNDS), ...rounds.slice(rounds.length - SHOWN_ROUNDS)];
+  return section({
+    id: 'rounds',
+    title: 'Rounds',
+    lead:
+      'The last round is sent while the service stands still.' +
+      (hidden === 0 ? '' : ` ${formatCount(hidden)} in the middle are left out.`),
+    content: scrollingTable('rounds-data', {
+      caption: `${formatCount(rounds.length)} rounds`,
+      columns: ROUND_COLUMNS,
+      rows: shown.map(roundCells),
+    }),
+  });
+}
+
+/** What the service notices of it. */
+export function serviceCost(rehearsal: Rehearsal): Markup {
+  const { verdict, downtimeMicroseconds, reportedDowntimeMicroseconds, setupMicroseconds } = rehearsal;
+  const stop: [string, string][] =
+    verdict === 'converges'
+      ? [
+          ['stands still', formatDuration(downtimeMicroseconds)],
+          ['of it measured by the source', formatDuration(reportedDowntimeMicroseconds)],
+        ]
+      : [];
+  const lost = serviceFields(rehearsal);
+  const fields: [string, string][] = [
+    ...stop,
+    ...(lost.length === 0 ? ([['else', 'it runs at full speed']] satisfies [string, string][]) : lost),
+    ['connecting', formatDuration(setupMicroseconds)],
+    ['pages sent', pagesWords(rehearsal)],
+    ['converges', convergenceWords(rehearsal)],
+  ];
+  return section({ id: 'service', title: 'Cost to the service', content: fieldList(fields) });
+}
+
+/** The prediction beside what a real run measured. */
+export function comparison(rehearsal: Rehearsal, measured: MeasuredRun): Markup {
+  const compared: KeyFigure[] = [
+    {
+      name: 'total time',
+      value: measured.totalMicroseconds,
+      bounds: rehearsal.intervals.totalMicroseconds,
+      format: formatDuration,
+    },
+    {
+      name: 'downtime',
+      value: measured.downtimeMicroseconds,
+      bounds: rehearsal.intervals.downtimeMicroseconds,
+      format: formatDuration,
+    },
+    {
+      name: 'sent',
+      value: measured.transferredBytes,
+      bounds: rehearsal.intervals.transferredBytes,
+      format: formatBytes,
+    },
+    {
+      name: 'rounds',
+      value: measured.rounds.length,
+      bounds: rehearsal.intervals.rounds,
+      format: formatCount,
+    },
+  ];
+  const predicted = [
+    rehearsal.totalMicroseconds,
+    rehearsal.downtimeMicroseconds,
+    rehearsal.transferredBytes,
+    rehearsal.rounds.length,
+  ];
+  const what = measured.kind === 'shadow' ? 'a rehearsal on the real network' : 'the migration';
+  return section({
+    id: 'measured',
+    title: 'Predicted and measured',
+    lead: `Measured: ${what}, to ${measured.peer}.`,
+    content: scrollingTable('measured-data', {
+      caption: 'Predicted and measured',
+      columns: [
+        { heading: '' },
+        { heading: 'predicted', align: 'right' },
+        { heading: '90 % interval', align: 'right' },
+        { heading: 'measured', align: 'right' },
+        { heading: 'deviation', align: 'right' },
+        { heading: 'within' },
+      ],
+      rows: compared.map(({ name, value, bounds, format }, index) => [
+        name,
+        format(predicted[index]!),
+        formatInterval(bounds, format),
+        format(value),
+        deviation(predicted[index]!, value),
+        value >= bounds[0] && value <= bounds[1] ? '✓ yes' : '✕ no',
+      ]),
+    }),
+  });
+}
+
+/** By how much the prediction is off, as a share of what was measured. */
+function deviation(predicted: number, measured: number): string {
+  if (measured === 0) return predicted === 0 ? '0.0 %' : '–';
+  const percent = (predicted / measured - 1) * 100;
+  return `${percent > 0 ? '+' : ''}${percent.toFixed(1)} %`;
+}
+
+/** All that the rehearsal was told, then what it took for granted. */
+export function parameterLists(parameters: readonly ReportParameter[]): Markup {
+  const list = (heading: string, given: boolean) => {
+    const chosen = parameters.filter((parameter) => parameter.given === given);
+    return (
+      chosen.length > 0 &&
+      html`<h3>${heading}</h3>${fieldList(chosen.map(({ name, value }) => [name, value] as const))}`
+    );
+  };
+  return section({
+    id: 'parameters',
+    title: 'Parameters',
+    content: [list('Given', true), list('As usual', false)],
+  });
+}
+
+function fieldList(fields: readonly (readonly [name: string, value: string])[]): Markup {
+  return html`<dl class="fields">${fields.map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>`;
+}
