@@ -1,5 +1,10 @@
 import type { Channel, ChannelEvent } from './channel.ts';
 
+export const DEFAULT_GIVE_UP_MICROSECONDS = 30_000_000;
+export const DEFAULT_SILENCE_MICROSECONDS = 15_000_000;
+export const DEFAULT_CONNECT_MICROSECONDS = 10_000_000;
+export const DEFAULT_WINDOW_BYTES = 16 * 1024 * 1024;
+
 /** `ADDR:PORT`, parsed; an IPv6 address without its brackets. */
 export interface PeerAddress {
   readonly host: string;
@@ -23,6 +28,8 @@ export type Security =
     }
   /** TLS 1.3 with a pre-shared key of at least 32 bytes: proves both ends and encrypts. */
   | { readonly kind: 'shared-key'; readonly key: Uint8Array }
+  /** On a loopback address: processes of this user and of root only, which the kernel tells; not encrypted. */
+  | { readonly kind: 'same-user' }
   /** Anybody who reaches the port may connect, anybody on the way may read and change. */
   | { readonly kind: 'insecure' };
 

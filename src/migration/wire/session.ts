@@ -1,0 +1,393 @@
+import { PeerError } from '../../core/index.ts';
+import type { Channel, ChannelEvent } from './channel.ts';
+import type { Connection, ConnectionOwner } from './connection.ts';
+import { FRAME_TYPES, type Frame } from './frame.ts';
+import { type Acknowledgement, decodePayload, encodePayload, PAYLOADS } from './handshake.ts';
+import { Heartbeat } from './heartbeat.ts';
+import { Inbox } from './inbox.ts';
+import { decodeMessage, encodeMessage, type Message } from './messages.ts';
+import { Outbox, piecesOf } from './outbox.ts';
+
+export interface SessionOptions {
+  readonly peer: string;
+  /** What this end is ready to receive, and to keep until it is acknowledged. */
+  readonly windowBytes: number;
+  /** What the other end is ready to receive. */
+  readonly credit: number;
+  readonly giveUpMilliseconds: number;
+  readonly silenceMilliseconds: number;
+  readonly onEvent?: ((event: ChannelEvent) => void) | undefined;
+  /** A connection was lost; the connecting end makes a new one. */
+  readonly onSlotLost?: (slot: number) => void;
+  /** The session is over, well or badly. */
+  readonly onEnded: () => void;
+}
+
+/** So many connections lost one after another with nothing delivered between mean that none will ever deliver. */
+const MAX_FRUITLESS_LOSSES = 20;
+
+const MAX_REASON_BYTES = 512;
+
+/** A channel over any number of connections that come and go. */
+export class Session implements Channel {
+  readonly peer: string;
+  readonly #options: SessionOptions;
+  readonly #outbox: Outbox;
+  readonly #inbox: Inbox;
+  readonly #heartbeat: Heartbeat;
+  /** Least recently used first. */
+  readonly #connections = new Map<number, Connection>();
+  #sending: Promise<void> = Promise.resolve();
+  #closing: Promise<void> | undefined;
+  #failure: Error | undefined;
+  #over = false;
+  /** Whoever waits for acknowledgements, room or messages; all look again when something has happened. */
+  #waiting: (() => void)[] = [];
+  #acknowledgementScheduled = false;
+  #acknowledgementDue = false;
+  #told: Acknowledgement = { received: 1, credit: 0 };
+  #giveUp: NodeJS.Timeout | undefined;
+  #linger: NodeJS.Timeout | undefined;
+  #fruitlessLosses = 0;
+  #deliveredAtLoss = 0;
+
+  constructor(options: SessionOptions) {
+    this.peer = options.peer;
+    this.#options = options;
+    this.#outbox = new Outbox(options.windowBytes, options.credit);
+    this.#inbox = new Inbox(options.windowBytes);
+    this.#told = this.acknowledgement;
+    this.#heartbeat = new Heartbeat(options.silenceMilliseconds, () => [...this.#connections.values()]);
+  }
+
+  get sentBytes(): number {
+    return this.#outbox.sentBytes;
+  }
+
+  get receivedBytes(): number {
+    return this.#inbox.consumedBytes;
+  }
+
+  get unacknowledgedBytes(): number {
+    return this.#outbox.unacknowledgedBytes;
+  }
+
+  get roundTripMicroseconds(): number | undefined {
+    return this.#heartbeat.roundTripMicroseconds;
+  }
+
+  /** What this end has and can take, for handshakes. */
+  get acknowledgement(): Acknowledgement {
+    return { received: this.#inbox.received, credit: this.#inbox.credit };
+  }
+
+  /** Whether it has ended, well or badly. */
+  get over(): boolean {
+    return this.#over;
+  }
+
+  async send(message: Message): Promise<void> {
+    this.#requireUnfailed();
+    if (this.#closing !== undefined) throw new RangeError('a message was sent after the channel was closed');
+    const encoded = encodeMessage(message);
+    await this.#inTurn(async () => {
+      for (const { payload, moreFollows } of piecesOf(encoded)) {
+        await this.#until(() => this.#outbox.hasRoom(payload.length));
+        this.#outbox.addData(payload, moreFollows);
+        this.#pump();
+      }
+    });
+  }
+
+  async receive(): Promise<Message | undefined> {
+    for (;;) {
+      this.#requireUnfailed();
+      try {
+        const encoded = this.#inbox.take();
+        if (encoded !== undefined) {
+          this.#acknowledgeSoon();
+          return decodeMessage(encoded);
+        }
+      } catch (error) {
+        if (error instanceof PeerError) this.abort(error);
+        throw error;
+      }
+      if (this.#inbox.ended || this.#over) return undefined;
+      await this.#somethingHappens();
+    }
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Message, undefined> {
+    for (;;) {
+      const message = await this.receive();
+      if (message === undefined) return undefined;
+      yield message;
+    }
+  }
+
+  async flushed(): Promise<void> {
+    await this.#sending;
+    const target = this.#outbox.nextSequence;
+    await this.#until(() => this.#outbox.acknowledgedBefore >= target);
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    await this.#inTurn(async () => {
+      await this.#until(() => this.#outbox.hasRoom(0));
+      this.#outbox.addEnd();
+      this.#pump();
+    });
+    await this.#until(() => this.#over || this.#outbox.endAcknowledged);
+    if (this.#over) return;
+    // Nobody need wait for ever for an other end that does not close.
+    this.#linger = setTimeout(() => this.#finish(), this.#options.silenceMilliseconds);
+    this.#linger.unref();
+  }
+
+  abort(reason: Error): void {
+    if (this.#over) return;
+    const text = Buffer.from(reason.message).subarray(0, MAX_REASON_BYTES);
+    for (const connection of this.#connections.values()) {
+      connection.sendFrame(FRAME_TYPES.failure, 0, 0, text);
+      connection.closeSoon();
+    }
+    this.#connections.clear();
+    this.#fail(reason);
+  }
+
+  /**
+   * Adds a connection whose handshake is over, instead of the one that had its slot.
+   * @param state what the other end had when it was made; absent for the first one.
+   */
+  attach(slot: number, connection: Connection, state?: Acknowledgement): void {
+    if (this.#over) {
+      connection.destroy();
+      return;
+    }
+    const former = this.#connections.get(slot);
+    if (former !== undefined) {
+      former.destroy();
+      this.#outbox.takeBack(former);
+    }
+    this.#connections.set(slot, connection);
+    clearTimeout(this.#giveUp);
+    this.#giveUp = undefined;
+    if (state !== undefined) {
+      this.#guarded(() => this.#outbox.acknowledge(state.received, state.credit));
+      this.#options.onEvent?.({ kind: 'connection-resumed', connections: this.#connections.size });
+    }
+    connection.own(this.#ownerOf(slot, connection));
+    this.#heartbeat.beat(connection);
+    this.#acknowledgementDue = true;
+    this.#happened();
+    this.#pump();
+  }
+
+  #ownerOf(slot: number, connection: Connection): ConnectionOwner {
+    return {
+      onFrame: (frame) => this.#take(connection, frame),
+      onLost: (reason) => this.#lost(slot, connection, reason),
+      onViolation: (error) => this.abort(error),
+      onWritten: () => this.#pump(),
+    };
+  }
+
+  #take(connection: Connection, frame: Frame): void {
+    switch (frame.type) {
+      case FRAME_TYPES.data:
+      case FRAME_TYPES.end:
+        this.#inbox.add(frame);
+        this.#acknowledgeSoon();
+        this.#happened();
+        break;
+      case FRAME_TYPES.acknowledgement: {
+        const { received, credit } = decodePayload(
+          PAYLOADS.acknowledgement,
+          frame.payload,
+          'an acknowledgement from the other end',
+        );
+        if (this.#outbox.acknowledge(received, credit)) this.#happened();
+        this.#finishIfDone();
+        break;
+      }
+      case FRAME_TYPES.failure:
+        this.#fail(new PeerError(`the other end gave up: ${printable(frame.payload)}`));
+        break;
+      default:
+        this.#heartbeat.take(connection, frame);
+    }
+  }
+
+  /** Gives waiting frames to connections as long as these take them. */
+  #pump(): void {
+    while (this.#outbox.waits) {
+      const chosen = this.#idlestConnection();
+      if (chosen === undefined) break;
+      const [slot, connection] = chosen;
+      const { header, payload } = this.#outbox.next(connection)!;
+      this.#connections.delete(slot);
+      this.#connections.set(slot, connection);
+      connection.sendEncoded(header, payload);
+    }
+    if (this.#acknowledgementDue) this.#acknowledge();
+  }
+
+  #idlestConnection(): [number, Connection] | undefined {
+    let best: [number, Connection] | undefined;
+    for (const [slot, connection] of this.#connections) {
+      if (connection.congested) continue;
+      if (best === undefined || connection.backlogBytes < best[1].backlogBytes) best = [slot, connection];
+    }
+    return best;
+  }
+
+  /** Acknowledges at most once a turn of the event loop, if there is something to tell. */
+  #acknowledgeSoon(): void {
+    if (this.#acknowledgementScheduled) return;
+    const { received, credit } = this.acknowledgement;
+    const worthTelling = this.#options.windowBytes / 8;
+    if (received === this.#told.received && credit - this.#told.credit < worthTelling) return;
+    this.#acknowledgementScheduled = true;
+    setImmediate(() => {
+      this.#acknowledgementScheduled = false;
+      if (!this.#over) this.#acknowledge();
+    });
+  }
+
+  #acknowledge(): void {
+    const chosen = this.#idlestConnection();
+    this.#acknowledgementDue = chosen === undefined;
+    if (chosen === undefined) return;
+    this.#told = this.acknowledgement;
+    const payload = encodePayload(PAYLOADS.acknowledgement, this.#told);
+    chosen[1].sendFrame(FRAME_TYPES.acknowledgement, 0, 0, payload);
+    this.#finishIfDone();
+  }
+
+  #lost(slot: number, connection: Connection, reason: string): void {
+    this.#connections.delete(slot);
+    this.#outbox.takeBack(connection);
+    if (this.#over) return;
+    if (this.#nothingLeftToSay) {
+      this.#finish();
+      return;
+    }
+    this.#options.onEvent?.({ kind: 'connection-lost', reason, connectionsLeft: this.#connections.size });
+    if (this.#countLoss() >= MAX_FRUITLESS_LOSSES) {
+      const times = `${this.#fruitlessLosses} times in a row`;
+      this.#fail(new PeerError(`the connection to ${this.peer} was lost ${times}: ${reason}`));
+      return;
+    }
+    if (this.#connections.size === 0) this.#giveUpLater(reason);
+    this.#pump();
+    this.#options.onSlotLost?.(slot);
+  }
+
+  /** Counts the losses since something was last delivered. */
+  #countLoss(): number {
+    const delivered = this.#inbox.received + this.#outbox.acknowledgedBefore;
+    this.#fruitlessLosses = delivered === this.#deliveredAtLoss ? this.#fruitlessLosses + 1 : 0;
+    this.#deliveredAtLoss = delivered;
+    return this.#fruitlessLosses;
+  }
+
+  /** Both ends have closed, and all that is missing is the other end's acknowledgement of that. */
+  get #nothingLeftToSay(): boolean {
+    return this.#inbox.endArrived && this.#outbox.onlyEndLeft;
+  }
+
+  #giveUpLater(reason: string): void {
+    const { giveUpMilliseconds } = this.#options;
+    this.#giveUp ??= setTimeout(() => {
+      const lost = `the connection to ${this.peer} was lost (${reason})`;
+      this.#fail(
+        new PeerError(`${lost} and not resumed within ${giveUpMilliseconds / 1000} s`, {
+          hint: 'look at the network and at the other end, then start again',
+        }),
+      );
+    }, giveUpMilliseconds);
+  }
+
+  /** Ends the session: a connection cannot be resumed, for instance because the other end does not know it any more. */
+  refuseResumption(error: PeerError): void {
+    if (this.#over) return;
+    if (this.#nothingLeftToSay) this.#finish();
+    else this.#fail(error);
+  }
+
+  #finishIfDone(): void {
+    const allTold = this.#told.received === this.#inbox.received;
+    if (this.#inbox.endArrived && allTold && this.#outbox.endAcknowledged) this.#finish();
+  }
+
+  #finish(): void {
+    if (this.#over) return;
+    for (const connection of this.#connections.values()) connection.closeSoon();
+    this.#connections.clear();
+    this.#end();
+  }
+
+  #fail(error: Error): void {
+    if (this.#over) return;
+    this.#failure = error;
+    for (const connection of this.#connections.values()) connection.destroy();
+    this.#connections.clear();
+    this.#options.onEvent?.({ kind: 'failed', reason: error.message });
+    this.#end();
+  }
+
+  #end(): void {
+    this.#over = true;
+    clearTimeout(this.#giveUp);
+    clearTimeout(this.#linger);
+    this.#heartbeat.stop();
+    this.#options.onEnded();
+    this.#happened();
+  }
+
+  /** One after another, in the order of the calls. */
+  #inTurn(job: () => Promise<void>): Promise<void> {
+    const turn = this.#sending.then(job);
+    this.#sending = turn.catch(() => undefined);
+    return turn;
+  }
+
+  async #until(condition: () => boolean): Promise<void> {
+    for (;;) {
+      this.#requireUnfailed();
+      if (condition()) return;
+      await this.#somethingHappens();
+    }
+  }
+
+  #somethingHappens(): Promise<void> {
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  #happened(): void {
+    for (const resolve of this.#waiting.splice(0)) resolve();
+  }
+
+  #requireUnfailed(): void {
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  #guarded(action: () => void): void {
+    try {
+      action();
+    } catch (error) {
+      if (!(error instanceof PeerError)) throw error;
+      this.abort(error);
+    }
+  }
+}
+
+/** Text of the other end, without what could play tricks on a terminal. */
+function printable(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('utf8').replace(/\p{C}/gu, '?');
+}
