@@ -1,4 +1,4 @@
-import { UsageError } from '../core/index.ts';
+import { Random, UsageError } from '../core/index.ts';
 
 /** A stretch of time with a bandwidth of its own. */
 export interface BandwidthStep {
@@ -16,6 +16,10 @@ export interface LinkOptions {
   readonly profile?: readonly BandwidthStep[];
   /** There and back. */
   readonly roundTripMicroseconds?: number;
+  /** A packet takes so much longer or shorter each way than half a round trip, evenly spread (as netem's jitter). */
+  readonly jitterMicroseconds?: number;
+  /** Another one gives other delays of the same spread. */
+  readonly jitterSeed?: number;
   /** Share of the packets that are lost. */
   readonly loss?: number;
   /** Connecting and whatever else comes before the first byte. */
@@ -41,6 +45,8 @@ const WAKE_LEVEL = 2 / 3;
 export class Link {
   readonly roundTripMicroseconds: number;
   readonly setupMicroseconds: number;
+  readonly #jitter: number;
+  readonly #random: Random;
   readonly #steps: readonly BandwidthStep[];
   readonly #capacity: number;
   readonly #burst: number;
@@ -48,10 +54,18 @@ export class Link {
   #credit: number;
   #at = 0;
 
-  /** @throws UsageError for a bandwidth that is not above zero, or a loss outside 0..1. */
+  /** @throws UsageError for a bandwidth that is not above zero, a loss outside 0..1, or more jitter than latency. */
   constructor(options: LinkOptions) {
-    const { loss = 0, roundTripMicroseconds = 200 } = options;
+    const { loss = 0, roundTripMicroseconds = 200, jitterMicroseconds = 0 } = options;
     if (!(loss >= 0 && loss < 1)) throw new UsageError(`a loss of ${loss} is not a share below 1`);
+    if (!(jitterMicroseconds >= 0 && jitterMicroseconds <= roundTripMicroseconds / 2)) {
+      throw new UsageError(
+        'a jitter above half the round trip would let packets arrive before they are sent',
+        {
+          hint: 'give a larger --rtt or a smaller --jitter',
+        },
+      );
+    }
     const steps = [
       { atMicroseconds: 0, bytesPerSecond: options.bytesPerSecond },
       ...(options.profile ?? []),
@@ -70,6 +84,8 @@ export class Link {
         : (1.22 * SEGMENT_BYTES * 1e6) / (roundTripMicroseconds * Math.sqrt(loss));
     this.#steps = steps.map((step) => ({ ...step, bytesPerSecond: Math.min(step.bytesPerSecond, reached) }));
     this.roundTripMicroseconds = roundTripMicroseconds;
+    this.#jitter = jitterMicroseconds;
+    this.#random = new Random(options.jitterSeed ?? 0);
     this.setupMicroseconds = options.setupMicroseconds ?? 3000;
     this.#capacity = options.backlogBytes ?? usualBacklogBytes(options.bytesPerSecond);
     this.#burst = options.burstBytes ?? 0;
@@ -105,6 +121,20 @@ export class Link {
   emptyAt(now: number): number {
     this.#settle(Math.max(now, this.#at));
     return this.#drained(this.#level, this.#at);
+  }
+
+  /**
+   * When everything written so far has reached the other end. A stream is delivered in order, so that of the packets
+   * that are under way together the slowest counts.
+   */
+  arrivalAt(now: number): number {
+    return this.emptyAt(now) + this.roundTripMicroseconds / 2 + this.#jitter;
+  }
+
+  /** How long a message that travels alone takes to the other end; each one another time. */
+  latency(): number {
+    const spread = this.#jitter === 0 ? 0 : this.#jitter * (2 * this.#random.nextFraction() - 1);
+    return this.roundTripMicroseconds / 2 + spread;
   }
 
   /** Bytes on the way at an instant. */

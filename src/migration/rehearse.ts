@@ -101,7 +101,7 @@ function disturbed(options: RehearsalOptions, run: number): RehearsalOptions {
   const { uncertainty = USUAL_LINK_UNCERTAINTY } = options.link;
   return {
     ...options,
-    link: scaledLink(options.link, between(1 - uncertainty, 1 + uncertainty)),
+    link: { ...scaledLink(options.link, between(1 - uncertainty, 1 + uncertainty)), jitterSeed: run },
     pace: (options.pace ?? 1) * between(0.93, 1.05),
     costs: {
       ...costs,

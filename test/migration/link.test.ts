@@ -54,10 +54,27 @@ describe('Link', () => {
     expect(link.bytesPerSecondAt(0)).toBeCloseTo((1.22 * 1448) / (0.01 * 0.1), 0);
   });
 
+  it('delays lone messages by more or less, and streams by their slowest packet', () => {
+    const jittery = { bytesPerSecond: MEGABYTE, roundTripMicroseconds: 20_000, jitterMicroseconds: 5000 };
+    const link = new Link(jittery);
+    const delays = Array.from({ length: 200 }, () => link.latency());
+    expect(Math.min(...delays)).toBeGreaterThanOrEqual(5000);
+    expect(Math.max(...delays)).toBeLessThanOrEqual(15_000);
+    expect(Math.max(...delays) - Math.min(...delays)).toBeGreaterThan(8000);
+    expect(delays.reduce((sum, delay) => sum + delay, 0) / 200).toBeCloseTo(10_000, -3);
+    expect(link.arrivalAt(0)).toBe(15_000);
+    expect(new Link(jittery).latency()).toBe(delays[0]);
+    expect(new Link({ ...jittery, jitterSeed: 1 }).latency()).not.toBe(delays[0]);
+    expect(new Link({ bytesPerSecond: MEGABYTE, roundTripMicroseconds: 20_000 }).latency()).toBe(10_000);
+  });
+
   it('refuses what cannot carry anything', () => {
     expect(() => new Link({ bytesPerSecond: 0 })).toThrow(UsageError);
     expect(() => new Link({ bytesPerSecond: Number.NaN })).toThrow(UsageError);
     expect(() => new Link({ bytesPerSecond: 1, loss: 1 })).toThrow(UsageError);
+    expect(
+      () => new Link({ bytesPerSecond: 1, roundTripMicroseconds: 200, jitterMicroseconds: 101 }),
+    ).toThrow(UsageError);
     const profile = [{ atMicroseconds: 5, bytesPerSecond: 0 }];
     expect(() => new Link({ bytesPerSecond: 1, profile })).toThrow(UsageError);
   });

@@ -104,7 +104,7 @@ export class RoundEngine {
 
   /** Waits until everything sent so far has arrived. */
   drain(): void {
-    this.now = this.#link.emptyAt(this.now) + this.#link.roundTripMicroseconds / 2;
+    this.now = this.#link.arrivalAt(this.now);
   }
 
   /** Stops the program; what it wrote until then is pending. */

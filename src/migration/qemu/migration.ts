@@ -231,12 +231,13 @@ export class QemuMigration {
     const stopped = this.#now;
     this.#guest.stop(stopped);
     this.#sync();
+    this.#limited?.end();
     return stopped;
   }
 
   /** When everything written has reached the destination. */
   #arrival(): number {
-    return this.#link.emptyAt(this.#now) + this.#link.roundTripMicroseconds / 2;
+    return this.#link.arrivalAt(this.#now);
   }
 
   /** postcopy_start: only the list of stale pages and the devices go before the guest runs at the destination. */

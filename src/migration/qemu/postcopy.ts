@@ -27,6 +27,8 @@ export class PostcopyGuest {
   #at: number;
   /** Missing pages of the last slice that it has not asked for yet. */
   readonly #missing: number[] = [];
+  /** When the request for the first of them reaches the source. */
+  #askedAt: number | undefined;
   #waitingSince: number | undefined;
 
   constructor(
@@ -48,7 +50,8 @@ export class PostcopyGuest {
     if (this.#waitingSince === undefined) this.#runUntil(now);
     const page = this.#missing[0];
     if (page === undefined || this.#waitingSince !== undefined) return -1;
-    if (this.#at + this.#link.roundTripMicroseconds / 2 > now) return -1;
+    this.#askedAt ??= this.#at + this.#link.latency();
+    if (this.#askedAt > now) return -1;
     this.#waitingSince = this.#at;
     this.faultedPages++;
     return page;
@@ -57,7 +60,7 @@ export class PostcopyGuest {
   /** When there can be a request, or anything else to do here, at the earliest. */
   get nextLook(): number {
     if (this.#missing.length === 0) return this.#at + SLICE_MICROSECONDS;
-    return this.#at + Math.min(SLICE_MICROSECONDS, this.#link.roundTripMicroseconds / 2);
+    return Math.min(this.#at + SLICE_MICROSECONDS, this.#askedAt ?? this.#at);
   }
 
   /**
@@ -71,7 +74,7 @@ export class PostcopyGuest {
       (this.#options.postcopyPreempt ? since + this.#preemptMicroseconds : arrival) + SERVICE_MICROSECONDS;
     this.waitedMicroseconds += this.#at - since;
     this.#waitingSince = undefined;
-    this.#missing.shift();
+    this.#came();
   }
 
   /** Everything has come: nothing is waited for any longer. */
@@ -86,9 +89,14 @@ export class PostcopyGuest {
     return this.#link.roundTripMicroseconds + (queued + PAGE_SIZE) / bytesPerMicrosecond;
   }
 
+  #came(): void {
+    this.#missing.shift();
+    this.#askedAt = undefined;
+  }
+
   #runUntil(now: number): void {
     while (this.#at + SLICE_MICROSECONDS <= now) {
-      while (this.#missing.length > 0 && !this.#pending.has(this.#missing[0]!)) this.#missing.shift();
+      while (this.#missing.length > 0 && !this.#pending.has(this.#missing[0]!)) this.#came();
       if (this.#missing.length > 0) return;
       this.#memory.run(SLICE_MICROSECONDS);
       this.#at += SLICE_MICROSECONDS;
