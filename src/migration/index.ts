@@ -37,8 +37,28 @@ export type {
 } from './trace/format.ts';
 export { TraceReader } from './trace/reader.ts';
 export { type RecordRequest, type RecordResult, recordTrace } from './trace/record.ts';
+export { DEFAULT_MAX_TRACE_BYTES } from './trace/size-budget.ts';
 export { TraceWriter } from './trace/writer.ts';
 export type { WatchedContent } from './watch/content-tally.ts';
 export type { WatchedMapping } from './watch/mapping-tally.ts';
 export { type WatchRequest, type WatchSample, type WatchStart, watchTarget } from './watch/watch.ts';
+export { formatPeerAddress, parsePeerAddress } from './wire/address.ts';
+export type { Channel, ChannelEvent } from './wire/channel.ts';
+export { connectChannel } from './wire/connect.ts';
+export { loadSecurity, type SecurityOptions } from './wire/credentials.ts';
+export { listenForChannels } from './wire/listen.ts';
+export type { Message, MessageOf, MessageType } from './wire/messages.ts';
+export type {
+  ChannelListener,
+  ConnectOptions,
+  ListenOptions,
+  PeerAddress,
+  RefusedConnection,
+  Security,
+} from './wire/options.ts';
 export { type WorkingSetWindow, WorkingSetWindows, type WrittenPages } from './working-set.ts';
+export { type MigrateRequest, migrateTarget } from './send/migrate-target.ts';
+export { type Resolution, type ResolveRequest, resolveMigration } from './send/resolve.ts';
+export type { Migration, MigrationProgress, StopTimes } from './send/send-types.ts';
+export { formatPeerAddress, isLoopback, parsePeerAddress } from './wire/address.ts';
+export type { ConnectOptions, PeerAddress, Security } from './wire/options.ts';
