@@ -1,17 +1,19 @@
 import { type Command, Option } from 'commander';
-import { type RecordRequest, recordTrace } from '../../migration/index.ts';
+import { parseBytes } from '../../core/index.ts';
+import { DEFAULT_MAX_TRACE_BYTES, type RecordRequest, recordTrace } from '../../migration/index.ts';
 import { formatRecordResult } from '../../report/index.ts';
 import { TRACKER_KINDS } from '../../tracker/index.ts';
 import { runsAs, type Shell, withCommonOptions } from '../command.ts';
 import type { CommonOptions } from '../context.ts';
 import { EXIT_STATUS } from '../exit-status.ts';
-import { durationOption } from '../parse.ts';
+import { argument, durationOption } from '../parse.ts';
 
 interface RecordOptions extends CommonOptions {
   readonly target: string;
   readonly output: string;
   readonly interval: number;
   readonly duration: number;
+  readonly maxSize: number;
   readonly single?: boolean;
   readonly tracker: NonNullable<RecordRequest['tracker']>;
 }
@@ -30,6 +32,14 @@ export function declareRecord(program: Command, shell: Shell): void {
     .requiredOption('-o, --output <file>', 'the trace; must not exist')
     .addOption(durationOption('--interval <duration>', 'between two scans').default(100_000, '100ms'))
     .addOption(durationOption('--duration <duration>', 'how long').default(60_000_000, '60s'))
+    .addOption(
+      new Option(
+        '--max-size <size>',
+        'most bytes of the trace: scans become fewer where it would grow larger',
+      )
+        .argParser(argument((text: string) => parseBytes(text)))
+        .default(DEFAULT_MAX_TRACE_BYTES, '100 million bytes'),
+    )
     .option('--single', 'the live process alone, without its descendants')
     .addOption(
       new Option('--tracker <kind>', 'how written pages are found')
@@ -44,6 +54,7 @@ export function declareRecord(program: Command, shell: Shell): void {
         outputFile: options.output,
         intervalMicroseconds: options.interval,
         durationMicroseconds: options.duration,
+        maxBytes: options.maxSize,
         single: options.single === true,
         tracker: options.tracker,
         signal: context.signals.signal,

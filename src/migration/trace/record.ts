@@ -3,12 +3,18 @@ import { UsageError } from '../../core/index.ts';
 import type { TraceEnd, TraceHeader, TraceStep } from './format.ts';
 import { type ObservationRequest, openObserved } from './observed.ts';
 import type { RecorderOptions } from './recorder.ts';
+import { DEFAULT_MAX_TRACE_BYTES, SizeBudget } from './size-budget.ts';
 import { TraceWriter } from './writer.ts';
 
 /** One `ckpt record`. */
-export interface RecordRequest extends ObservationRequest, RecorderOptions {
+export interface RecordRequest extends ObservationRequest, Omit<RecorderOptions, 'nextMicroseconds'> {
   /** Must not exist. */
   readonly outputFile: string;
+  /**
+   * Most bytes of the trace, 100,000,000 unless told otherwise: where a scan in each interval would take more, there are
+   * fewer scans. A trace of an unplanned duration is kept as small as if it lasted ten minutes, or twice as long as so far.
+   */
+  readonly maxBytes?: number;
   /** Told about each step. */
   readonly onStep?: (step: TraceStep) => void;
 }
@@ -20,6 +26,9 @@ export interface RecordResult extends TraceHeader {
   readonly trackerReason: string;
   readonly end: TraceEnd;
   readonly intervals: number;
+  /** Of them, those that were made longer to keep the trace below its limit. */
+  readonly stretchedIntervals: number;
+  readonly longestIntervalMicroseconds: number;
   /** From the first scan to the last, on the target's clock. */
   readonly microseconds: number;
   readonly residentPages: number;
@@ -49,8 +58,16 @@ export async function recordTrace(request: RecordRequest): Promise<RecordResult>
       const writer = await TraceWriter.begin(header, async (bytes) => {
         await attempt(outputFile, () => file.appendFile(bytes));
       });
+      const { maxBytes = DEFAULT_MAX_TRACE_BYTES, durationMicroseconds } = request;
+      const budget = new SizeBudget({ maxBytes, intervalMicroseconds, durationMicroseconds });
       const tally = new Tally();
-      const steps = observed.steps(request);
+      let wait = intervalMicroseconds;
+      const nextMicroseconds = (residentPages: number) => {
+        if (tally.intervals === 0) budget.begin(writer.expectedBytes, residentPages);
+        else wait = budget.next(writer.expectedBytes, tally.microseconds, residentPages);
+        return wait;
+      };
+      const steps = observed.steps({ ...request, nextMicroseconds });
       for (;;) {
         const next = await steps.next();
         if (next.done === true) {
@@ -66,7 +83,7 @@ export async function recordTrace(request: RecordRequest): Promise<RecordResult>
             ...tally.result(),
           };
         }
-        tally.add(next.value);
+        tally.add(next.value, wait > intervalMicroseconds);
         await writer.step(next.value);
         request.onStep?.(next.value);
       }
@@ -87,9 +104,23 @@ class Tally {
   #firstFrozen = 0;
   #frozen = 0;
   #longest = 0;
+  #stretched = 0;
+  #longestInterval = 0;
 
-  add({ atMicroseconds, frozenMicroseconds, processes }: TraceStep): void {
+  get intervals(): number {
+    return this.#steps - 1;
+  }
+
+  /** Since the first step. */
+  get microseconds(): number {
+    return this.#microseconds;
+  }
+
+  add(step: TraceStep, isStretched: boolean): void {
+    const { atMicroseconds, frozenMicroseconds, processes } = step;
     const isFirst = this.#steps++ === 0;
+    if (!isFirst && isStretched) this.#stretched++;
+    this.#longestInterval = Math.max(this.#longestInterval, atMicroseconds - this.#microseconds);
     this.#microseconds = atMicroseconds;
     for (const { resident, zero, written, samples } of processes) {
       this.#samples += samples.length;
@@ -110,6 +141,8 @@ class Tally {
     const intervals = this.#steps - 1;
     return {
       intervals,
+      stretchedIntervals: this.#stretched,
+      longestIntervalMicroseconds: this.#longestInterval,
       microseconds: this.#microseconds,
       residentPages: this.#residentPages,
       zeroPages: this.#zeroPages,

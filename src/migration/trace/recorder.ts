@@ -7,6 +7,8 @@ import { WatchedProcess } from './watched-process.ts';
 
 export interface RecorderOptions {
   readonly intervalMicroseconds: number;
+  /** Asked after each step for the time until the next scan, where that is not always the same. */
+  readonly nextMicroseconds?: (residentPages: number) => number;
   /** Without it, until the signal aborts or the target ends. */
   readonly durationMicroseconds?: number;
   /** Ends the recording; one that had not begun fails with the signal's reason. */
@@ -63,11 +65,13 @@ class Recorder {
 
   /** The scans behind the first, until the duration is over. */
   async *intervals(options: RecorderOptions): AsyncGenerator<TraceStep, void> {
-    const { intervalMicroseconds, durationMicroseconds = Number.POSITIVE_INFINITY, signal } = options;
+    const { durationMicroseconds = Number.POSITIVE_INFINITY, signal } = options;
     const end = this.#beganMicroseconds + durationMicroseconds;
     let due = this.#beganMicroseconds;
     while (due < end) {
       const now = this.#target.nowMicroseconds();
+      const intervalMicroseconds =
+        options.nextMicroseconds?.(this.#residentPages()) ?? options.intervalMicroseconds;
       // A scan that took longer than the interval is not made up for: the target has to run in between.
       const next = due + intervalMicroseconds;
       due = Math.min(next > now ? next : now + intervalMicroseconds, end);
@@ -110,11 +114,17 @@ class Recorder {
     return { atMicroseconds, frozenMicroseconds, started, ended: [...ended], processes };
   }
 
+  #residentPages(): number {
+    let pages = 0;
+    for (const process of this.#watched.values()) pages += process.residentPages;
+    return pages;
+  }
+
   async #look(signal: AbortSignal | undefined): Promise<TraceProcessStep[]> {
     const steps: TraceProcessStep[] = [];
     for (const process of this.#watched.values()) {
       try {
-        steps.push(await process.look(signal));
+        steps.push(await process.look(this.#watched.size, signal));
       } catch (error) {
         // What ended after the scan is missing in the next one; without its root there is no next one.
         if (process.view.parentPid === 0 || !(error instanceof TargetError && isGone(error))) throw error;

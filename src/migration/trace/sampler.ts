@@ -4,13 +4,15 @@ import type { ProcessView } from '../../target/index.ts';
 import { differenceSize } from './difference.ts';
 import type { PageSample } from './format.ts';
 
-/** Pages of one process whose content is kept to compare with. */
+/** Pages whose content is kept to compare with, of all processes. */
 const MOST_KEPT_PAGES = 2048;
-/** Pages taken from those that exist when a process is first seen. */
+/** Pages taken from those that exist when processes are first seen. */
 const FIRST_PAGES = 256;
 /** Written pages that are measured at most in one step, and how many of them may be new. */
 const PAGES_PER_STEP = 128;
 const NEW_PAGES_PER_STEP = 16;
+/** What each process may have at least, however many they are. */
+const LEAST_SHARE = 1 / 32;
 
 /** Measures some pages of one process: how well they compress, and how much of them a write changes. */
 export class PageSampler {
@@ -23,9 +25,9 @@ export class PageSampler {
     this.#random = new Random(pid);
   }
 
-  /** Measures pages spread evenly over those that exist. */
-  first(process: ProcessView, resident: PageRangeList): PageSample[] {
-    const count = Math.min(FIRST_PAGES, resident.pageCount);
+  /** Measures pages spread evenly over those that exist. @param processes so many share what is measured */
+  first(process: ProcessView, resident: PageRangeList, processes: number): PageSample[] {
+    const count = Math.min(shareOf(FIRST_PAGES, processes), resident.pageCount);
     const wanted = new Set<number>();
     let index = 0;
     let before = 0;
@@ -40,16 +42,21 @@ export class PageSampler {
     return this.#measure(process, wanted);
   }
 
-  /** Measures some of the pages that were written: those measured before first, then others, chosen at random. */
-  written(process: ProcessView, written: PageRangeList): PageSample[] {
+  /**
+   * Measures some of the pages that were written: those measured before first, then others, chosen at random.
+   * @param processes so many share what is measured
+   */
+  written(process: ProcessView, written: PageRangeList, processes: number): PageSample[] {
     if (written.pageCount === 0) return [];
+    const fresh = shareOf(NEW_PAGES_PER_STEP, processes);
+    const most = shareOf(PAGES_PER_STEP, processes);
     const known = [...this.#kept.keys()].filter((page) => written.has(page));
     const wanted = new Set<number>();
-    const begin = known.length > PAGES_PER_STEP ? this.#random.nextBelow(known.length) : 0;
-    for (let index = 0; index < Math.min(known.length, PAGES_PER_STEP - NEW_PAGES_PER_STEP); index++) {
+    const begin = known.length > most ? this.#random.nextBelow(known.length) : 0;
+    for (let index = 0; index < Math.min(known.length, most - fresh); index++) {
       wanted.add(known[(begin + index) % known.length]!);
     }
-    const room = Math.min(NEW_PAGES_PER_STEP, MOST_KEPT_PAGES - this.#kept.size);
+    const room = Math.min(fresh, shareOf(MOST_KEPT_PAGES, processes) - this.#kept.size);
     for (let index = 0; index < room; index++) {
       const range = this.#random.nextBelow(written.rangeCount);
       const pages = written.endPage(range) - written.startPage(range);
@@ -81,3 +88,6 @@ export class PageSampler {
     return samples;
   }
 }
+
+const shareOf = (pages: number, processes: number) =>
+  Math.max(1, Math.floor(pages * Math.max(LEAST_SHARE, 1 / processes)));

@@ -33,6 +33,11 @@ export class WatchedProcess {
     this.#sampler = new PageSampler(codec, view.pid);
   }
 
+  /** Pages that existed at the last scan. */
+  get residentPages(): number {
+    return this.#pages?.present.pageCount ?? 0;
+  }
+
   /** Asks the tracker and arms it anew; the process stands still. */
   scan(): void {
     const vmas = this.view.vmas();
@@ -46,8 +51,12 @@ export class WatchedProcess {
     this.#scan = { vmas, previous, suspects, doubtful };
   }
 
-  /** Finds out the rest while the process runs. @throws the signal's reason, TargetError if the process is gone */
-  async look(signal: AbortSignal | undefined): Promise<TraceProcessStep> {
+  /**
+   * Finds out the rest while the process runs.
+   * @param processes of the target, which share what is measured
+   * @throws the signal's reason, TargetError if the process is gone
+   */
+  async look(processes: number, signal: AbortSignal | undefined): Promise<TraceProcessStep> {
     const { vmas, previous, suspects, doubtful } = this.#scan!;
     const present = this.#pages!.present;
     const step = { ...emptyStep(this.view.pid), ...this.#mappingChanges(vmas) };
@@ -57,7 +66,12 @@ export class WatchedProcess {
         if (isZeroPage(content, 0)) zero.append(page, page + 1);
         if (doubtful.has(page)) this.#checksums.set(page, crc32(content));
       });
-      return { ...step, resident: present, zero, samples: this.#sampler.first(this.view, present) };
+      return {
+        ...step,
+        resident: present,
+        zero,
+        samples: this.#sampler.first(this.view, present, processes),
+      };
     }
     const gone = previous.present.difference(present);
     this.#forget(gone);
@@ -69,7 +83,7 @@ export class WatchedProcess {
       changed.append(page, page + 1);
     });
     const written = suspects.difference(doubtful).union(changed);
-    return { ...step, written, gone, samples: this.#sampler.written(this.view, written) };
+    return { ...step, written, gone, samples: this.#sampler.written(this.view, written, processes) };
   }
 
   #forget(gone: PageRangeList): void {

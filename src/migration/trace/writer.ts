@@ -34,6 +34,8 @@ export class TraceWriter {
   #blocks = 0;
   #steps = 0;
   #writtenBytes = 0;
+  /** Of all records blocks so far. */
+  readonly #recordsBytes = { stored: 0, raw: 0 };
   #lastMicroseconds = 0;
 
   private constructor(codec: BlockCodec, put: (bytes: Uint8Array) => Promise<void>) {
@@ -62,6 +64,13 @@ export class TraceWriter {
   /** Bytes of the trace that were handed on so far. */
   get writtenBytes(): number {
     return this.#writtenBytes;
+  }
+
+  /** What the trace will have about when all steps so far are in it. */
+  get expectedBytes(): number {
+    const { stored, raw } = this.#recordsBytes;
+    const share = raw === 0 ? 1 : stored / raw;
+    return this.#writtenBytes + Math.ceil(this.#records.lengthBytes * share);
   }
 
   /** Appends a step; times never go back. */
@@ -167,6 +176,10 @@ export class TraceWriter {
   async #appendBlock(kind: number, raw: Uint8Array): Promise<void> {
     const wanted = kind === BLOCK_KIND.records ? 'zstd' : 'none';
     const { codec, stored, checksum } = this.#codec.encode(raw, wanted, ZSTD_LEVEL);
+    if (kind === BLOCK_KIND.records) {
+      this.#recordsBytes.stored += stored.length;
+      this.#recordsBytes.raw += raw.length;
+    }
     const out = new ByteWriter(stored.length + 32);
     out.u8(kind);
     out.u8(codec === 'zstd' ? 1 : 0);
