@@ -16,6 +16,12 @@ export {
   restoredJson,
 } from './dump-report.ts';
 export * from './html/index.ts';
+export {
+  formatMigration,
+  formatMigrationProgress,
+  formatResolution,
+  migrationJson,
+} from './migration-report.ts';
 export { formatRecordResult } from './record-report.ts';
 export { formatRehearsal } from './rehearsal-report.ts';
 export { formatProspect, formatRevived } from './revived.ts';

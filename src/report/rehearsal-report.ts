@@ -20,7 +20,7 @@ export function formatRehearsal(rehearsal: Rehearsal): string {
   return [
     `${verdictSentence(rehearsal)}\n`,
     figures(rehearsal),
-    rounds(rehearsal),
+    formatRounds(rehearsal),
     service(rehearsal),
     advice(rehearsal),
   ]
@@ -51,7 +51,8 @@ function figures(rehearsal: Rehearsal): string {
   return formatFields(told);
 }
 
-function rounds({ rounds }: Rehearsal): string {
+/** The table of rounds, of a rehearsal or a migration. */
+export function formatRounds({ rounds }: Pick<Rehearsal, 'rounds'>): string {
   const hidden = Math.max(0, rounds.length - 2 * SHOWN_ROUNDS);
   const shown =
     hidden === 0 ? rounds : [...rounds.slice(0, SHOWN_ROUNDS), ...rounds.slice(rounds.length - SHOWN_ROUNDS)];

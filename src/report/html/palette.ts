@@ -36,7 +36,7 @@ export const LIGHT: Palette = {
   workingSet: '#0b6e66',
   stop: '#b02a1a',
   throttle: '#6d4aa3',
-  heat: ['#dfebf7', '#bdd7ee', '#92bfe3', '#5f9fd3', '#337dbd', '#14589c', '#08306b'],
+  heat: ['#dfebf7', '#bdd7ee', '#92bfe3', '#5f9fd3', '#2c73b3', '#14589c', '#08306b'],
 };
 
 export const DARK: Palette = {
@@ -53,7 +53,7 @@ export const DARK: Palette = {
   workingSet: '#5ecabb',
   stop: '#ff9184',
   throttle: '#c3a6f2',
-  heat: ['#1d3048', '#234469', '#2c5c90', '#3f7cba', '#649fd6', '#97c3ec', '#d3e8fd'],
+  heat: ['#1d3048', '#234469', '#2c5c90', '#3973b0', '#649fd6', '#97c3ec', '#d3e8fd'],
 };
 
 const INK = ['#0b0d10', '#ffffff'] as const;
