@@ -46,6 +46,7 @@ export { openTarget, parseTarget, readWorkloadFile, type TargetSpecification } f
 export { attempt } from './output-error.ts';
 export { executePrune, type PackChange, type PruneOptions, type PrunePlan, planPrune } from './prune.ts';
 export { type CheckpointName, openNamed, readStore, requireRestorable } from './read-store.ts';
+export { rehearseFreeze } from './rehearse-freeze.ts';
 export { type LostPages, type RestoreRequest, type RestoreResult, restoreToDirectory } from './restore.ts';
 export {
   examineRevival,

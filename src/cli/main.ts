@@ -5,6 +5,7 @@ import { declareDiff } from './commands/diff.ts';
 import { declareDump } from './commands/dump.ts';
 import { declareGdb } from './commands/gdb.ts';
 import { declareLs } from './commands/ls.ts';
+import { declareMigrate } from './commands/migrate.ts';
 import { declarePrune } from './commands/prune.ts';
 import { declareRecord } from './commands/record.ts';
 import { declareRehearse } from './commands/rehearse.ts';
@@ -55,6 +56,7 @@ export async function main(argv: readonly string[], environment: CliEnvironment)
     declareWatch,
     declareRecord,
     declareRehearse,
+    declareMigrate,
     declareUntrack,
   ]) {
     declare(program, shell);

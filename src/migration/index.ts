@@ -11,6 +11,11 @@ export { FIXED_DEFAULTS, type FixedOptions } from './policies/fixed.ts';
 export { XEN_DEFAULTS, type XenOptions } from './policies/xen.ts';
 export { checkQemuOptions, QEMU_DEFAULTS, type QemuOptions } from './qemu/options.ts';
 export { loadRecording } from './recording/load-recording.ts';
+export {
+  type LiveRecording,
+  type LiveRecordingRequest,
+  recordLive,
+} from './recording/record-live.ts';
 export { recordWorkload, type WorkloadRecordingOptions } from './recording/record-workload.ts';
 export { openRecordedMemory, type RecordedMemoryOptions } from './recording/recorded-memory.ts';
 export type { Recording } from './recording/recording.ts';
@@ -23,6 +28,9 @@ export {
 } from './rehearse.ts';
 export { POLICY_NAMES, type PolicyChoice, type RehearsalOptions, rehearseOnce } from './rehearse-once.ts';
 export type { Round } from './rounds.ts';
+export { type MigrateRequest, migrateTarget } from './send/migrate-target.ts';
+export { type Resolution, type ResolveRequest, resolveMigration } from './send/resolve.ts';
+export type { Migration, MigrationProgress, StopTimes } from './send/send-types.ts';
 export { openSimulatedMemory, type SimulatedMemoryOptions } from './simulated-memory.ts';
 export { type MemorySource, openSource } from './source.ts';
 export type { AxisValue, SweepAxis, SweepCell, SweepResult } from './sweep/result.ts';
@@ -57,8 +65,3 @@ export type {
   Security,
 } from './wire/options.ts';
 export { type WorkingSetWindow, WorkingSetWindows, type WrittenPages } from './working-set.ts';
-export { type MigrateRequest, migrateTarget } from './send/migrate-target.ts';
-export { type Resolution, type ResolveRequest, resolveMigration } from './send/resolve.ts';
-export type { Migration, MigrationProgress, StopTimes } from './send/send-types.ts';
-export { formatPeerAddress, isLoopback, parsePeerAddress } from './wire/address.ts';
-export type { ConnectOptions, PeerAddress, Security } from './wire/options.ts';

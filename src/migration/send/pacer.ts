@@ -60,6 +60,12 @@ export class BandwidthMeter {
     return this.#bytesPerSecond;
   }
 
+  /** Nothing was sent for a while: that says nothing of what the link carries. */
+  restart(bytes: number): void {
+    this.#windowStart = this.#time.now();
+    this.#windowBytes = bytes;
+  }
+
   /** So much has arrived in all. */
   arrived(bytes: number): void {
     const now = this.#time.now();

@@ -1,6 +1,6 @@
 import { PeerError } from '../../core/index.ts';
 import type { Channel } from '../wire/channel.ts';
-import type { Message, MessageOf, MessageType } from '../wire/messages.ts';
+import type { Message, MessageType } from '../wire/messages.ts';
 
 type Said<Type extends MessageType> = Extract<Message, { readonly type: Type }>;
 
@@ -12,10 +12,10 @@ export class PeerAnswers {
     readonly reject: (error: Error) => void;
   }[] = [];
   readonly #queue: Message[] = [];
-  readonly #onProgress: (message: MessageOf<'progress'>) => void;
+  #storedRounds = 0;
+  #storing: { readonly rounds: number; readonly resolve: () => void } | undefined;
 
-  constructor(channel: Channel, onProgress: (message: MessageOf<'progress'>) => void = () => undefined) {
-    this.#onProgress = onProgress;
+  constructor(channel: Channel) {
     void this.#listen(channel);
   }
 
@@ -32,6 +32,23 @@ export class PeerAnswers {
     const message = await this.#next(signal);
     if (isOf(message, type)) return message;
     throw new PeerError(`the destination said '${message.type}' where '${type}' was expected`);
+  }
+
+  /** Resolves when the destination has stored so many rounds. @throws as `next` */
+  async stored(rounds: number, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    if (this.#storedRounds >= rounds) return;
+    await new Promise<void>((resolve, reject) => {
+      const onAbort = () => reject(signal.reason);
+      signal.addEventListener('abort', onAbort, { once: true });
+      this.#storing = {
+        rounds,
+        resolve: () => {
+          signal.removeEventListener('abort', onAbort);
+          resolve();
+        },
+      };
+    });
   }
 
   async #next(signal: AbortSignal | undefined): Promise<Message> {
@@ -60,9 +77,11 @@ export class PeerAnswers {
     try {
       for await (const message of channel) {
         if (message.type === 'abort') {
-          throw new PeerError(`the destination has given the migration up: ${message.reason}`);
+          throw new PeerError(`the destination has given the migration up: ${message.reason}`, {
+            data: { saidSo: true },
+          });
         }
-        if (message.type === 'progress') this.#onProgress(message);
+        if (message.type === 'progress') this.#stored();
         else this.#take(message);
       }
       throw new PeerError('the destination has ended the connection');
@@ -71,6 +90,13 @@ export class PeerAnswers {
       this.#controller.abort(failure);
       for (const { reject } of this.#waiting.splice(0)) reject(failure);
     }
+  }
+
+  #stored(): void {
+    this.#storedRounds++;
+    if (this.#storing === undefined || this.#storedRounds < this.#storing.rounds) return;
+    this.#storing.resolve();
+    this.#storing = undefined;
   }
 
   #take(message: Message): void {

@@ -83,6 +83,7 @@ export class RoundSender {
     const skipped = new Map<SourceProcess, PageRangeList>();
     this.#sentPages = 0;
     this.#leftPages = this.#scan.expectedPages;
+    this.meter.restart(this.#arrivedBytes);
     await this.#say({ type: 'round', number, final: isFinal });
     for (const process of this.#scan.processes) await this.#sayMappings(process);
     for (const { pid, pages } of gone) await this.sayGone(pid, pages);

@@ -125,7 +125,8 @@ class QemuRules extends CommonRules {
   #fits(pages: number, bytesPerSecond: number): boolean {
     const { availSwitchoverBandwidth, downtimeLimitMicroseconds } = this.#options;
     const bandwidth = availSwitchoverBandwidth > 0 ? availSwitchoverBandwidth : bytesPerSecond;
-    return pages * PAGE_SIZE < (bandwidth * downtimeLimitMicroseconds) / 1e6;
+    // Nothing left is little enough before any bandwidth has been measured, too.
+    return pages === 0 || pages * PAGE_SIZE < (bandwidth * downtimeLimitMicroseconds) / 1e6;
   }
 }
 
