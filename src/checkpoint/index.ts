@@ -50,7 +50,9 @@ export { rehearseFreeze } from './rehearse-freeze.ts';
 export { type LostPages, type RestoreRequest, type RestoreResult, restoreToDirectory } from './restore.ts';
 export {
   examineRevival,
+  type PreparedRevival,
   type Prospect,
+  prepareRevival,
   type Revival,
   type Revived,
   type ReviveRequest,

@@ -62,6 +62,15 @@ export interface Revival {
   waitForEnd(): Promise<number>;
 }
 
+/** New processes that are whole and stand still. They die with ckpt unless they are released. */
+export interface PreparedRevival {
+  readonly pid: number;
+  /** Lets them go on. */
+  release(): Revival;
+  /** Ends them. */
+  abort(): void;
+}
+
 /**
  * Makes the processes of a checkpoint anew, under their PIDs: all obstacles are found before anything is started, and
  * until all is in place a failure, or the end of ckpt, leaves nothing behind.
@@ -69,6 +78,15 @@ export interface Revival {
  *   IntegrityError if the store is damaged
  */
 export async function reviveCheckpoint(request: ReviveRequest): Promise<Revival> {
+  const prepared = await prepareRevival(request);
+  return prepared.release();
+}
+
+/**
+ * Does all that `reviveCheckpoint` does but the last step, which takes no time.
+ * @throws as `reviveCheckpoint`
+ */
+export async function prepareRevival(request: ReviveRequest): Promise<PreparedRevival> {
   const started = performance.now();
   return readStore(request.storeDirectory, async (store) => {
     const { reader, state, plan } = await prepare(store, request);
@@ -80,8 +98,7 @@ export async function reviveCheckpoint(request: ReviveRequest): Promise<Revival>
       const skipped = launch.finish();
       for (const note of skipped) request.onNote?.(note);
       request.signal?.throwIfAborted();
-      launch.release(request.leaveStopped === true);
-      const revived: Revived = {
+      const facts = {
         checkpoint: reader.manifest.number,
         pid: launch.rootPid,
         processes: outlineOf(state),
@@ -89,15 +106,33 @@ export async function reviveCheckpoint(request: ReviveRequest): Promise<Revival>
         bytes: pages * PAGE_SIZE,
         memoryDigest: reader.manifest.memoryDigest,
         notes: [...notes, ...skipped],
-        microseconds: Math.round((performance.now() - started) * 1000),
       };
-      const { sharesProcessGroup } = launch;
-      return { revived, sharesProcessGroup, waitForEnd: () => launch.waitForEnd() };
+      return {
+        pid: launch.rootPid,
+        release: () => release(launch, request, { facts, started }),
+        abort: () => launch.abort(),
+      };
     } catch (error) {
       launch.abort();
       throw error;
     }
   });
+}
+
+function release(
+  launch: Launch,
+  { leaveStopped }: ReviveRequest,
+  { facts, started }: { facts: Omit<Revived, 'microseconds'>; started: number },
+): Revival {
+  try {
+    launch.release(leaveStopped === true);
+  } catch (error) {
+    launch.abort();
+    throw error;
+  }
+  const microseconds = Math.round((performance.now() - started) * 1000);
+  const { sharesProcessGroup } = launch;
+  return { revived: { ...facts, microseconds }, sharesProcessGroup, waitForEnd: () => launch.waitForEnd() };
 }
 
 /** What would become of a checkpoint. */

@@ -37,6 +37,7 @@ export {
   type SegmentLocation,
   type SegmentReference,
 } from './root.ts';
+export { openSealedJson, sealJson } from './sealed-json.ts';
 export {
   appendEntry,
   appendZeroPage,

@@ -3,10 +3,10 @@ export type { BlockSource, DecodedBlock, ReadStatistics } from './block-source.t
 export type { CheckpointReader } from './checkpoint-reader.ts';
 export type { CheckpointFacts, CheckpointWriter, NewProcess } from './checkpoint-writer.ts';
 export { FAULT_POINTS, type FaultPoint, type FaultPoints } from './faults.ts';
-export { makeDirectory } from './files.ts';
+export { asStoreError, makeDirectory } from './files.ts';
 export type { IndexBuilder } from './index-builder.ts';
 export { KnownPages } from './known-pages.ts';
-export { packFileName } from './layout.ts';
+export { MIGRATIONS_FOLDER, packFileName } from './layout.ts';
 export { type LockHost, type LockOwner, machineLockHost } from './owner.ts';
 export type { PackReader } from './pack-reader.ts';
 export type { BlockToWrite } from './pack-writer.ts';

@@ -6,6 +6,9 @@ export const STORE_FILE = 'ckpt-store.json';
 /** While it exists, the checkpoints that it lists are gone and their files are being removed. */
 export const PRUNING_FILE = 'pruning.json';
 
+/** What became of migrations that this store received; it is there only once there has been one. */
+export const MIGRATIONS_FOLDER = 'migrations';
+
 export const STORE_FOLDERS = ['checkpoints', 'packs', 'tmp'] as const;
 
 const MANIFEST_NAME = /^(\d{6,})\.json$/;

@@ -1,6 +1,7 @@
 import type { StoreFiles } from './files.ts';
 import {
   checkpointOfFileName,
+  MIGRATIONS_FOLDER,
   PRUNING_FILE,
   packFileName,
   packOfFileName,
@@ -26,7 +27,7 @@ export async function surveyStore(files: StoreFiles): Promise<StoreSurvey> {
   const unknown: string[] = [];
   const leftovers: string[] = [];
   const known: string[] = ['.'];
-  const belongs = new Set<string>([...STORE_FOLDERS, STORE_FILE, PRUNING_FILE, 'lock']);
+  const belongs = new Set<string>([...STORE_FOLDERS, STORE_FILE, PRUNING_FILE, MIGRATIONS_FOLDER, 'lock']);
   for (const name of await files.list('.')) (belongs.has(name) ? known : unknown).push(name);
   if (known.includes(PRUNING_FILE)) leftovers.push(PRUNING_FILE);
   for (const name of await files.list('checkpoints')) {

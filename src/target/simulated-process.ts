@@ -66,7 +66,9 @@ export class SimulatedProcessView implements ProcessView {
   #existing(): Process {
     const { process } = this.program;
     if (this.#kernel.process(this.pid) === process && process.state === 'running') return process;
-    throw new TargetError(`process ${this.pid} (${this.name}) has exited`, { data: { pid: this.pid } });
+    throw new TargetError(`process ${this.pid} (${this.name}) has exited`, {
+      data: { pid: this.pid, gone: true },
+    });
   }
 
   #refused(what: string, errno: number): UnsupportedError {

@@ -1,0 +1,113 @@
+import type { CodecPool } from '../../codec/index.ts';
+import { PeerError } from '../../core/index.ts';
+import type { NewProcess } from '../../store/index.ts';
+import type { TargetState } from '../../target/index.ts';
+import type { Channel } from '../wire/channel.ts';
+import type { Message, MessageOf, MessageType } from '../wire/messages.ts';
+import { type PageSink, takePages } from './page-sink.ts';
+import { ReceivedMappings } from './received-mappings.ts';
+import { ReceivedState } from './received-state.ts';
+
+/** What a round brought besides pages. */
+export interface ReceivedRound {
+  readonly final: boolean;
+  readonly processes: readonly NewProcess[];
+  /** Of the last round. */
+  readonly state: TargetState | undefined;
+}
+
+/** The messages of the other end, one after another, with the pages in them passed on. */
+export class RoundReader {
+  readonly #channel: Channel;
+  readonly #pool: CodecPool;
+  readonly #onPages: (round: number, final: boolean) => void;
+  receivedPages = 0;
+  zeroPages = 0;
+
+  constructor(channel: Channel, pool: CodecPool, onPages: (round: number, final: boolean) => void) {
+    this.#channel = channel;
+    this.#pool = pool;
+    this.#onPages = onPages;
+  }
+
+  /**
+   * The next message.
+   * @throws PeerError if the other end gives up, ends the connection or cannot be reached any more
+   */
+  async next(): Promise<Message> {
+    const message = await this.#channel.receive();
+    if (message === undefined) throw new PeerError('the other end has ended the connection');
+    if (message.type === 'abort') {
+      throw new PeerError(`the other end has given the migration up: ${printable(message.reason)}`);
+    }
+    return message;
+  }
+
+  /** The next message, which must be of one of these types. @throws PeerError as `next` */
+  async expect<Type extends MessageType>(
+    ...types: readonly Type[]
+  ): Promise<Extract<Message, { type: Type }>> {
+    const message = await this.next();
+    if (isOneOf(message, types)) return message;
+    throw new PeerError(
+      `the other end said '${message.type}' where ${types.map((type) => `'${type}'`).join(' or ')} was expected`,
+    );
+  }
+
+  /**
+   * Reads a round to its end; the state of a last round may follow that.
+   * @throws PeerError if anything else comes or pages are missing; what the sink throws
+   */
+  async read({ number, final }: MessageOf<'round'>, sink: PageSink): Promise<ReceivedRound> {
+    const mappings = new ReceivedMappings();
+    const state = new ReceivedState();
+    const before = this.receivedPages;
+    let ended = false;
+    while (!ended || (final && state.whole === undefined)) {
+      const message = await this.expect('pages', 'mappings', 'gone', 'state', 'round-end');
+      if (message.type === 'pages') {
+        if (ended) throw new PeerError(`the other end sent pages behind the end of round ${number}`);
+        await this.takePages(message, sink);
+        this.#onPages(number, final);
+      } else if (message.type === 'mappings') mappings.add(message);
+      else if (message.type === 'gone') sink.drop(message.pid, message.ranges);
+      else if (message.type === 'state') {
+        if (!final) throw new PeerError(`the other end sent state in round ${number}, which is not the last`);
+        state.add(message);
+      } else {
+        this.#checkEnd(message, number, this.receivedPages - before);
+        ended = true;
+      }
+    }
+    if (mappings.processes.length === 0) {
+      throw new PeerError(`the other end ended round ${number} without saying what the pages belong to`);
+    }
+    return { final, processes: mappings.processes, state: state.whole };
+  }
+
+  /** Hands pages on and counts them. @throws PeerError, what the sink throws */
+  async takePages(message: MessageOf<'pages'>, sink: PageSink): Promise<void> {
+    await takePages(sink, message, this.#pool);
+    this.receivedPages += message.ranges.pageCount;
+    if (message.encoding === 'zero') this.zeroPages += message.ranges.pageCount;
+  }
+
+  #checkEnd(message: MessageOf<'round-end'>, number: number, pages: number): void {
+    if (message.number === number && message.sentPages === pages) return;
+    throw new PeerError(
+      `the other end ended round ${message.number} with ${message.sentPages} pages, of round ${number} ${pages} have come`,
+    );
+  }
+}
+
+function isOneOf<Type extends MessageType>(
+  message: Message,
+  types: readonly Type[],
+): message is Extract<Message, { type: Type }> {
+  return types.some((type) => type === message.type);
+}
+
+/** Text of somebody else's, fit for a terminal. */
+export function printable(text: string): string {
+  return text.replaceAll(/[\p{Cc}\p{Cf}]/gu, '?').slice(0, 500);
+}

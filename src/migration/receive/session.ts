@@ -1,0 +1,288 @@
+import { IncomingCheckpoints, type IncomingFacts } from '../../checkpoint/index.ts';
+import { type CodecPool, DEFAULT_ZSTD_LEVEL } from '../../codec/index.ts';
+import { IntegrityError, machineClock, PeerError } from '../../core/index.ts';
+import { Store } from '../../store/index.ts';
+import type { SimulatedTarget, TargetState } from '../../target/index.ts';
+import type { Channel } from '../wire/channel.ts';
+import type { MessageOf } from '../wire/messages.ts';
+import { type PreparedTarget, preparedSimulated, prepareLive, restoreProved, runOn } from './prepared.ts';
+import type { MigrationRecord, MigrationRecords, WrittenCheckpoint } from './records.ts';
+import { removeCheckpoints } from './recover.ts';
+import type { RanOn, ReceivedMigration, ReceiveOptions } from './request.ts';
+import { type ReceivedRound, RoundReader } from './rounds.ts';
+
+/** What the manifest says instead of the name of a tracker. */
+const TRACKER = 'migration';
+
+/** What a session works with. */
+export interface SessionParts {
+  readonly channel: Channel;
+  readonly hello: MessageOf<'hello'>;
+  readonly pool: CodecPool;
+  readonly storeDirectory: string;
+  readonly records: MigrationRecords;
+  readonly options: ReceiveOptions;
+}
+
+/**
+ * Receives one migration into a store:
+ *
+ *     hello  -> welcome      round ... round-end, again and again: each becomes a pre-dump, encoded as it arrives
+ *     last round, state, digest -> stored, proved, prepared -> ready
+ *     commit -> on disk that it runs here -> let go -> started
+ *
+ * Until `commit` whatever fails leaves the store as it was, and nothing runs here; from then on it runs here, once.
+ */
+export class ReceivingSession {
+  readonly #parts: SessionParts;
+  readonly #reader: RoundReader;
+  readonly #started = machineClock();
+  #record: MigrationRecord;
+  #rounds = 0;
+  #lastRoundAt = 0;
+  #prepared: PreparedTarget | undefined;
+  #simulated: SimulatedTarget | undefined;
+
+  constructor(parts: SessionParts) {
+    this.#parts = parts;
+    const { channel, hello, pool, options } = parts;
+    this.#reader = new RoundReader(channel, pool, (round, final) => {
+      const progress = {
+        round,
+        final,
+        pages: this.#reader.receivedPages,
+        receivedBytes: channel.receivedBytes,
+      };
+      options.onEvent?.({ kind: 'progress', progress });
+    });
+    this.#record = {
+      migrationId: hello.migrationId,
+      status: 'receiving',
+      target: hello.target,
+      checkpoints: [],
+      process: null,
+      detail: '',
+      since: new Date().toISOString(),
+    };
+  }
+
+  /**
+   * Receives the migration to its end.
+   * @throws PeerError, IntegrityError, StoreFullError, StoreUnusableError, StoreLockedError, the signal's reason; then
+   *   nothing of it is left and the source has been told
+   */
+  async run(): Promise<ReceivedMigration> {
+    const { storeDirectory, pool, options } = this.#parts;
+    const store = await Store.open(storeDirectory, {
+      access: 'create',
+      command: 'ckpt receive',
+      codec: pool,
+    });
+    try {
+      for (const text of store.notices) options.onEvent?.({ kind: 'note', text });
+      const compression = options.compression ?? { name: 'zstd', level: DEFAULT_ZSTD_LEVEL };
+      const incoming = new IncomingCheckpoints(store, pool, compression);
+      try {
+        return await this.#receive(store, incoming);
+      } finally {
+        incoming.close();
+      }
+    } finally {
+      await store.close();
+    }
+  }
+
+  async #receive(store: Store, incoming: IncomingCheckpoints): Promise<ReceivedMigration> {
+    const { channel, hello } = this.#parts;
+    let ready: MessageOf<'ready'>;
+    try {
+      await this.#keep({});
+      await channel.send({ type: 'welcome', program: hello.program, storeName: store.directory });
+      const last = await this.#receiveRounds(incoming);
+      ready = await this.#prepare(incoming, last);
+      this.#parts.options.signal?.throwIfAborted();
+      await channel.send(ready);
+      if (ready.canRun) await this.#reader.expect('commit');
+    } catch (error) {
+      await this.#giveUp(store, incoming, error);
+      throw error;
+    }
+    return ready.canRun ? this.#start(store, ready) : this.#leaveReady(ready);
+  }
+
+  /** @returns the last round, whose checkpoint has been begun and not yet completed */
+  async #receiveRounds(incoming: IncomingCheckpoints): Promise<ReceivedRound> {
+    for (;;) {
+      const header = await this.#reader.expect('round');
+      this.#rounds++;
+      if (header.final) this.#lastRoundAt = machineClock();
+      const facts = await this.#begin(incoming);
+      const round = await this.#reader.read(header, incoming);
+      if (round.final) return round;
+      await incoming.seal(round.processes);
+      await incoming.commit({ ...facts, preDump: true });
+      const { receivedPages, zeroPages } = this.#reader;
+      const storedBytes = (receivedPages - zeroPages) * 4096;
+      await this.#parts.channel.send({ type: 'progress', storedPages: receivedPages, storedBytes });
+    }
+  }
+
+  /** Begins a checkpoint; that it belongs to this migration is on disk before it can be seen. */
+  async #begin(incoming: IncomingCheckpoints): Promise<Omit<IncomingFacts, 'preDump'>> {
+    const began = machineClock();
+    const checkpoint: WrittenCheckpoint = {
+      number: await incoming.begin(),
+      createdAt: new Date().toISOString(),
+    };
+    await this.#keep({ checkpoints: [...this.#record.checkpoints, checkpoint] });
+    return {
+      target: this.#record.target,
+      tracker: TRACKER,
+      createdAt: checkpoint.createdAt,
+      times: () => ({ freeze: 0, scan: 0, read: 0, total: Math.round(machineClock() - began) }),
+    };
+  }
+
+  /** Completes the last checkpoint, proves it, and prepares the target without letting it run. */
+  async #prepare(
+    incoming: IncomingCheckpoints,
+    { processes, state }: ReceivedRound,
+  ): Promise<MessageOf<'ready'>> {
+    const { storeDirectory, options } = this.#parts;
+    if (state === undefined) throw new PeerError('the other end sent no state of the target');
+    const { number, createdAt } = this.#record.checkpoints.at(-1)!;
+    const memoryDigest = await incoming.seal(processes);
+    const wanted = await this.#reader.expect('prepared-digest');
+    requireEqual(memoryDigest, wanted.memoryDigest);
+    this.#prepared = await this.#prepareSimulated(state, memoryDigest);
+    const { target } = this.#record;
+    const times = () => ({
+      freeze: 0,
+      scan: 0,
+      read: 0,
+      total: Math.round(machineClock() - this.#lastRoundAt),
+    });
+    await incoming.commit({ preDump: false, target, tracker: TRACKER, createdAt, times }, state);
+    this.#prepared ??= await prepareLive(storeDirectory, number, options);
+    const { obstacles } = this.#prepared;
+    return { type: 'ready', checkpoint: number, memoryDigest, canRun: obstacles.length === 0, obstacles };
+  }
+
+  async #prepareSimulated(state: TargetState, memoryDigest: string): Promise<PreparedTarget | undefined> {
+    const { target } = this.#record;
+    if (target.kind === 'live') return undefined;
+    this.#simulated = await restoreProved(state, target, memoryDigest, this.#parts.pool);
+    return preparedSimulated;
+  }
+
+  /** The other end has said that it does not run the target any more. */
+  async #start(store: Store, ready: MessageOf<'ready'>): Promise<ReceivedMigration> {
+    const { channel, options, pool } = this.#parts;
+    const committed = machineClock();
+    const prepared = this.#prepared!;
+    await this.#keep({ status: 'committed', process: prepared.process });
+    const pid = await this.#letRun(prepared);
+    const started = { lastRound: committed - this.#lastRoundAt, start: machineClock() - committed };
+    // Whether this can be said or not, it runs here.
+    await channel
+      .send({ type: 'started', migrationId: this.#record.migrationId, pid: pid ?? 0 })
+      .catch(() => undefined);
+    await this.#keep({ status: 'started' });
+    await channel.close().catch(() => undefined);
+    const { runMicroseconds = 0, signal } = options;
+    const run =
+      this.#simulated === undefined || runMicroseconds === 0
+        ? null
+        : await runOn(this.#simulated, store, pool, runMicroseconds, signal);
+    return this.#result('started', ready, { pid, run, ...started });
+  }
+
+  /** @throws the failure, after it is on disk and the source knows that nothing runs here */
+  async #letRun(prepared: PreparedTarget): Promise<number | null> {
+    try {
+      return prepared.start();
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      prepared.abort();
+      await this.#keep({ status: 'kept', detail: why });
+      await this.#parts.channel.send({ type: 'abort', reason: why }).catch(() => undefined);
+      await this.#parts.channel.close().catch(() => undefined);
+      throw error;
+    }
+  }
+
+  /** The source goes on with the target; its checkpoint stays here. */
+  async #leaveReady(ready: MessageOf<'ready'>): Promise<ReceivedMigration> {
+    await this.#keep({ status: 'kept', detail: ready.obstacles.join('; ') });
+    await this.#parts.channel.close().catch(() => undefined);
+    return this.#result('kept', ready, {
+      pid: null,
+      run: null,
+      lastRound: machineClock() - this.#lastRoundAt,
+      start: 0,
+    });
+  }
+
+  /** Nothing of the migration stays, and the source is told. What cannot be removed now the next start removes. */
+  async #giveUp(store: Store, incoming: IncomingCheckpoints, error: unknown): Promise<void> {
+    const reason = error instanceof Error ? error : new Error(String(error));
+    this.#prepared?.abort();
+    this.#parts.channel.abort(reason);
+    try {
+      await incoming.abort();
+      await removeCheckpoints(store, this.#record.checkpoints);
+      await this.#keep({ status: 'failed', detail: reason.message, checkpoints: [] });
+    } catch (cause) {
+      const text = `not all of the migration could be removed: ${(cause as Error).message}`;
+      this.#parts.options.onEvent?.({ kind: 'note', text });
+    }
+  }
+
+  /** Changes the record, on disk. */
+  async #keep(change: Partial<MigrationRecord>): Promise<void> {
+    this.#record = { ...this.#record, ...change };
+    await this.#parts.records.write(this.#record);
+  }
+
+  #result(
+    outcome: 'started' | 'kept',
+    ready: MessageOf<'ready'>,
+    end: {
+      readonly pid: number | null;
+      readonly run: RanOn | null;
+      readonly lastRound: number;
+      readonly start: number;
+    },
+  ): ReceivedMigration {
+    const { receivedPages, zeroPages } = this.#reader;
+    return {
+      migrationId: this.#record.migrationId,
+      target: this.#record.target.name,
+      outcome,
+      checkpoint: ready.checkpoint,
+      memoryDigest: ready.memoryDigest,
+      rounds: this.#rounds,
+      pages: { received: receivedPages, zero: zeroPages },
+      receivedBytes: this.#parts.channel.receivedBytes,
+      microseconds: {
+        total: Math.round(machineClock() - this.#started),
+        lastRound: Math.round(end.lastRound),
+        start: Math.round(end.start),
+      },
+      pid: end.pid,
+      obstacles: ready.obstacles,
+      run: end.run,
+    };
+  }
+}
+
+/** @throws IntegrityError */
+function requireEqual(received: string, sent: string): void {
+  if (received === sent) return;
+  throw new IntegrityError(
+    'the memory that was received is not the memory that was sent: the digests differ',
+    {
+      data: { received, sent },
+    },
+  );
+}

@@ -1,0 +1,97 @@
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { afterAll, describe, expect, it } from 'vitest';
+import { CodecPool } from '../../../src/codec/index.ts';
+import { ModelledTime } from '../../../src/migration/send/migration-time.ts';
+import { openSimulatedTarget } from '../../../src/target/index.ts';
+import { SMALL_WORKLOAD } from '../../checkpoint/workload.ts';
+import { anyWorkload } from '../../workload/arbitrary-workload.ts';
+import { freshId, inspectStore, migrate, movedAndRun, neverMoved, scratchRoot } from './migrations.ts';
+
+const pool = new CodecPool({ workers: 0 });
+const { root, done } = scratchRoot();
+
+afterAll(async () => {
+  await pool.close();
+  done();
+});
+
+describe('a simulated process that is migrated', () => {
+  it('is in the store of the destination, and goes on from the very instant at which it stopped', async () => {
+    const path = 'small.yaml';
+    const text = SMALL_WORKLOAD;
+    const target = openSimulatedTarget(text, path);
+    await target.run(15_000);
+    const storeDirectory = join(root, freshId());
+    const { sent, received, sendFailure } = await migrate(
+      target,
+      pool,
+      { storeDirectory, runMicroseconds: 50_000 },
+      { time: new ModelledTime(100e6) },
+    );
+    expect(sendFailure).toBeUndefined();
+    const stopped = target.nowMicroseconds();
+    const uncut = await neverMoved(text, path, stopped, pool);
+    expect(sent).toMatchObject({ end: 'moved', memoryDigest: uncut.memoryDigest });
+    expect(received).toMatchObject({ outcome: 'started', memoryDigest: uncut.memoryDigest, pid: null });
+    expect(received!.run).toMatchObject({
+      nowMicroseconds: stopped + 50_000,
+      memoryDigest: (await neverMoved(text, path, stopped + 50_000, pool)).memoryDigest,
+    });
+    const { findings, checkpoints } = await inspectStore(storeDirectory, pool);
+    expect(findings).toEqual([]);
+    expect(checkpoints.map(({ preDump }) => preDump)).toEqual([
+      ...checkpoints.slice(0, -2).map(() => true),
+      false,
+      false,
+    ]);
+    expect(await movedAndRun(storeDirectory, received!.checkpoint!, 120_000)).toMatchObject(
+      await neverMoved(text, path, stopped + 120_000, pool),
+    );
+  });
+
+  it('is the one that never moved, whatever it does, over any link, by any policy and tracker', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        anyWorkload,
+        fc.record({
+          before: fc.integer({ min: 0, max: 5000 }),
+          after: fc.integer({ min: 1, max: 5000 }),
+          bytesPerSecond: fc.constantFrom(50e6, 300e6, 3e9),
+          tracker: fc.constantFrom('auto', 'soft-dirty', 'compare'),
+          choice: fc.constantFrom(
+            { policy: 'qemu' },
+            { policy: 'qemu', options: { downtimeLimitMicroseconds: 500 } },
+            { policy: 'xen' },
+            { policy: 'clark' },
+            { policy: 'phaul' },
+            { policy: 'criu' },
+            { policy: 'fixed' },
+          ),
+        } as const),
+        async (text, { before, after, bytesPerSecond, tracker, choice }) => {
+          const path = 'random.yaml';
+          const target = openSimulatedTarget(text, path);
+          await target.run(before);
+          const storeDirectory = join(root, freshId());
+          const { sent, sendFailure, received } = await migrate(
+            target,
+            pool,
+            { storeDirectory },
+            { time: new ModelledTime(bytesPerSecond), tracker, choice, giveUpAfterMicroseconds: 30_000 },
+          );
+          if (sendFailure !== undefined) throw sendFailure;
+          if (sent!.end === 'given-up') return;
+          const stopped = target.nowMicroseconds();
+          expect(sent!.end).toBe('moved');
+          expect(received!.memoryDigest).toBe((await neverMoved(text, path, stopped, pool)).memoryDigest);
+          expect(await movedAndRun(storeDirectory, received!.checkpoint!, after)).toMatchObject(
+            await neverMoved(text, path, stopped + after, pool),
+          );
+          expect((await inspectStore(storeDirectory, pool)).findings).toEqual([]);
+        },
+      ),
+      { numRuns: Number(process.env['CKPT_MIGRATION_RUNS'] ?? 6), endOnFailure: true },
+    );
+  }, 600_000);
+});
