@@ -20,7 +20,7 @@ export function rawData(input: RehearsalReportInput): Markup {
     title: 'Raw data',
     lead: `Everything above as JSON${left}. Times are microseconds, memory is bytes or pages of 4096.`,
     content: html`<div class="controls" hidden><button type="button" id="copy">Copy</button> <button type="button" id="download">Download</button> <span id="copied" role="status"></span></div>
-<details class="data"><summary>Show the JSON</summary><div class="scroll" tabindex="0" role="region" aria-label="Raw data"><pre id="json">${new Markup(text)}</pre></div></details>`,
+<details class="data"><summary>Show the JSON</summary><div class="scroll" tabindex="0" role="group" aria-label="Raw data"><pre id="json">${new Markup(text)}</pre></div></details>`,
   });
 }
 

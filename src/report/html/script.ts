@@ -182,7 +182,7 @@ function layOut(sweep, axes, down, across) {
       });
     });
     const scroll = made('div', { className: 'scroll', tabIndex: 0 });
-    place(scroll, { role: 'region', 'aria-label': 'Combinations, ' + caption });
+    place(scroll, { role: 'group', 'aria-label': 'Combinations, ' + caption });
     scroll.append(table);
     return scroll;
   }));

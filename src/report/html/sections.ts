@@ -194,7 +194,7 @@ export function comparison(rehearsal: Rehearsal, measured: MeasuredRun): Markup 
     content: scrollingTable('measured-data', {
       caption: 'Predicted and measured',
       columns: [
-        { heading: '' },
+        { heading: 'figure' },
         { heading: 'predicted', align: 'right' },
         { heading: '90 % interval', align: 'right' },
         { heading: 'measured', align: 'right' },

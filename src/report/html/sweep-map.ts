@@ -90,7 +90,7 @@ function facets(sweep: SweepResult): Markup[] {
       return html`<tr><th scope="row">${label}</th>${fields}</tr>`;
     });
     const corner = html`${across !== undefined && html`<span>${axes[across]!.name} →</span> `}<span>${axes[down]!.name} ↓</span>`;
-    return html`<div class="scroll" tabindex="0" role="region" aria-label="${['Combinations', ...caption].join(', ')}"><table><caption>${caption.join(', ') || 'All combinations'}</caption><thead><tr><th scope="col" class="corner">${corner}</th>${head}</tr></thead><tbody>${rows}</tbody></table></div>`;
+    return html`<div class="scroll" tabindex="0" role="group" aria-label="${['Combinations', ...caption].join(', ')}"><table><caption>${caption.join(', ') || 'All combinations'}</caption><thead><tr><th scope="col" class="corner">${corner}</th>${head}</tr></thead><tbody>${rows}</tbody></table></div>`;
   });
 }
 

@@ -19,7 +19,7 @@ export function renderTable(id: string, { caption, columns, rows }: DataTable): 
 
 /** The table in a box that can be scrolled, also by keys. */
 export function scrollingTable(id: string, table: DataTable): Markup {
-  return html`<div class="scroll" tabindex="0" role="region" aria-label="${table.caption}">${renderTable(id, table)}</div>`;
+  return html`<div class="scroll" tabindex="0" role="group" aria-label="${table.caption}">${renderTable(id, table)}</div>`;
 }
 
 /** The table behind a chart, folded. */
