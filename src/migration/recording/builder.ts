@@ -18,7 +18,7 @@ export class RecordingBuilder {
   readonly #numbering = new PageNumbering();
   readonly #written = new RangeCoder();
   readonly #gone = new RangeCoder();
-  readonly #heat = new HeatCounter();
+  readonly #heat: HeatCounter;
   readonly #sizes = new MappedSizes();
   readonly #shots = new StateShots();
   readonly #mappings = new Map<string, RecordedMapping>();
@@ -27,6 +27,7 @@ export class RecordingBuilder {
   #steps = 0;
 
   constructor({ target, kind, tracker, intervalMicroseconds }: TraceHeader) {
+    this.#heat = new HeatCounter(intervalMicroseconds);
     this.#head = { target, kind, tracker, intervalMicroseconds };
   }
 
@@ -97,11 +98,13 @@ export class RecordingBuilder {
 
   #finishInterval(atMicroseconds: number): void {
     // Two scans within a microsecond still have time between them.
-    this.#ends.push(Math.max(atMicroseconds, (this.#ends.at(-1) ?? 0) + 1));
+    const before = this.#ends.at(-1) ?? 0;
+    this.#ends.push(Math.max(atMicroseconds, before + 1));
+    this.#heat.begin(this.#ends.at(-1)! - before);
     const interval = this.#ends.length;
     this.#written.finish((start, end) => {
       this.#writtenPages += end - start;
-      this.#heat.add(start, end, interval);
+      this.#heat.add(start, end);
       this.#shots.written(start, end);
     });
     this.#gone.finish((start, end) => this.#shots.gone(start, end));

@@ -40,15 +40,16 @@ export async function recordWorkload(
   memory.countStores();
   const written = new RangeCoder();
   const gone = new RangeCoder();
-  const heat = new HeatCounter();
+  const heat = new HeatCounter(intervalMicroseconds);
   const shots = beginShots(memory);
   const intervals = Math.max(1, Math.round(durationMicroseconds / intervalMicroseconds));
   for (let interval = 1; interval <= intervals; interval++) {
     signal?.throwIfAborted();
     memory.run(intervalMicroseconds);
+    heat.begin(intervalMicroseconds);
     eachRange(memory.dirty, (start, end) => {
       written.add(start, end);
-      heat.add(start, end, interval);
+      heat.add(start, end);
       shots.written(start, end);
     });
     memory.dirty.clear();

@@ -1,0 +1,169 @@
+import { rehearseFreeze } from '../../checkpoint/index.ts';
+import { machineClock, PAGE_SIZE, TargetError, UnsupportedError } from '../../core/index.ts';
+import { openLiveTarget, type Target } from '../../target/index.ts';
+import { chooseTracker, type Tracker, type TrackerKind } from '../../tracker/index.ts';
+import type { HostCosts } from '../costs.ts';
+import type { TraceHeader, TraceStep } from '../trace/format.ts';
+import { recordSteps } from '../trace/recorder.ts';
+import { RecordingBuilder } from './builder.ts';
+import { cpuMicroseconds } from './cpu-time.ts';
+import { measureCosts, median } from './measure-costs.ts';
+import type { Recording } from './recording.ts';
+
+/** A live process that is watched for a while before its migration is rehearsed. */
+export interface LiveRecordingRequest {
+  readonly pid: number;
+  /** The process alone, without its descendants. */
+  readonly single?: boolean;
+  readonly tracker?: TrackerKind | 'auto';
+  readonly durationMicroseconds: number;
+  readonly intervalMicroseconds?: number;
+  readonly signal?: AbortSignal;
+  /** Given what lets the stopped target go on at once; returns what takes that back. */
+  readonly onStop?: (release: () => void) => () => void;
+  /** Told about each scan. */
+  readonly onStep?: (step: TraceStep) => void;
+}
+
+/** What was seen of a live process, and what work with its memory costs here. */
+export interface LiveRecording {
+  readonly recording: Recording;
+  readonly costs: Partial<HostCosts>;
+  readonly trackerReason: string;
+  /** How long it stood still, altogether and at a time. */
+  readonly frozenMicroseconds: { readonly total: number; readonly longest: number };
+}
+
+const USUAL_INTERVAL_MICROSECONDS = 100_000;
+/** One scan of so many follows the one before at once: it shows how often the pages are written that always are. */
+const PROBE_EVERY = 10;
+const PROBE_SHARE = 0.1;
+
+/**
+ * Watches a live process and measures what its migration would cost on this machine. It stands still for the scans and
+ * for one look at its state, and is left running, without anything of ours in it unless that was there before.
+ * @throws TargetError if it cannot be watched, or ends meanwhile; the signal's reason.
+ */
+export async function recordLive(request: LiveRecordingRequest): Promise<LiveRecording> {
+  const { pid, single = false, tracker: wanted = 'auto', signal } = request;
+  await rehearseFreeze(wanted);
+  const target = await openLiveTarget(pid, { single });
+  const withdraw = request.onStop?.(() => target.thaw());
+  try {
+    signal?.throwIfAborted();
+    const { tracker, reason } = chooseTracker(target, wanted);
+    const before = await lookAtState(target);
+    try {
+      const observed = await observe(target, tracker, request);
+      const { frozen, memoryBytes } = observed;
+      const perScan = Math.max(0, median(frozen) - before.stopMicroseconds);
+      return {
+        recording: observed.recording,
+        costs: {
+          ...(await measureCosts(target, observed.recording)),
+          stopMicroseconds: before.stopMicroseconds,
+          stateBytes: before.stateBytes,
+          syncMicrosecondsPerGibibyte: (perScan * 2 ** 30) / Math.max(PAGE_SIZE, memoryBytes),
+        },
+        trackerReason: reason,
+        frozenMicroseconds: {
+          total: frozen.reduce((sum, each) => sum + each, before.stopMicroseconds),
+          longest: Math.max(before.stopMicroseconds, ...frozen),
+        },
+      };
+    } finally {
+      await leaveNothing(target, before.trackedPids);
+    }
+  } finally {
+    withdraw?.();
+    await target.close();
+  }
+}
+
+/** Watches for as long as was asked. */
+async function observe(target: Target, tracker: Tracker, request: LiveRecordingRequest) {
+  const { durationMicroseconds, intervalMicroseconds = USUAL_INTERVAL_MICROSECONDS, signal } = request;
+  const header: TraceHeader = {
+    target: target.identity.name,
+    kind: 'live',
+    tracker: tracker.kind,
+    pageSize: PAGE_SIZE,
+    intervalMicroseconds,
+    clock: 'monotonic',
+  };
+  const builder = new RecordingBuilder(header);
+  const frozen: number[] = [];
+  const began = machineClock();
+  const pids = target.processes().map(({ pid }) => pid);
+  const cpuBefore = cpuMicroseconds(pids);
+  let next = 0;
+  const nextMicroseconds = () =>
+    next++ % PROBE_EVERY === 1 ? intervalMicroseconds * PROBE_SHARE : intervalMicroseconds;
+  const steps = recordSteps(target, tracker, {
+    intervalMicroseconds,
+    nextMicroseconds,
+    durationMicroseconds,
+    ...(signal === undefined ? {} : { signal }),
+  });
+  for (let each = await steps.next(); ; each = await steps.next()) {
+    if (each.done !== true) {
+      builder.add(each.value);
+      frozen.push(each.value.frozenMicroseconds);
+      request.onStep?.(each.value);
+      continue;
+    }
+    signal?.throwIfAborted();
+    if (each.value === 'target-ended' || builder.intervals === 0) throw endedError(target, began);
+    break;
+  }
+  const cpu = cpuMicroseconds(pids) - cpuBefore;
+  const cpuShare = Math.min(1, Math.max(0, cpu) / (machineClock() - began));
+  const recording = builder.build(cpuShare);
+  return { recording, frozen: frozen.slice(1), memoryBytes: recording.pageCount * PAGE_SIZE };
+}
+
+/** Stops the target for a moment: how long does that take, how much state is there, who is tracked already? */
+async function lookAtState(target: Target) {
+  await target.prepareFreeze?.();
+  const began = machineClock();
+  try {
+    await target.freeze();
+    const stateBytes = target.captureState().bytes.length;
+    target.verifyStoodStill?.();
+    const stopMicroseconds = machineClock() - began;
+    const trackedPids = target
+      .processes()
+      .filter(({ writeProtection }) => writeProtection?.ledger?.lastSignature() !== undefined)
+      .map(({ pid }) => pid);
+    return { stopMicroseconds, stateBytes, trackedPids: new Set(trackedPids) };
+  } finally {
+    target.thaw();
+  }
+}
+
+/** Takes out of the processes what tracking put there, where it was not there before. */
+async function leaveNothing(target: Target, trackedPids: ReadonlySet<number>): Promise<void> {
+  try {
+    await target.prepareFreeze?.();
+    await target.freeze();
+    for (const view of target.processes()) {
+      if (!trackedPids.has(view.pid)) view.writeProtection?.remove(view.vmas());
+    }
+  } catch (error) {
+    // Nothing is left in a process that has ended, and what keeps another one from being rid of it is told elsewhere.
+    if (!(error instanceof TargetError || error instanceof UnsupportedError)) throw error;
+  } finally {
+    target.thaw();
+  }
+}
+
+function endedError(target: Target, began: number): TargetError {
+  const seconds = ((machineClock() - began) / 1e6).toFixed(1);
+  return new TargetError(
+    `${target.identity.name} ended after ${seconds} s: there is nothing left to migrate`,
+    {
+      hint: "to rehearse from what was seen of a program that ends, record it with 'ckpt record' and rehearse the trace",
+      data: { target: target.identity.name, gone: true },
+    },
+  );
+}
