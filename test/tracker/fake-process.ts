@@ -14,8 +14,8 @@ const LETTERS: Readonly<Record<string, number>> = {
 
 /** A process made of pagemap words that the test writes by hand. */
 export class FakeProcess implements ProcessView {
-  readonly pid = 7;
-  readonly parentPid = 0;
+  readonly pid: number = 7;
+  readonly parentPid: number = 0;
   readonly name = 'fake';
   readonly zeroFrame?: number;
   clearLedger?: ClearLedger;
