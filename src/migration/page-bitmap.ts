@@ -54,7 +54,6 @@ export class PageBitmap {
   addRange(start: number, end: number): void {
     if (start >= end) return;
     const last = (end - 1) >>> 5;
-    if (last >= this.#words.length) this.#grow(last + 1);
     const first = start >>> 5;
     const head = -1 << (start & 31);
     const tail = -1 >>> (31 - ((end - 1) & 31));
@@ -62,9 +61,26 @@ export class PageBitmap {
       this.addToWord(first, head & tail);
       return;
     }
-    this.addToWord(first, head);
-    for (let index = first + 1; index < last; index++) this.addToWord(index, -1);
     this.addToWord(last, tail);
+    for (let index = first + 1; index < last; index++) this.addToWord(index, -1);
+    this.addToWord(first, head);
+  }
+
+  removeRange(start: number, end: number): void {
+    if (start >= end) return;
+    const last = (end - 1) >>> 5;
+    const first = start >>> 5;
+    const head = -1 << (start & 31);
+    const tail = -1 >>> (31 - ((end - 1) & 31));
+    if (first === last) {
+      this.removeFromWord(first, head & tail);
+      return;
+    }
+    this.removeFromWord(first, head);
+    for (let at = this.nextWord(first + 1); at >= 0 && at < last; at = this.nextWord(at + 1)) {
+      this.removeFromWord(at, -1);
+    }
+    this.removeFromWord(last, tail);
   }
 
   clear(): void {

@@ -49,6 +49,9 @@ describe('PageBitmap', () => {
         expect(other.count).toBe(0);
         expect(new Set(pagesOf(bitmap))).toEqual(new Set([...model, ...ranged]));
         expect(bitmap.count).toBe(model.size + fresh);
+        bitmap.removeRange(start, end);
+        expect(new Set(pagesOf(bitmap))).toEqual(new Set([...model].filter((number) => !ranged.has(number))));
+        expect(bitmap.count).toBe(model.size + fresh - ranged.size);
       }),
     );
   });

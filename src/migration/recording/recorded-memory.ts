@@ -7,7 +7,6 @@ import { findStretch } from './mapped-sizes.ts';
 import { moreWritesThresholds, ONCE_WRITTEN } from './page-heat.ts';
 import { differenceAfter, type PageSize } from './page-sizes.ts';
 import type { Recording } from './recording.ts';
-import { removeRange } from './state-shots.ts';
 
 export interface RecordedMemoryOptions {
   /** How far into the recording the migration begins; the nearest instant whose state was kept is taken. */
@@ -147,7 +146,7 @@ class RecordedMemory implements MigratingMemory {
     const mayBeZero = this.#zero.count > 0;
     for (let index = 0; index < count; index++) {
       this.dirty.addRange(starts[index]!, ends[index]!);
-      if (mayBeZero) removeRange(this.#zero, starts[index]!, ends[index]!);
+      if (mayBeZero) this.#zero.removeRange(starts[index]!, ends[index]!);
     }
   }
 
@@ -203,7 +202,7 @@ class RecordedMemory implements MigratingMemory {
     const decoder = this.#decoder;
     decoder.read(this.#recording.gone, this.#interval);
     for (let index = 0; index < decoder.count; index++) {
-      removeRange(this.dirty, decoder.starts[index]!, decoder.ends[index]!);
+      this.dirty.removeRange(decoder.starts[index]!, decoder.ends[index]!);
       this.#zero.addRange(decoder.starts[index]!, decoder.ends[index]!);
     }
   }

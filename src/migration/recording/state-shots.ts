@@ -21,12 +21,12 @@ export class StateShots {
   /** Pages were written. */
   written(start: number, end: number): void {
     this.resident.addRange(start, end);
-    if (this.zero.count > 0) removeRange(this.zero, start, end);
+    if (this.zero.count > 0) this.zero.removeRange(start, end);
   }
 
   /** Pages are no more; whoever sends one that is still to be sent says just that, as of one of zeros. */
   gone(start: number, end: number): void {
-    removeRange(this.resident, start, end);
+    this.resident.removeRange(start, end);
     this.zero.addRange(start, end);
   }
 
@@ -65,9 +65,4 @@ function wordsOf(set: PageBitmap, pageCount: number): Uint32Array {
   for (let index = set.nextWord(0); index >= 0; index = set.nextWord(index + 1))
     words[index] = set.word(index);
   return words;
-}
-
-/** Takes the pages start..end-1 out of a set. */
-export function removeRange(set: PageBitmap, start: number, end: number): void {
-  for (let page = set.next(start); page >= 0 && page < end; page = set.next(page + 1)) set.remove(page);
 }
