@@ -7,6 +7,7 @@ import { declareGdb } from './commands/gdb.ts';
 import { declareLs } from './commands/ls.ts';
 import { declareMigrate } from './commands/migrate.ts';
 import { declarePrune } from './commands/prune.ts';
+import { declareReceive } from './commands/receive.ts';
 import { declareRecord } from './commands/record.ts';
 import { declareRehearse } from './commands/rehearse.ts';
 import { declareRestore } from './commands/restore.ts';
@@ -57,6 +58,7 @@ export async function main(argv: readonly string[], environment: CliEnvironment)
     declareRecord,
     declareRehearse,
     declareMigrate,
+    declareReceive,
     declareUntrack,
   ]) {
     declare(program, shell);

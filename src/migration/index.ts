@@ -10,7 +10,16 @@ export { CRIU_DEFAULTS, type CriuOptions } from './policies/criu.ts';
 export { FIXED_DEFAULTS, type FixedOptions } from './policies/fixed.ts';
 export { XEN_DEFAULTS, type XenOptions } from './policies/xen.ts';
 export { checkQemuOptions, QEMU_DEFAULTS, type QemuOptions } from './qemu/options.ts';
+export type {
+  RanOn,
+  ReceivedMigration,
+  ReceiveEvent,
+  ReceiveOptions,
+  ReceiveProgress,
+} from './receive/request.ts';
+export { type ReceiveRequest, receiveMigrations } from './receive/serve.ts';
 export { loadRecording } from './recording/load-recording.ts';
+export { recordingNotes } from './recording/notes.ts';
 export {
   type LiveRecording,
   type LiveRecordingRequest,

@@ -22,6 +22,7 @@ export {
   formatResolution,
   migrationJson,
 } from './migration-report.ts';
+export { formatReceived } from './received-report.ts';
 export { formatRecordResult } from './record-report.ts';
 export { formatRehearsal } from './rehearsal-report.ts';
 export { formatProspect, formatRevived } from './revived.ts';

@@ -18,6 +18,9 @@ const ANSWERS: Readonly<Record<MigrationStatus, MessageOf<'outcome'>['status']>>
   failed: 'failed',
 };
 
+/** How long somebody may be connected without saying what for. */
+const HELLO_MILLISECONDS = 30_000;
+
 /** Receives migrations into one store, one after another. */
 export class Destination {
   readonly #options: ReceiveOptions;
@@ -57,10 +60,13 @@ export class Destination {
     const onAbort = () => channel.abort(reasonOf(this.#options.signal));
     const { signal } = this.#options;
     signal?.addEventListener('abort', onAbort, { once: true });
+    const silence = new PeerError(`${channel.peer} did not say what it wants`);
+    const deadline = setTimeout(() => channel.abort(silence), HELLO_MILLISECONDS);
     try {
       if (signal?.aborted === true) onAbort();
       const reader = new RoundReader(channel, this.#pool, () => undefined);
       const hello = await reader.expect('hello');
+      clearTimeout(deadline);
       if (hello.purpose === 'resolve') return await this.#resolve(channel, hello);
       return await this.#receive(channel, hello);
     } catch (error) {
@@ -68,6 +74,7 @@ export class Destination {
       signal?.throwIfAborted();
       throw error;
     } finally {
+      clearTimeout(deadline);
       signal?.removeEventListener('abort', onAbort);
     }
   }
