@@ -42,37 +42,47 @@ export class Pacer {
   }
 }
 
-/** What a link carries, by windows: the bytes that have arrived in the last full one. */
+/**
+ * How fast memory gets to the destination, by windows of time in which it is sent. A page counts as what it holds, not as
+ * what it was compressed to: that is what remains is compared with.
+ */
 export class BandwidthMeter {
   readonly #time: MigrationTime;
-  #windowStart: number;
-  #windowBytes: number;
   #bytesPerSecond = 0;
+  #busyMicroseconds = 0;
+  #memoryBytes = 0;
+  #sentBytes = 0;
+  #arrivedBytes = 0;
+  #last = { at: 0, sent: 0, arrived: 0 };
 
-  constructor(time: MigrationTime, arrivedBytes: number) {
+  constructor(time: MigrationTime) {
     this.#time = time;
-    this.#windowStart = time.now();
-    this.#windowBytes = arrivedBytes;
   }
 
-  /** 0 until a window is over. */
+  /** 0 until the first window is over. */
   get bytesPerSecond(): number {
     return this.#bytesPerSecond;
   }
 
-  /** Nothing was sent for a while: that says nothing of what the link carries. */
-  restart(bytes: number): void {
-    this.#windowStart = this.#time.now();
-    this.#windowBytes = bytes;
+  /** From now on something is sent, after a while in which nothing was. */
+  resume(sentBytes: number, arrivedBytes: number): void {
+    this.#last = { at: this.#time.now(), sent: sentBytes, arrived: arrivedBytes };
   }
 
-  /** So much has arrived in all. */
-  arrived(bytes: number): void {
-    const now = this.#time.now();
-    const elapsed = now - this.#windowStart;
-    if (elapsed < WINDOW_MICROSECONDS) return;
-    this.#bytesPerSecond = ((bytes - this.#windowBytes) / elapsed) * 1e6;
-    this.#windowStart = now;
-    this.#windowBytes = bytes;
+  /** So much memory has been sent since the last call, and so many bytes were sent and have arrived in all. */
+  add(memoryBytes: number, sentBytes: number, arrivedBytes: number): void {
+    const { at, sent, arrived } = this.#last;
+    this.resume(sentBytes, arrivedBytes);
+    this.#busyMicroseconds += this.#last.at - at;
+    this.#memoryBytes += memoryBytes;
+    this.#sentBytes += sentBytes - sent;
+    this.#arrivedBytes += arrivedBytes - arrived;
+    if (this.#busyMicroseconds < WINDOW_MICROSECONDS) return;
+    const arrivedShare = this.#sentBytes === 0 ? 1 : this.#arrivedBytes / this.#sentBytes;
+    this.#bytesPerSecond = (this.#memoryBytes * arrivedShare * 1e6) / this.#busyMicroseconds;
+    this.#busyMicroseconds = 0;
+    this.#memoryBytes = 0;
+    this.#sentBytes = 0;
+    this.#arrivedBytes = 0;
   }
 }

@@ -22,7 +22,7 @@ export interface RoundRequest {
   readonly gone: readonly GonePages[];
   /** Bytes a second. */
   readonly rate: number;
-  /** Whether the round may end with so many pages left, at the bandwidth that was last measured. */
+  /** Whether the round may end with so many pages left, if memory gets there at this rate. */
   readonly mayEnd: (leftPages: number, bytesPerSecond: number) => boolean;
   /** Whether pages that have been written again are left out; the target runs. */
   readonly skipsWritten: boolean;
@@ -68,7 +68,7 @@ export class RoundSender {
     this.#signal = parts.signal;
     this.#onSent = parts.onSent;
     this.#pacer = new Pacer(parts.time);
-    this.meter = new BandwidthMeter(parts.time, this.#arrivedBytes);
+    this.meter = new BandwidthMeter(parts.time);
   }
 
   /** Pages that are still expected to be sent in this round. */
@@ -83,10 +83,10 @@ export class RoundSender {
     const skipped = new Map<SourceProcess, PageRangeList>();
     this.#sentPages = 0;
     this.#leftPages = this.#scan.expectedPages;
-    this.meter.restart(this.#arrivedBytes);
+    this.meter.resume(this.#channel.sentBytes, this.#arrivedBytes);
     await this.#say({ type: 'round', number, final: isFinal });
     for (const process of this.#scan.processes) await this.#sayMappings(process);
-    for (const { pid, pages } of gone) await this.sayGone(pid, pages);
+    for (const { pid, pages } of gone) await this.#sayGone(pid, pages);
     for (const process of this.#scan.processes) {
       try {
         await this.#sendProcess(process, request, skipped);
@@ -96,11 +96,12 @@ export class RoundSender {
     }
     if (isFinal) {
       for (const process of this.#scan.processes) {
-        await this.sayGone(process.view.pid, process.endLastRound());
+        await this.#sayGone(process.view.pid, process.endLastRound());
       }
     } else for (const process of this.#scan.processes) process.endRound();
     await this.#say({ type: 'round-end', number, sentPages: this.#sentPages });
     await this.#channel.flushed();
+    this.#measure(0);
     this.#tellTime();
     await this.#follow();
     let skippedPages = 0;
@@ -120,7 +121,7 @@ export class RoundSender {
     await this.#say({ type: 'mappings', pid, parentPid, name, fingerprint, vmas: [...vmas] });
   }
 
-  async sayGone(pid: number, pages: PageRangeList): Promise<void> {
+  async #sayGone(pid: number, pages: PageRangeList): Promise<void> {
     let ranges = new PageRangeList();
     for (const { startPage, endPage } of pages) {
       ranges.append(startPage, endPage);
@@ -187,10 +188,14 @@ export class RoundSender {
     while (this.#channel.unacknowledgedBytes > MOST_UNDER_WAY_BYTES) {
       await this.#time.waitUntil(this.#time.now() + WAIT_MICROSECONDS, this.#signal);
     }
-    this.meter.arrived(this.#arrivedBytes);
+    this.#measure(batch.readPages);
     const now = this.#time.now();
     if (this.log.curve.isDue(now)) this.log.curve.add(now, this.#leftPages * PAGE_SIZE);
     await this.#follow();
+  }
+
+  #measure(pages: number): void {
+    this.meter.add(pages * PAGE_SIZE, this.#channel.sentBytes, this.#arrivedBytes);
   }
 
   /** A target that stands still has no time that passes. */

@@ -32,7 +32,7 @@ export interface FoundPages {
   readonly writtenPages: number;
   /** Since the look before. */
   readonly microseconds: number;
-  /** What the way to the destination was last seen to carry. */
+  /** How fast memory was last seen to get to the destination, counted as what it holds. */
   readonly bytesPerSecond: number;
 }
 
@@ -96,7 +96,10 @@ abstract class CommonRules implements Rules {
   }
 }
 
-/** What remains could be sent within the downtime limit at the bandwidth that was measured (migration/migration.c). */
+/**
+ * What remains could be sent within the downtime limit at the bandwidth that was measured (migration/migration.c). QEMU
+ * measures bytes on the wire, which says too little of a sender that compresses; here both are memory.
+ */
 class QemuRules extends CommonRules {
   readonly policy = 'qemu';
   readonly #options: QemuOptions;

@@ -8,6 +8,7 @@ import type { Channel } from '../wire/channel.ts';
 import { MAX_STATE_CHUNK_BYTES, type MessageOf } from '../wire/messages.ts';
 import { DigestMemory } from './digest-ledger.ts';
 import { type MigrationTime, RealTime } from './migration-time.ts';
+import { WINDOW_MICROSECONDS } from './pacer.ts';
 import { PagePipeline } from './page-pipeline.ts';
 import { PeerAnswers } from './peer-answers.ts';
 import { RoundSender } from './round-sender.ts';
@@ -148,11 +149,13 @@ class Sending {
       if (rules.isLast({ number, pendingPages, memoryPages, totalPages, microseconds, ...tally }))
         return true;
       if (this.#time.now() > giveUpAfter) return false;
+      // Each look stops the target for a moment; short rounds are not to stop it all the time.
+      await this.#time.waitUntil(this.#lookedAt + WINDOW_MICROSECONDS, this.#signal);
       gone = await this.#look();
       const found = {
         pendingPages: this.#scan.expectedPages,
         writtenPages: this.#scan.writtenPages,
-        microseconds,
+        microseconds: this.#time.now() - began,
         bytesPerSecond: this.#sender.meter.bytesPerSecond,
       };
       if (rules.isEnough(found)) {
