@@ -120,8 +120,8 @@ export class SimulatedMemory implements MigratingMemory {
   differenceBytes(page: number, stores: number): number {
     if (stores === 0) return 0;
     const storeBytes = this.#contentsOf(page)?.storeBytes ?? PAGE_SIZE;
-    // Stores that hit a place again change nothing more: the changed part of the page fills up exponentially.
-    const covered = PAGE_SIZE * (1 - Math.exp((-stores * storeBytes) / PAGE_SIZE));
+    // Each store changes its share of what no store before it has changed.
+    const covered = PAGE_SIZE * (1 - (1 - Math.min(1, storeBytes / PAGE_SIZE)) ** stores);
     const runs = stores * (1 - covered / PAGE_SIZE);
     return storeBytes >= PAGE_SIZE ? PAGE_SIZE : Math.ceil(Math.max(1, runs) * RUN_OVERHEAD_BYTES + covered);
   }

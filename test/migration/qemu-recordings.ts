@@ -78,6 +78,14 @@ const ROM_PAGES = 130;
 /** What Linux 6.1 and the initramfs occupy in low memory, and what is never used there. */
 const KERNEL_PAGES = 14380;
 const LOW_FREE_PAGES = 4850;
+/**
+ * Where the region lies (see `layout` of the recordings): a part of it fills holes among the kernel's pages, the bulk
+ * is one run behind low memory, and some pages are the last of RAM. It matters to XBZRLE, whose cache has one place
+ * for all frames that are a multiple of its size apart.
+ */
+const LOW_REGION_PAGES = 2970;
+const LOW_REGION_FRAME = 11_000;
+const endRegionPages = (memoryMebibytes: number) => (memoryMebibytes <= 256 ? 707 : 219);
 /** What lies at the end of RAM: early allocations and, after them, 64 bytes of `struct page` for each page. */
 const EARLY_PAGES = 1000;
 /** Pages that the kernel writes all the time. */
@@ -92,6 +100,7 @@ export function workloadText(recording: Recording): string {
   const overhead = Math.ceil(workload.pages / (workload.pattern === 'zipf' ? 140 : 290)) - tables;
   const top = EARLY_PAGES + memory_mib * 4;
   const used = BUSY_KERNEL_PAGES + KERNEL_PAGES + overhead + LOW_FREE_PAGES + tables + workload.pages + top;
+  const end = endRegionPages(memory_mib);
   const filled = (workload.fillrnd ?? 1000) / 1000;
   const content = filled === 1 ? '{ kind: random }' : `{ kind: padded, compressible: ${1 - filled} }`;
   const region = (name: string, pages: number, kind: string) =>
@@ -107,12 +116,15 @@ export function workloadText(recording: Recording): string {
     `    cpu: ${cpuShare(recording)}%`,
     '    regions:',
     region('busy', BUSY_KERNEL_PAGES, mix),
-    region('kernel', KERNEL_PAGES + overhead, mix),
+    region('kernel', LOW_REGION_FRAME - BUSY_KERNEL_PAGES, mix),
+    region('low', LOW_REGION_PAGES, content),
+    region('programs', KERNEL_PAGES + overhead + end - LOW_REGION_FRAME + BUSY_KERNEL_PAGES, mix),
     region('unused', LOW_FREE_PAGES, '{ kind: zero }'),
     region('tables', tables, mix),
-    region('region', workload.pages, content),
+    region('region', workload.pages - LOW_REGION_PAGES - end, content),
     region('free', total - used, '{ kind: zero }'),
-    region('top', top, '{ kind: padded, compressible: 90% }'),
+    region('top', top - end, '{ kind: padded, compressible: 90% }'),
+    region('end', end, content),
     '    phases:',
     ...phases(recording),
     '',
@@ -126,14 +138,18 @@ function cpuShare({ workload, baseline }: Recording): number {
   return Math.min(100, Math.round((0.08 + baseline.writes_per_s * perWrite) * 100));
 }
 
-function phases({ workload, baseline }: Recording): string[] {
+function phases(recording: Recording): string[] {
+  const { workload, baseline } = recording;
   const kernel = '          - { region: busy, pattern: uniform, rate: 600/s, bytes: 64 }';
   if (workload.pattern === 'idle') return ['      - duration: 1s', '        writes:', kernel];
   const bytes = Math.min(PAGE, (workload.bytes ?? 8) + 8);
-  const rate = workload.rate === 0 ? Math.round(baseline.writes_per_s) : workload.rate;
+  const rate = workload.rate === 0 ? Math.round(baseline.writes_per_s) : (workload.rate ?? 0);
   const writes = [
     kernel,
-    `          - { region: region, ${pattern(workload)}, rate: ${rate}/s, bytes: ${bytes} }`,
+    ...regionParts(recording).map(
+      ([name, share]) =>
+        `          - { region: ${name}, ${pattern(workload)}, rate: ${Math.round(rate * share * 100) / 100}/s, bytes: ${bytes} }`,
+    ),
     `          - { region: tables, pattern: uniform, rate: ${rate}/s, bytes: 4 }`,
   ];
   if (workload.burston === undefined) return ['      - duration: 60s', '        writes:', ...writes];
@@ -145,6 +161,27 @@ function phases({ workload, baseline }: Recording): string[] {
     '        writes:',
     kernel,
   ];
+}
+
+/** The parts of the region with the share of the writes that each gets: pages are shuffled, so by their numbers. */
+function regionParts({ workload, memory_mib }: Recording): [string, number][] {
+  const theta = workload.pattern === 'zipf' ? (workload.theta ?? 990) / 1000 : 0;
+  // Of a zipf distribution a small part has its share of the tail; the head lies in the bulk.
+  const share = (pages: number) =>
+    ((pages / workload.pages) ** theta * zipfSum(pages, theta)) / zipfSum(workload.pages, theta);
+  const low = share(LOW_REGION_PAGES);
+  const end = share(endRegionPages(memory_mib));
+  return [
+    ['low', low],
+    ['region', 1 - low - end],
+    ['end', end],
+  ];
+}
+
+function zipfSum(count: number, theta: number): number {
+  let sum = 0;
+  for (let rank = 1; rank <= count; rank++) sum += rank ** -theta;
+  return sum;
 }
 
 function pattern(workload: Recording['workload']): string {
