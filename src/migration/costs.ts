@@ -8,6 +8,8 @@ export interface HostCosts {
   readonly differenceNanoseconds: number;
   /** Compressing at level 1, per byte of input, in one thread. */
   readonly compressNanosecondsPerByte: { readonly zstd: number; readonly zlib: number };
+  /** Size of compressed pages, as a share of their plain size, where it is given instead of what is known of them. */
+  readonly compressedShare?: number;
   /** Reading the dirty log, per GiB of memory. */
   readonly syncMicrosecondsPerGibibyte: number;
   /** How late the sender wakes when it has slept to keep to its limit. */

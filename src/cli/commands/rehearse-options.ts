@@ -1,13 +1,25 @@
 import { type Command, Option } from 'commander';
-import { parseBandwidth, parseBytes, parseDurationMicroseconds, UsageError } from '../../core/index.ts';
-import { type LinkOptions, type RehearsalOptions, TCP_SHARE } from '../../migration/index.ts';
+import {
+  PAGE_SIZE,
+  parseBandwidth,
+  parseBytes,
+  parseDurationMicroseconds,
+  UsageError,
+} from '../../core/index.ts';
+import { type HostCosts, type LinkOptions, type RehearsalOptions, TCP_SHARE } from '../../migration/index.ts';
+import { TRACKER_KINDS, type TrackerKind } from '../../tracker/index.ts';
 import type { CommonOptions } from '../context.ts';
 import { argument, durationOption, integer } from '../parse.ts';
 import { declarePolicyOptions, type PolicyOptions, policyChoice } from '../policy-options.ts';
 
 /** What `ckpt rehearse` is told. */
 export interface RehearseOptions extends CommonOptions, PolicyOptions {
-  readonly target: string;
+  readonly target?: string;
+  readonly trace?: string;
+  readonly observe: number;
+  readonly interval: number;
+  readonly single?: boolean;
+  readonly tracker: TrackerKind | 'auto';
   readonly bandwidth: Profile;
   readonly rtt: number;
   readonly loss?: number;
@@ -15,6 +27,12 @@ export interface RehearseOptions extends CommonOptions, PolicyOptions {
   readonly setup: number;
   readonly after: number;
   readonly runs: number;
+  readonly readSpeed?: number;
+  readonly scanTime?: number;
+  readonly compressionSpeed?: number;
+  readonly compressionRatio?: number;
+  readonly stopTime?: number;
+  readonly resumeTime?: number;
 }
 
 type Profile = Required<Pick<LinkOptions, 'bytesPerSecond' | 'profile'>>;
@@ -22,7 +40,16 @@ type Profile = Required<Pick<LinkOptions, 'bytesPerSecond' | 'profile'>>;
 /** Declares what is rehearsed, over which link, and by which rules. */
 export function declareRehearseOptions(command: Command): void {
   command
-    .requiredOption('-t, --target <target>', 'sim:FILE for a simulated workload')
+    .option('-t, --target <target>', 'PID of a live process, or sim:FILE for a simulated workload')
+    .option('--trace <file>', "what 'ckpt record' wrote, instead of a target")
+    .addOption(durationOption('--observe <duration>', 'live: watch it first').default(10_000_000, '10s'))
+    .addOption(durationOption('--interval <duration>', 'live: between two scans').default(100_000, '100ms'))
+    .option('--single', 'live: the process alone, without its descendants')
+    .addOption(
+      new Option('--tracker <kind>', 'live: how written pages are found')
+        .choices(['auto', ...TRACKER_KINDS])
+        .default('auto'),
+    )
     .addOption(
       new Option(
         '--bandwidth <rate>',
@@ -34,20 +61,50 @@ export function declareRehearseOptions(command: Command): void {
     .addOption(durationOption('--rtt <duration>', 'round trip of the link').default(200, '200us'))
     .addOption(new Option('--loss <percent>', 'packets lost').argParser(argument(parsePercent)))
     .addOption(
-      new Option('--state-size <size>', 'everything but memory (100KB)').argParser(
+      new Option('--state-size <size>', 'everything but memory (live: measured; else 100KB)').argParser(
         argument((text: string) => parseBytes(text)),
       ),
     )
     .addOption(durationOption('--setup <duration>', 'connecting').default(3000, '3ms'))
-    .addOption(durationOption('--after <duration>', 'let the program run first').default(5_000_000, '5s'))
+    .addOption(
+      durationOption('--after <duration>', 'sim: let the program run first').default(5_000_000, '5s'),
+    )
     .addOption(
       new Option('--runs <n>', 'rehearsals for the intervals').argParser(integer(1, 10_000)).default(20),
     );
+  declareCosts(command);
   declarePolicyOptions(command);
 }
 
-/** The link, the costs and the rules that the options name. @throws UsageError */
-export function rehearsalOptions(options: RehearseOptions): RehearsalOptions {
+/** What work costs here; what is not given is measured with the pages of a live target, and usual for others. */
+function declareCosts(command: Command): void {
+  const rate = (text: string) => parseBandwidth(text, 'speed');
+  command
+    .addOption(
+      new Option(
+        '--read-speed <rate>',
+        'cost: finding and reading pages (live: measured; else 4GB/s)',
+      ).argParser(argument(rate)),
+    )
+    .addOption(durationOption('--scan-time <duration>', 'cost: a look for written pages, per GiB'))
+    .addOption(
+      new Option('--compression-speed <rate>', 'cost: compressing, each thread').argParser(argument(rate)),
+    )
+    .addOption(
+      new Option('--compression-ratio <n>', 'plain size / compressed size (else as its pages are)').argParser(
+        argument(parseRatio),
+      ),
+    )
+    .addOption(durationOption('--stop-time <duration>', 'cost: until it stands still'))
+    .addOption(durationOption('--resume-time <duration>', 'cost: from the last byte until it runs again'));
+}
+
+/**
+ * The link, the costs and the rules that the options name.
+ * @param measured costs that were measured with the target's pages; what is given goes before them.
+ * @throws UsageError
+ */
+export function rehearsalOptions(options: RehearseOptions, measured: Partial<HostCosts>): RehearsalOptions {
   return {
     link: {
       ...options.bandwidth,
@@ -56,9 +113,25 @@ export function rehearsalOptions(options: RehearseOptions): RehearsalOptions {
       ...(options.loss === undefined ? {} : { loss: options.loss }),
     },
     choice: policyChoice(options),
-    ...(options.stateSize === undefined ? {} : { costs: { stateBytes: options.stateSize } }),
+    costs: { ...measured, ...givenCosts(options) },
     ...(options.giveUpAfter === undefined ? {} : { giveUpAfterMicroseconds: options.giveUpAfter }),
   };
+}
+
+function givenCosts(options: RehearseOptions): Partial<HostCosts> {
+  const nanosecondsPerByte = (rate: number | undefined) => (rate === undefined ? undefined : 1e9 / rate);
+  const perByte = nanosecondsPerByte(options.compressionSpeed);
+  const perPage = nanosecondsPerByte(options.readSpeed);
+  const given = {
+    stateBytes: options.stateSize,
+    pageNanoseconds: perPage === undefined ? undefined : perPage * PAGE_SIZE,
+    syncMicrosecondsPerGibibyte: options.scanTime,
+    compressNanosecondsPerByte: perByte === undefined ? undefined : { zstd: perByte, zlib: perByte },
+    compressedShare: options.compressionRatio === undefined ? undefined : 1 / options.compressionRatio,
+    stopMicroseconds: options.stopTime,
+    resumeMicroseconds: options.resumeTime,
+  };
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
 }
 
 /** A bandwidth, and from which time on which other one. */
@@ -78,6 +151,12 @@ function parseProfile(text: string): Profile {
       };
     }),
   };
+}
+
+function parseRatio(text: string): number {
+  const value = Number(text);
+  if (text.trim() !== '' && value >= 1 && value <= 1000) return value;
+  throw new UsageError(`'${text}' is not a ratio of 1 or more`);
 }
 
 function parsePercent(text: string): number {

@@ -75,7 +75,7 @@ export class MultifdChannels {
     else {
       for (let rest = normal; rest !== 0; rest &= rest - 1) {
         const page = word * 32 + 31 - Math.clz32(rest & -rest);
-        this.#payload += PAGE_SIZE * this.#memory.compressedShare(page);
+        this.#payload += PAGE_SIZE * (this.#costs.compressedShare ?? this.#memory.compressedShare(page));
       }
     }
     return this.#pages < PACKET_PAGES ? now : this.#dispatch(now);
