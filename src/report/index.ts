@@ -16,6 +16,7 @@ export {
   restoredJson,
 } from './dump-report.ts';
 export * from './html/index.ts';
+export { ASCII_INK, BLOCK_INK, type Ink } from './ink.ts';
 export {
   formatMigration,
   formatMigrationProgress,
@@ -25,6 +26,7 @@ export {
 export { formatReceived } from './received-report.ts';
 export { formatRecordResult } from './record-report.ts';
 export { formatRehearsal } from './rehearsal-report.ts';
+export { PLAIN_SURFACE, type TextSurface } from './remaining-curve.ts';
 export { formatProspect, formatRevived } from './revived.ts';
 export { formatRewindResult } from './rewind-report.ts';
 export {
@@ -44,13 +46,10 @@ export {
 export { type Column, formatFields, formatTable } from './table.ts';
 export { formatUntracked } from './untrack-report.ts';
 export {
-  ASCII_INK,
-  BLOCK_INK,
   formatWatchHeading,
   formatWatchLine,
   formatWatchSummary,
   formatWatchView,
-  type Ink,
   type WatchView,
   watchSampleJson,
 } from './watch-report.ts';

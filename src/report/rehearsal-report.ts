@@ -10,16 +10,18 @@ import {
   serviceFields,
   verdictSentence,
 } from './rehearsal-words.ts';
+import { formatRemainingCurve, PLAIN_SURFACE, type TextSurface } from './remaining-curve.ts';
 import { formatFields, formatTable } from './table.ts';
 
 /** Rounds shown at the beginning and at the end of a long table. */
 const SHOWN_ROUNDS = 20;
 
-/** A rehearsal for people: the verdict, the figures with their intervals, the rounds, what it costs the service. */
-export function formatRehearsal(rehearsal: Rehearsal): string {
+/** A rehearsal for people: the verdict, the figures with their intervals, the curve, the rounds, what it costs the service. */
+export function formatRehearsal(rehearsal: Rehearsal, surface: TextSurface = PLAIN_SURFACE): string {
   return [
     `${verdictSentence(rehearsal)}\n`,
     figures(rehearsal),
+    formatRemainingCurve(rehearsal, surface),
     formatRounds(rehearsal),
     service(rehearsal),
     advice(rehearsal),

@@ -1,16 +1,8 @@
 import { formatBytes, formatCount, formatDuration, formatPageAddress, PAGE_SIZE } from '../core/index.ts';
 import type { WatchedContent, WatchedMapping, WatchSample, WatchStart } from '../migration/index.ts';
 import { permissionsOf } from './checkpoint-report.ts';
+import type { Ink } from './ink.ts';
 import { type Column, formatFields, formatTable, printable } from './table.ts';
-
-/** Characters that lines and bars are drawn with: from little to much. */
-export interface Ink {
-  readonly levels: string;
-  readonly bar: string;
-}
-
-export const BLOCK_INK: Ink = { levels: ' ▁▂▃▄▅▆▇█', bar: '█' };
-export const ASCII_INK: Ink = { levels: ' .:-=+*#@', bar: '#' };
 
 /** What is shown at one moment. */
 export interface WatchView {

@@ -2,8 +2,6 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type Command, Option } from 'commander';
 import { type WatchRequest, type WatchSample, type WatchStart, watchTarget } from '../../migration/index.ts';
 import {
-  ASCII_INK,
-  BLOCK_INK,
   formatWatchHeading,
   formatWatchLine,
   formatWatchSummary,
@@ -13,10 +11,11 @@ import {
 } from '../../report/index.ts';
 import { TRACKER_KINDS } from '../../tracker/index.ts';
 import { runsAs, type Shell, withCommonOptions } from '../command.ts';
-import type { CliEnvironment, CommandContext, CommonOptions } from '../context.ts';
+import type { CommandContext, CommonOptions } from '../context.ts';
 import { EXIT_STATUS } from '../exit-status.ts';
 import { isScreen, LiveScreen } from '../live-screen.ts';
 import { durationOption } from '../parse.ts';
+import { inkOf } from '../surface.ts';
 
 interface WatchOptions extends CommonOptions {
   readonly target: string;
@@ -199,10 +198,4 @@ class ScreenDisplay implements Display {
   #view() {
     return { start: this.#start!, sample: this.#last, history: this.#history, ink: this.#ink };
   }
-}
-
-/** Block characters where the locale says that the terminal knows them. */
-function inkOf({ variables }: CliEnvironment): Ink {
-  const locale = variables['LC_ALL'] || variables['LC_CTYPE'] || variables['LANG'] || '';
-  return /utf-?8/i.test(locale) ? BLOCK_INK : ASCII_INK;
 }
