@@ -3,6 +3,7 @@ import { openSource, recordingNotes, rehearse } from '../../migration/index.ts';
 import { formatRehearsal } from '../../report/index.ts';
 import { runsAs, type Shell, withCommonOptions } from '../command.ts';
 import { EXIT_STATUS } from '../exit-status.ts';
+import { surfaceOf } from '../surface.ts';
 import { declareRehearseOptions, type RehearseOptions, rehearsalOptions } from './rehearse-options.ts';
 import { openRehearsed } from './rehearse-source.ts';
 
@@ -38,7 +39,7 @@ export function declareRehearse(program: Command, shell: Shell): void {
       const assumed = recording === undefined ? [] : recordingNotes(recording, rehearsal, parameters.choice);
       const notes = [...watched, ...assumed];
       const text = notes.map((note) => `note: ${note}\n`).join('');
-      context.result({ ...rehearsal, notes }, formatRehearsal(rehearsal) + text);
+      context.result({ ...rehearsal, notes }, formatRehearsal(rehearsal, surfaceOf(context.environment)) + text);
       if (rehearsal.verdict === 'does-not-converge') context.exitStatus = EXIT_STATUS.notConverged;
     }),
   );
