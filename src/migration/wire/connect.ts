@@ -10,6 +10,7 @@ import {
   MAX_WINDOW_BYTES,
   MIN_WINDOW_BYTES,
   PAYLOADS,
+  type Refusal,
 } from './handshake.ts';
 import {
   type ConnectOptions,
@@ -25,40 +26,61 @@ import { openConnection } from './transport.ts';
 const FIRST_RETRY_MILLISECONDS = 50;
 const LAST_RETRY_MILLISECONDS = 1000;
 
+/** Makes a connection, preambles exchanged, and hands it to `use` for the rest of the handshake. */
+export type Dial = <Result>(use: (connection: Connection) => Promise<Result>) => Promise<Result>;
+
 /** The other end answered, and the answer is no. */
-class RefusedError extends PeerError {}
+class RefusedError extends PeerError {
+  readonly reason: Refusal['reason'];
+
+  constructor(reason: Refusal['reason'], detail: string) {
+    super(`the other end refused: ${detail}`);
+    this.reason = reason;
+  }
+}
 
 /**
  * Opens a channel to `listenForChannels` at that address. Lost connections are made again in the background until the
  * channel is closed or gives up.
  * @throws PeerError if there is nobody, somebody else, or somebody who does not let us in; UsageError for senseless options.
  */
-export async function connectChannel(address: PeerAddress, options: ConnectOptions): Promise<Channel> {
+export function connectChannel(address: PeerAddress, options: ConnectOptions): Promise<Channel> {
+  const { security, connectMicroseconds = DEFAULT_CONNECT_MICROSECONDS, signal } = options;
+  return openChannel(
+    (use) => openConnection(address, security, connectMicroseconds / 1000, signal, use),
+    options,
+  );
+}
+
+/** As `connectChannel`, over whatever `dial` makes. */
+export async function openChannel(dial: Dial, options: Omit<ConnectOptions, 'security'>): Promise<Session> {
   const connections = options.connections ?? 1;
   if (!Number.isInteger(connections) || connections < 1 || connections > MAX_CONNECTIONS) {
     throw new UsageError(`a channel has 1 to ${MAX_CONNECTIONS} connections, not ${connections}`);
   }
-  const link = new ClientLink(address, options);
-  const session = await link.open(connections);
-  await Promise.all(Array.from({ length: connections - 1 }, (_, index) => link.restore(session, index + 1)));
+  const client = new SessionClient(dial, options);
+  const session = await client.open(connections);
+  await Promise.all(
+    Array.from({ length: connections - 1 }, (_, index) => client.restore(session, index + 1)),
+  );
   return session;
 }
 
 /** The handshakes of the connecting end. */
-class ClientLink {
-  readonly #address: PeerAddress;
-  readonly #options: ConnectOptions;
+class SessionClient {
+  readonly #dial: Dial;
+  readonly #options: Omit<ConnectOptions, 'security'>;
   #token: Uint8Array = new Uint8Array(0);
 
-  constructor(address: PeerAddress, options: ConnectOptions) {
-    this.#address = address;
+  constructor(dial: Dial, options: Omit<ConnectOptions, 'security'>) {
+    this.#dial = dial;
     this.#options = options;
   }
 
   /** A new session with its first connection. */
   open(connections: number): Promise<Session> {
     const windowBytes = windowOf(this.#options);
-    return this.#connect(async (connection) => {
+    return this.#dial(async (connection) => {
       const payload = encodePayload(PAYLOADS.open, { windowBytes, connections });
       connection.sendFrame(FRAME_TYPES.open, 0, 0, payload);
       const accepted = await acceptance(connection);
@@ -79,6 +101,7 @@ class ClientLink {
       giveUpMilliseconds: (giveUpMicroseconds ?? DEFAULT_GIVE_UP_MICROSECONDS) / 1000,
       silenceMilliseconds: (silenceMicroseconds ?? DEFAULT_SILENCE_MICROSECONDS) / 1000,
       onEvent,
+      finishes: false,
       onSlotLost: (slot) => void this.restore(session, slot),
       onEnded: () => signal?.removeEventListener('abort', stop),
     });
@@ -94,10 +117,11 @@ class ClientLink {
       delay = Math.min(delay * 2, LAST_RETRY_MILLISECONDS)
     ) {
       try {
-        await this.#connect((connection) => this.#join(session, slot, connection));
+        await this.#dial((connection) => this.#join(session, slot, connection));
         return;
       } catch (error) {
-        if (error instanceof RefusedError) session.refuseResumption(error);
+        if (error instanceof RefusedError && error.reason === 'finished') session.finishedThere();
+        else if (error instanceof RefusedError) session.refuseResumption(error);
         else if (!(error instanceof PeerError)) throw error;
       }
       await sleep(delay);
@@ -109,19 +133,13 @@ class ClientLink {
     connection.sendFrame(FRAME_TYPES.join, 0, 0, payload);
     session.attach(slot, connection, await acceptance(connection));
   }
-
-  #connect<Result>(use: (connection: Connection) => Promise<Result>): Promise<Result> {
-    const { security, connectMicroseconds, signal } = this.#options;
-    const timeout = (connectMicroseconds ?? DEFAULT_CONNECT_MICROSECONDS) / 1000;
-    return openConnection(this.#address, security, timeout, signal, use);
-  }
 }
 
 async function acceptance(connection: Connection) {
   const { type, payload } = await connection.next();
   if (type === FRAME_TYPES.refuse) {
-    const { detail } = decodePayload(PAYLOADS.refuse, payload, "the other end's refusal");
-    throw new RefusedError(`the other end refused: ${detail}`);
+    const { reason, detail } = decodePayload(PAYLOADS.refuse, payload, "the other end's refusal");
+    throw new RefusedError(reason, detail);
   }
   if (type !== FRAME_TYPES.accept) throw new PeerError(`the other end answered with a frame of type ${type}`);
   const accepted = decodePayload(PAYLOADS.accept, payload, "the other end's answer");

@@ -13,6 +13,8 @@ export const FRAME_TYPES = {
   pong: 5,
   /** The channel is given up. */
   failure: 6,
+  /** Both ends have closed and have everything. */
+  finished: 7,
   /** Handshake: a new session, one more connection of a session, and the answers. */
   open: 16,
   join: 17,

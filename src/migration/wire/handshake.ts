@@ -37,7 +37,10 @@ const ACCEPT = record({
   credit: integer(),
 });
 
-const REFUSE = record({ reason: choice('unknown-session', 'busy', 'protocol'), detail: text(512) });
+const REFUSE = record({
+  reason: choice('unknown-session', 'finished', 'busy', 'protocol'),
+  detail: text(512),
+});
 
 const ACKNOWLEDGEMENT = record({ received: integer(), credit: integer() });
 

@@ -1,6 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { PeerError } from '../../core/index.ts';
-import type { Channel } from './channel.ts';
 import { windowOf } from './connect.ts';
 import type { Connection } from './connection.ts';
 import { FRAME_TYPES } from './frame.ts';
@@ -17,6 +16,9 @@ import { DEFAULT_GIVE_UP_MICROSECONDS, DEFAULT_SILENCE_MICROSECONDS, type Listen
 import { Session } from './session.ts';
 
 const DEFAULT_CHANNELS = 4;
+
+/** Sessions that ended well are remembered: the other end may not have heard of it, and asks. */
+const MAX_FINISHED = 64;
 
 /** A session that more connections can join. */
 interface KnownSession {
@@ -41,12 +43,14 @@ export class RefusalError extends PeerError {
 export class SessionTable {
   readonly #options: ListenOptions;
   readonly #windowBytes: number;
-  readonly #onChannel: (channel: Channel) => void;
+  readonly #onChannel: (session: Session) => void;
   /** By the digest of the token, so that a look-up tells nothing of the token through the time that it takes. */
   readonly #sessions = new Map<string, KnownSession>();
+  /** Those that are over, with who opened them; oldest first. */
+  readonly #finished = new Map<string, string>();
 
   /** @throws UsageError for a senseless window. */
-  constructor(options: ListenOptions, onChannel: (channel: Channel) => void) {
+  constructor(options: ListenOptions, onChannel: (session: Session) => void) {
     this.#options = options;
     this.#windowBytes = windowOf(options);
     this.#onChannel = onChannel;
@@ -95,6 +99,9 @@ export class SessionTable {
 
   #join(connection: Connection, identity: string, payload: Uint8Array): void {
     const { token, slot, ...state } = decodePayload(PAYLOADS.join, payload, 'the request to join a session');
+    if (this.#finished.get(keyOf(token)) === identity) {
+      throw new RefusalError('finished', 'this migration is over');
+    }
     const known = this.#sessions.get(keyOf(token));
     if (known === undefined || known.identity !== identity) {
       throw new RefusalError('unknown-session', 'it does not know this migration (any more)');
@@ -124,8 +131,18 @@ export class SessionTable {
       giveUpMilliseconds: (giveUpMicroseconds ?? DEFAULT_GIVE_UP_MICROSECONDS) / 1000,
       silenceMilliseconds: (silenceMicroseconds ?? DEFAULT_SILENCE_MICROSECONDS) / 1000,
       onEvent,
-      onEnded: () => this.#sessions.delete(key),
+      finishes: true,
+      onEnded: (how) => this.#forget(key, how),
     });
+  }
+
+  #forget(key: string, how: 'finished' | 'failed'): void {
+    const known = this.#sessions.get(key);
+    this.#sessions.delete(key);
+    if (known === undefined || how === 'failed') return;
+    this.#finished.set(key, known.identity);
+    const [oldest] = this.#finished.keys();
+    if (oldest !== undefined && this.#finished.size > MAX_FINISHED) this.#finished.delete(oldest);
   }
 }
 

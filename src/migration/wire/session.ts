@@ -19,14 +19,18 @@ export interface SessionOptions {
   readonly onEvent?: ((event: ChannelEvent) => void) | undefined;
   /** A connection was lost; the connecting end makes a new one. */
   readonly onSlotLost?: (slot: number) => void;
-  /** The session is over, well or badly. */
-  readonly onEnded: () => void;
+  /** Whether this end says when all is over: the listening one, which answers for it if the other has to ask again. */
+  readonly finishes: boolean;
+  /** The session is over. */
+  readonly onEnded: (how: 'finished' | 'failed') => void;
 }
 
 /** So many connections lost one after another with nothing delivered between mean that none will ever deliver. */
 const MAX_FRUITLESS_LOSSES = 20;
 
 const MAX_REASON_BYTES = 512;
+
+const NOTHING = new Uint8Array(0);
 
 /** A channel over any number of connections that come and go. */
 export class Session implements Channel {
@@ -204,6 +208,7 @@ export class Session implements Channel {
         this.#inbox.add(frame);
         this.#acknowledgeSoon();
         this.#happened();
+        this.#finishIfDone();
         break;
       case FRAME_TYPES.acknowledgement: {
         const { received, credit } = decodePayload(
@@ -215,6 +220,10 @@ export class Session implements Channel {
         this.#finishIfDone();
         break;
       }
+      case FRAME_TYPES.finished:
+        if (this.#options.finishes) throw new PeerError('the other end ended what only this end can end');
+        this.finishedThere();
+        break;
       case FRAME_TYPES.failure:
         this.#fail(new PeerError(`the other end gave up: ${printable(frame.payload)}`));
         break;
@@ -266,17 +275,12 @@ export class Session implements Channel {
     this.#told = this.acknowledgement;
     const payload = encodePayload(PAYLOADS.acknowledgement, this.#told);
     chosen[1].sendFrame(FRAME_TYPES.acknowledgement, 0, 0, payload);
-    this.#finishIfDone();
   }
 
   #lost(slot: number, connection: Connection, reason: string): void {
     this.#connections.delete(slot);
     this.#outbox.takeBack(connection);
     if (this.#over) return;
-    if (this.#nothingLeftToSay) {
-      this.#finish();
-      return;
-    }
     this.#options.onEvent?.({ kind: 'connection-lost', reason, connectionsLeft: this.#connections.size });
     if (this.#countLoss() >= MAX_FRUITLESS_LOSSES) {
       const times = `${this.#fruitlessLosses} times in a row`;
@@ -304,6 +308,10 @@ export class Session implements Channel {
   #giveUpLater(reason: string): void {
     const { giveUpMilliseconds } = this.#options;
     this.#giveUp ??= setTimeout(() => {
+      if (this.#nothingLeftToSay) {
+        this.#finish();
+        return;
+      }
       const lost = `the connection to ${this.peer} was lost (${reason})`;
       this.#fail(
         new PeerError(`${lost} and not resumed within ${giveUpMilliseconds / 1000} s`, {
@@ -320,16 +328,30 @@ export class Session implements Channel {
     else this.#fail(error);
   }
 
+  /** The other end has everything, and all that it sent has arrived here. */
+  finishedThere(): void {
+    if (this.#over) return;
+    if (!this.#inbox.endArrived) {
+      this.abort(new PeerError('the other end counts as closed what is not'));
+      return;
+    }
+    this.#outbox.acknowledge(this.#outbox.nextSequence, 0);
+    this.#finish();
+  }
+
   #finishIfDone(): void {
-    const allTold = this.#told.received === this.#inbox.received;
-    if (this.#inbox.endArrived && allTold && this.#outbox.endAcknowledged) this.#finish();
+    if (!this.#options.finishes || !this.#inbox.endArrived || !this.#outbox.endAcknowledged) return;
+    for (const connection of this.#connections.values()) {
+      connection.sendFrame(FRAME_TYPES.finished, 0, 0, NOTHING);
+    }
+    this.#finish();
   }
 
   #finish(): void {
     if (this.#over) return;
     for (const connection of this.#connections.values()) connection.closeSoon();
     this.#connections.clear();
-    this.#end();
+    this.#end('finished');
   }
 
   #fail(error: Error): void {
@@ -338,15 +360,15 @@ export class Session implements Channel {
     for (const connection of this.#connections.values()) connection.destroy();
     this.#connections.clear();
     this.#options.onEvent?.({ kind: 'failed', reason: error.message });
-    this.#end();
+    this.#end('failed');
   }
 
-  #end(): void {
+  #end(how: 'finished' | 'failed'): void {
     this.#over = true;
     clearTimeout(this.#giveUp);
     clearTimeout(this.#linger);
     this.#heartbeat.stop();
-    this.#options.onEnded();
+    this.#options.onEnded(how);
     this.#happened();
   }
 

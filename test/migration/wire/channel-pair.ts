@@ -1,6 +1,7 @@
 import { PeerError } from '../../../src/core/index.ts';
 import type { Channel } from '../../../src/migration/wire/channel.ts';
-import { decodeMessage, encodeMessage, type Message } from '../../../src/migration/wire/messages.ts';
+import type { Message } from '../../../src/migration/wire/messages.ts';
+import { type SessionPair, sessionPair } from './session-pair.ts';
 
 /** What goes wrong between the two ends. */
 export interface PairFaults {
@@ -8,84 +9,84 @@ export interface PairFaults {
   readonly lostAfterSent?: number;
   /** As `lostAfterSent`, when the first end has received this many. */
   readonly lostAfterReceived?: number;
-  /** Time that each message takes; 0 by default. */
+  /** A connection is lost, and made again, whenever the first end has sent so many bytes over it: one number for each. */
+  readonly cutsAfterBytes?: readonly number[];
+  /** Connections at a time; 1 by default. */
+  readonly connections?: number;
+  /** Time that each write takes; 0 by default. */
   readonly delayMilliseconds?: number;
 }
 
-/** Two ends of a channel in memory, through the codecs: what the first sends the second receives and vice versa. */
+/** Two ends of a channel over connections in memory: what the first sends the second receives and vice versa. */
 export function channelPair(faults: PairFaults = {}): [Channel, Channel] {
-  const first = new MemoryEnd('first', faults);
-  const second = new MemoryEnd('second', { ...faults, lostAfterSent: -1, lostAfterReceived: -1 });
-  first.other = second;
-  second.other = first;
-  return [first, second];
+  const { cutsAfterBytes = [], connections = 1, delayMilliseconds = 0 } = faults;
+  const pair = sessionPair({
+    connections,
+    faults: [
+      ...cutsAfterBytes.map((cutAfterBytes) => ({ cutAfterBytes, delayMilliseconds })),
+      ...Array.from({ length: connections }, () => ({ delayMilliseconds })),
+    ],
+  });
+  return [new LateChannel(pair, 'first', faults), new LateChannel(pair, 'second', {})];
 }
 
-class MemoryEnd implements Channel {
-  readonly peer: string;
-  readonly roundTripMicroseconds = undefined;
-  other: MemoryEnd | undefined;
-  sentBytes = 0;
-  receivedBytes = 0;
-  unacknowledgedBytes = 0;
+/** A channel from before its handshake is over, which can be lost for good at a message. */
+class LateChannel implements Channel {
+  readonly #pair: Promise<SessionPair>;
+  readonly #name: 'first' | 'second';
   readonly #faults: PairFaults;
-  readonly #arrived: (Uint8Array | undefined)[] = [];
-  #failure: Error | undefined;
+  #channel: Channel | undefined;
   #sent = 0;
   #received = 0;
-  #wake: (() => void) | undefined;
-  #delivery: Promise<void> = Promise.resolve();
 
-  constructor(name: string, faults: PairFaults) {
-    this.peer = `the other end of ${name}`;
+  constructor(pair: Promise<SessionPair>, name: 'first' | 'second', faults: PairFaults) {
+    this.#pair = pair;
+    this.#name = name;
     this.#faults = faults;
+    void this.#ready();
+  }
+
+  async #ready(): Promise<Channel> {
+    this.#channel = (await this.#pair)[this.#name];
+    return this.#channel;
+  }
+
+  get peer(): string {
+    return this.#channel?.peer ?? '';
+  }
+
+  get sentBytes(): number {
+    return this.#channel?.sentBytes ?? 0;
+  }
+
+  get receivedBytes(): number {
+    return this.#channel?.receivedBytes ?? 0;
+  }
+
+  get unacknowledgedBytes(): number {
+    return this.#channel?.unacknowledgedBytes ?? 0;
+  }
+
+  get roundTripMicroseconds(): number | undefined {
+    return this.#channel?.roundTripMicroseconds;
   }
 
   async send(message: Message): Promise<void> {
-    if (this.#failure !== undefined) throw this.#failure;
-    const encoded = encodeMessage(message).slice();
-    if (this.#sent === this.#faults.lostAfterSent) {
-      this.abort(new PeerError('the connection was lost for good'));
-      throw this.#failure;
-    }
-    this.#sent++;
-    this.sentBytes += encoded.length;
-    this.unacknowledgedBytes += encoded.length;
-    this.#deliver(encoded);
-    await this.#delivery;
-  }
-
-  #deliver(encoded: Uint8Array | undefined): void {
-    this.#delivery = this.#delivery.then(async () => {
-      const { delayMilliseconds } = this.#faults;
-      if (delayMilliseconds !== undefined) {
-        await new Promise((resolve) => setTimeout(resolve, delayMilliseconds));
-      }
-      this.unacknowledgedBytes -= encoded?.length ?? 0;
-      this.other?.arrive(encoded);
-    });
-  }
-
-  arrive(encoded: Uint8Array | undefined): void {
-    this.#arrived.push(encoded);
-    this.#wake?.();
+    if (this.#sent++ === this.#faults.lostAfterSent) await this.#lose();
+    await (this.#channel ?? (await this.#ready())).send(message);
   }
 
   async receive(): Promise<Message | undefined> {
-    if (this.#received === this.#faults.lostAfterReceived) {
-      this.abort(new PeerError('the connection was lost for good'));
-    }
-    while (this.#arrived.length === 0 && this.#failure === undefined) {
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-    }
-    if (this.#failure !== undefined) throw this.#failure;
-    const encoded = this.#arrived.shift();
-    if (encoded === undefined) return undefined;
-    this.#received++;
-    this.receivedBytes += encoded.length;
-    return decodeMessage(encoded);
+    if (this.#received++ === this.#faults.lostAfterReceived) await this.#lose();
+    return (this.#channel ?? (await this.#ready())).receive();
+  }
+
+  /** What was sent before arrives, then both ends fail. */
+  async #lose(): Promise<void> {
+    const { first, second } = await this.#pair;
+    await first.flushed();
+    first.abort(new PeerError('the connection was lost for good'));
+    second.abort(new PeerError('the connection was lost for good'));
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Message, undefined> {
@@ -97,22 +98,14 @@ class MemoryEnd implements Channel {
   }
 
   async flushed(): Promise<void> {
-    await this.#delivery;
-    if (this.#failure !== undefined) throw this.#failure;
+    await (await this.#ready()).flushed();
   }
 
   async close(): Promise<void> {
-    this.#deliver(undefined);
-    await this.flushed();
+    await (await this.#ready()).close();
   }
 
   abort(reason: Error): void {
-    this.fail(reason);
-    this.other?.fail(new PeerError(`the other end gave up: ${reason.message}`));
-  }
-
-  fail(reason: Error): void {
-    this.#failure ??= reason;
-    this.#wake?.();
+    void this.#ready().then((channel) => channel.abort(reason));
   }
 }
