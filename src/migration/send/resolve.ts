@@ -39,6 +39,12 @@ export async function resolveMigration(request: ResolveRequest): Promise<Resolut
   const record = file.read();
   const channel = await connectChannel(to, connect);
   const outcome = await ask(channel, record, program);
+  if (outcome.status === 'unknown') {
+    throw new PeerError(`the destination at ${channel.peer} knows nothing of migration ${migrationId}`, {
+      hint: 'ask the one that it was sent to, with the same -D; the target stays stopped until then',
+      data: { migrationId },
+    });
+  }
   const isThere = outcome.status === 'committed' || outcome.status === 'started';
   const processes = await signalProcesses(record, isThere ? 'SIGKILL' : 'SIGCONT');
   file.remove();
