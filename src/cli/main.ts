@@ -1,22 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import type { Shell } from './command.ts';
-import { declareCheck } from './commands/check.ts';
-import { declareDiff } from './commands/diff.ts';
-import { declareDump } from './commands/dump.ts';
-import { declareGdb } from './commands/gdb.ts';
-import { declareLs } from './commands/ls.ts';
-import { declareMigrate } from './commands/migrate.ts';
-import { declarePrune } from './commands/prune.ts';
-import { declareReceive } from './commands/receive.ts';
-import { declareRecord } from './commands/record.ts';
-import { declareRehearse } from './commands/rehearse.ts';
-import { declareRestore } from './commands/restore.ts';
-import { declareShow } from './commands/show.ts';
-import { declareSim } from './commands/sim.ts';
-import { declareSquash } from './commands/squash.ts';
-import { declareUntrack } from './commands/untrack.ts';
-import { declareVerify } from './commands/verify.ts';
-import { declareWatch } from './commands/watch.ts';
+import { declareCommands } from './commands.ts';
 import type { CliEnvironment } from './context.ts';
 import { EXIT_STATUS } from './exit-status.ts';
 import { reportFailure } from './failure.ts';
@@ -42,28 +26,8 @@ export async function main(argv: readonly string[], environment: CliEnvironment)
       writeOut: (text) => environment.stdout.write(text),
       writeErr: (text) => environment.stderr.write(text),
     });
-  for (const declare of [
-    declareDump,
-    declareRestore,
-    declareGdb,
-    declareLs,
-    declareShow,
-    declareDiff,
-    declareVerify,
-    declareSquash,
-    declarePrune,
-    declareCheck,
-    declareSim,
-    declareWatch,
-    declareRecord,
-    declareRehearse,
-    declareMigrate,
-    declareReceive,
-    declareUntrack,
-  ]) {
-    declare(program, shell);
-  }
   try {
+    await declareCommands(program, shell, argv);
     await program.parseAsync([...argv], { from: 'user' });
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT_STATUS.done : EXIT_STATUS.usage;

@@ -1,4 +1,4 @@
-import ora, { type Ora } from 'ora';
+import type { Ora } from 'ora';
 import { formatBytes, formatCount, formatDuration } from '../core/index.ts';
 import type { CliEnvironment } from './context.ts';
 
@@ -17,7 +17,7 @@ const UPDATE_INTERVAL_MILLISECONDS = 100;
  * file has no use for percentages.
  */
 export class Progress {
-  readonly #spinner: Ora | undefined;
+  #spinner: Ora | undefined;
   #phase = '';
   #phaseStartedMilliseconds = 0;
   #lastUpdateMilliseconds = 0;
@@ -26,13 +26,7 @@ export class Progress {
     const { stderr, variables } = environment;
     // ora's clearing loop never ends on a terminal that reports no columns, and its colours ignore NO_COLOR.
     const usable = stderr.isTTY === true && (stderr.columns ?? 0) > 0 && variables['TERM'] !== 'dumb';
-    if (options.silent || !usable) return;
-    this.#spinner = ora({
-      stream: process.stderr,
-      // With stdin in raw mode Ctrl-C would not become a signal while synchronous code runs.
-      discardStdin: false,
-      ...(variables['NO_COLOR'] ? { color: false as const } : {}),
-    });
+    if (!options.silent && usable) void this.#load(Boolean(variables['NO_COLOR']));
   }
 
   /** Shows `update`; cheap enough to be called for every chunk. */
@@ -60,6 +54,17 @@ export class Progress {
   /** Removes the spinner line. */
   stop(): void {
     this.#spinner?.stop();
+  }
+
+  /** Updates that come before it is there show nothing: they were too early to be read. */
+  async #load(isPlain: boolean): Promise<void> {
+    const { default: ora } = await import('ora');
+    this.#spinner = ora({
+      stream: process.stderr,
+      // With stdin in raw mode Ctrl-C would not become a signal while synchronous code runs.
+      discardStdin: false,
+      ...(isPlain ? { color: false as const } : {}),
+    });
   }
 }
 
