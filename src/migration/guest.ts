@@ -23,6 +23,11 @@ export class Guest {
     this.#pace = pace;
   }
 
+  /** Where the program has got to. */
+  get now(): number {
+    return this.#now;
+  }
+
   /** Lets the program reach an instant of the migration. */
   advance(now: number): void {
     const elapsed = now - this.#now;

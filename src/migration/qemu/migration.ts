@@ -119,7 +119,7 @@ export class QemuMigration {
   /** ram_save_iterate: sends until the window's budget is used, nothing is pending, or 50 ms have passed. */
   #step(): void {
     const start = this.#now;
-    this.#guest.advance(start);
+    this.#sender.beginStep();
     for (let sent = 0, clock = 1; !this.#budgetUsed(); ) {
       if (this.#sender.sendsDifferences && sent % PAGES_BETWEEN_LOOKS === 0) this.#guest.advance(this.#now);
       const more = this.#sender.send(clock - sent, false);

@@ -29,6 +29,8 @@ export class PageSender {
   /** Memory has been passed over once: XBZRLE begins. */
   #passed = false;
   #clearedChunk = -1;
+  /** When the step of the migration loop began: pages count as zeros if they were then. */
+  #stepStart = 0;
 
   constructor(
     guest: Guest,
@@ -71,6 +73,15 @@ export class PageSender {
   /** Whether the content of pages matters, which has to be looked at while the guest writes to them. */
   get sendsDifferences(): boolean {
     return this.#passed && this.#cache !== undefined;
+  }
+
+  /**
+   * A step of the migration loop begins. What the guest wrote until now matters only where pages of zeros come up, and
+   * is not caught up with before: a memory that is asked page by page cannot tell that beforehand.
+   */
+  beginStep(): void {
+    this.#stepStart = this.now;
+    if (this.#guest.memory.zerosAmong === undefined) this.#guest.advance(this.#stepStart);
   }
 
   /** Post-copy has begun: no differences from now on, and pages are as they were at the stop. */
@@ -163,6 +174,9 @@ export class PageSender {
   #zerosOf(index: number, pages: number): number {
     if (!this.#options.detectZeroPages) return 0;
     if (this.#zerosAtStop !== undefined) return this.#zerosAtStop.word(index) & pages;
+    const zeros = zerosAmong(this.#guest.memory, index, pages);
+    if (zeros === 0 || this.#guest.now >= this.#stepStart) return zeros;
+    this.#guest.advance(this.#stepStart);
     return zerosAmong(this.#guest.memory, index, pages);
   }
 
