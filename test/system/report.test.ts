@@ -30,7 +30,7 @@ const HOSTILE = '</title></script>"><img src=http://192.0.2.1/x onerror=console.
 
 const input = sampleInput({
   target: `redis-server ${HOSTILE}`,
-  parameters: [...sampleInput().parameters, { name: 'trace', value: HOSTILE, given: true }],
+  parameters: [...sampleInput().parameters, { group: 'Trace', name: 'file', value: HOSTILE }],
 });
 
 describe.skipIf(lacking(existsSync(CHROMIUM)))(`the page of a rehearsal in ${CHROMIUM}`, () => {

@@ -1,5 +1,5 @@
-import { formatBytes, formatCount, formatDuration, PAGE_SIZE } from '../../core/index.ts';
-import type { ReportedProfile } from './input.ts';
+import { formatBytes, formatCount, formatDuration, formatPageAddress, PAGE_SIZE } from '../../core/index.ts';
+import type { MemoryProfile } from '../../migration/index.ts';
 import { html, type Markup } from './markup.ts';
 import { HEAT_LEVELS } from './palette.ts';
 import { percent } from './plot.ts';
@@ -12,6 +12,7 @@ import { grouped } from './thin.ts';
 const MOST_ROWS = 48;
 const MOST_COLUMNS = 96;
 const ROW_HEIGHT = 18;
+const MOST_MAPPINGS = 100;
 
 interface HeatRow {
   readonly label: string;
@@ -38,7 +39,7 @@ function leastOf(level: number, most: number): number {
 }
 
 /** Written pages by place in the address space, over time. */
-export function heatMap({ heat, intervals }: ReportedProfile): Markup {
+export function heatMap({ heat, intervals, mappings }: MemoryProfile): Markup {
   const grid = fitted(heat);
   const last = intervals.at(-1);
   const end = last === undefined ? (grid.columns.at(-1) ?? 0) : last.atMicroseconds + last.lengthMicroseconds;
@@ -69,7 +70,31 @@ ${tableDetails('heat-data', {
     ...grid.columns.map((at) => ({ heading: formatDuration(at), align: 'right' as const })),
   ],
   rows: grid.rows.map(({ label, counts }) => [label, ...counts.map(formatCount)]),
-})}`,
+})}
+${mappingTable(mappings)}`,
+  });
+}
+
+/** The mappings in which most was written. */
+function mappingTable(mappings: MemoryProfile['mappings']): Markup {
+  const shown = mappings.slice(0, MOST_MAPPINGS);
+  const all = shown.length === mappings.length ? '' : ` of ${formatCount(mappings.length)}`;
+  return tableDetails('mappings-data', {
+    caption: `The ${shown.length}${all} mappings written, busiest first`,
+    columns: [
+      { heading: 'mapping' },
+      { heading: 'PID', align: 'right' },
+      { heading: 'begins at' },
+      { heading: 'size', align: 'right' },
+      { heading: 'pages written', align: 'right' },
+    ],
+    rows: shown.map(({ label, pid, startPage, endPage, dirtyPages }) => [
+      label || 'anonymous',
+      String(pid),
+      html`<code>${formatPageAddress(startPage)}</code>`,
+      formatBytes((endPage - startPage) * PAGE_SIZE),
+      formatCount(dirtyPages),
+    ]),
   });
 }
 
@@ -99,7 +124,7 @@ function shades({ rows }: HeatGrid, most: number): Markup[] {
   return paths.flatMap((path, level) => (path === '' ? [] : [html`<path class="h${level}" d="${path}"/>`]));
 }
 
-function fitted({ columns, rows, counts }: ReportedProfile['heat']): HeatGrid {
+function fitted({ columns, rows, counts }: MemoryProfile['heat']): HeatGrid {
   const spans = grouped(
     columns.map((_, column) => column),
     MOST_COLUMNS,
@@ -125,7 +150,7 @@ function fitted({ columns, rows, counts }: ReportedProfile['heat']): HeatGrid {
   };
 }
 
-type PlaceRow = ReportedProfile['heat']['rows'][number];
+type PlaceRow = MemoryProfile['heat']['rows'][number];
 
 /** What a row shows: the mapping's name without its folders, its size, and the process if there are several. */
 function labelOf(rows: readonly PlaceRow[], several: boolean): string {
@@ -136,4 +161,4 @@ function labelOf(rows: readonly PlaceRow[], several: boolean): string {
   return `${name}, ${formatBytes(pages * PAGE_SIZE)}${several ? `, PID ${first.pid}` : ''}`;
 }
 
-const shortName = (label: string): string => label.slice(label.lastIndexOf('/') + 1) || label;
+const shortName = (label: string): string => label.slice(label.lastIndexOf('/') + 1) || label || 'anonymous';

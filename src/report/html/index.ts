@@ -1,2 +1,3 @@
-export type { MeasuredRun, RehearsalReportInput, ReportedProfile, ReportParameter } from './input.ts';
+export type { MeasuredRun, RehearsalReportInput, ReportParameter } from './input.ts';
+export { rehearsalParameters } from './parameters.ts';
 export { renderRehearsalReport } from './render.ts';

@@ -1,6 +1,5 @@
 import { formatBytes, formatCount, formatDuration, PAGE_SIZE } from '../../core/index.ts';
-import type { Rehearsal } from '../../migration/index.ts';
-import type { ReportedProfile } from './input.ts';
+import type { MemoryProfile, Rehearsal } from '../../migration/index.ts';
 import { html, type Markup } from './markup.ts';
 import { areaPath, linePath, type Place, renderPlot, type Step, stepPlaces } from './plot.ts';
 import { endOf } from './remaining-chart.ts';
@@ -93,7 +92,7 @@ export function roundRatesChart(rehearsal: Rehearsal): Markup {
 }
 
 /** How much the target wrote while it was watched. */
-export function dirtyRateChart({ intervals }: ReportedProfile): Markup {
+export function dirtyRateChart({ intervals }: MemoryProfile): Markup {
   const stretches = grouped(
     intervals.map(
       ({ atMicroseconds, lengthMicroseconds, dirtyPages }): Stretch => ({
@@ -150,7 +149,7 @@ export function dirtyRateChart({ intervals }: ReportedProfile): Markup {
 }
 
 /** Distinct memory written in windows of growing length: what stays flat is the writable working set. */
-export function workingSetChart({ workingSet, residentPages }: ReportedProfile): Markup {
+export function workingSetChart({ workingSet, residentPages }: MemoryProfile): Markup {
   const across = logarithmicTimeScale(workingSet.map(({ windowMicroseconds }) => windowMicroseconds));
   const up = byteScale(Math.max(0, ...workingSet.map(({ high }) => high)) * PAGE_SIZE, '', 4);
   const place = (windowMicroseconds: number, pages: number): Place => [

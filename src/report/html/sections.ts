@@ -10,7 +10,7 @@ import {
   verdictSentence,
 } from '../rehearsal-words.ts';
 import type { MeasuredRun, RehearsalReportInput, ReportParameter } from './input.ts';
-import { html, type Markup } from './markup.ts';
+import { type Content, html, type Markup } from './markup.ts';
 import { section } from './section.ts';
 import { scrollingTable } from './table.ts';
 
@@ -18,13 +18,14 @@ import { scrollingTable } from './table.ts';
 const SHOWN_ROUNDS = 100;
 
 /** The answer in one sentence, then its figures with their bounds. */
-export function verdict({ rehearsal, target, generatedAt }: RehearsalReportInput): Markup {
+export function verdict({ rehearsal, target, notes, generatedAt }: RehearsalReportInput): Markup {
   const ends = rehearsal.verdict === 'converges';
   const sign = ends ? 'M4 12.5l5 5L20 6.5' : 'M6 6l12 12M18 6L6 18';
   return html`<header class="verdict ${ends ? 'good' : 'bad'}">
 <p class="over">Rehearsed migration of <strong>${target}</strong>, ${generatedAt.toISOString().replace(/T(\d+:\d+).*/, ' $1')} UTC</p>
 <h1><svg width="30" height="30" viewBox="0 0 24 24" aria-hidden="true"><path d="${sign}"/></svg><span>${emphasised(verdictSentence(rehearsal))}</span></h1>
 ${keyFigures(rehearsal)}
+${notes.length > 0 && html`<ul class="notes">${notes.map((note) => html`<li>${note}</li>`)}</ul>`}
 </header>
 `;
 }
@@ -220,22 +221,24 @@ function deviation(predicted: number, measured: number): string {
   return `${percent > 0 ? '+' : ''}${percent.toFixed(1)} %`;
 }
 
-/** All that the rehearsal was told, then what it took for granted. */
+/** All that the rehearsal goes by, group by group; what is not as usual stands out. */
 export function parameterLists(parameters: readonly ReportParameter[]): Markup {
-  const list = (heading: string, given: boolean) => {
-    const chosen = parameters.filter((parameter) => parameter.given === given);
-    return (
-      chosen.length > 0 &&
-      html`<h3>${heading}</h3>${fieldList(chosen.map(({ name, value }) => [name, value] as const))}`
-    );
-  };
+  const groups = [...new Set(parameters.map(({ group }) => group))];
   return section({
     id: 'parameters',
     title: 'Parameters',
-    content: [list('Given', true), list('As usual', false)],
+    content: groups.map((group) => {
+      const fields = parameters
+        .filter((parameter) => parameter.group === group)
+        .map(({ name, value, usual }): [string, Content] => [
+          name,
+          usual === undefined ? value : html`<b>${value}</b> <small>usual: ${usual}</small>`,
+        ]);
+      return html`<h3>${group}</h3>${fieldList(fields)}`;
+    }),
   });
 }
 
-function fieldList(fields: readonly (readonly [name: string, value: string])[]): Markup {
+function fieldList(fields: readonly (readonly [name: string, value: Content])[]): Markup {
   return html`<dl class="fields">${fields.map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>`;
 }

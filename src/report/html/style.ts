@@ -50,6 +50,7 @@ dd{margin:0}
 .figures b{display:block;font-size:24px;line-height:1.3;font-weight:600;letter-spacing:-.01em}
 .figures svg{display:block;margin:4px 0 3px}
 .figures span{color:var(--muted);font-size:13px}
+.notes{margin:20px 0 0;padding:0;list-style:none;max-width:50rem;color:var(--muted);font-size:13px;overflow-wrap:anywhere}
 .track{fill:var(--remaining);fill-opacity:.18}
 .bounds{fill:var(--remaining)}
 section{margin-top:38px;min-width:0}
@@ -108,6 +109,8 @@ pre{margin:0;white-space:pre-wrap;overflow-wrap:anywhere}
 .fields{columns:2;column-gap:48px;margin-top:8px;font-size:14px}
 .fields>div{display:flex;justify-content:space-between;gap:18px;padding:4px 2px;border-bottom:1px solid var(--rule);break-inside:avoid}
 .fields dt{color:var(--muted)}
+.fields small{color:var(--muted);font-size:12px;white-space:nowrap}
+.fields b{font-weight:600}
 .fields dd{text-align:right;overflow-wrap:anywhere}
 .sweep{display:flex;flex-wrap:wrap;gap:4px 36px}
 .sweep .scroll{max-height:none;max-width:100%}

@@ -181,7 +181,8 @@ function withTexts(text: string): RehearsalReportInput {
     target: text,
     profile: sampleProfile(5, [text, `/${text}`]),
     sweep: { ...sweep, axes },
-    parameters: [{ name: text, value: text, given: true }],
+    parameters: [{ group: text, name: text, value: text, usual: `${text}!` }],
+    notes: [text],
     shadow: { ...sampleInput().shadow!, peer: text },
   });
 }

@@ -1,5 +1,11 @@
-import type { Rehearsal, Round, SweepResult } from '../../../src/migration/index.ts';
-import type { RehearsalReportInput, ReportedProfile } from '../../../src/report/index.ts';
+import {
+  type MemoryProfile,
+  QEMU_DEFAULTS,
+  type Rehearsal,
+  type Round,
+  type SweepResult,
+} from '../../../src/migration/index.ts';
+import { type RehearsalReportInput, rehearsalParameters } from '../../../src/report/index.ts';
 
 const MEBIBYTE = 2 ** 20;
 
@@ -82,7 +88,7 @@ const PARTS = [
 ];
 
 /** What a program might have written: much in one place, a moving front in another. */
-export function sampleProfile(intervals = 120, parts: readonly string[] = PARTS): ReportedProfile {
+export function sampleProfile(intervals = 120, parts: readonly string[] = PARTS): MemoryProfile {
   const lengthMicroseconds = 500_000;
   const columns = Array.from({ length: intervals }, (_, index) => index * lengthMicroseconds);
   const counts = parts.map((_, part) =>
@@ -116,6 +122,16 @@ export function sampleProfile(intervals = 120, parts: readonly string[] = PARTS)
       })),
       counts,
     },
+    mappings: parts
+      .map((label, index) => ({
+        label,
+        startPage: 1_000_000 * (index + 1),
+        endPage: 1_000_000 * (index + 1) + 8192 * (index + 1),
+        pid: 4711,
+        dirtyPages: counts[index]!.reduce((sum, count) => sum + count, 0),
+      }))
+      .filter(({ dirtyPages }) => dirtyPages > 0)
+      .sort((left, right) => right.dirtyPages - left.dirtyPages),
     residentPages: 524_288,
   };
 }
@@ -170,16 +186,12 @@ export function sampleInput(changes: Partial<RehearsalReportInput> = {}): Rehear
     target: 'redis-server (PID 4711)',
     profile: sampleProfile(),
     sweep: sampleSweep(),
-    parameters: [
-      { name: 'bandwidth', value: '1 Gbit/s', given: true },
-      { name: 'downtime-limit', value: '300 ms', given: true },
-      { name: 'policy', value: 'qemu', given: true },
-      { name: 'rtt', value: '200 us', given: false },
-      { name: 'setup', value: '3.0 ms', given: false },
-      { name: 'max-bandwidth', value: '1.1 Gbit/s', given: false },
-      { name: 'auto-converge', value: 'no', given: false },
-      { name: 'runs', value: '20', given: false },
-    ],
+    parameters: rehearsalParameters({
+      link: { bytesPerSecond: 1.17e8, roundTripMicroseconds: 200, setupMicroseconds: 3000, loss: 0.001 },
+      choice: { policy: 'qemu', options: { ...QEMU_DEFAULTS, downtimeLimitMicroseconds: 250_000 } },
+      costs: { stateBytes: 35_000 },
+    }),
+    notes: ['watched for 60.0 s; meanwhile it stood still for 41.2 ms altogether, 3.1 ms at a time'],
     shadow: {
       kind: 'shadow',
       peer: '192.0.2.7:4400',

@@ -1,0 +1,93 @@
+import { formatBandwidth, formatBytes, formatCount, formatDuration } from '../../core/index.ts';
+import {
+  CLARK_DEFAULTS,
+  CRIU_DEFAULTS,
+  FIXED_DEFAULTS,
+  type PolicyName,
+  QEMU_DEFAULTS,
+  type RehearsalOptions,
+  TCP_SHARE,
+  USUAL_COSTS,
+  XEN_DEFAULTS,
+} from '../../migration/index.ts';
+import type { ReportParameter } from './input.ts';
+
+const POLICY_DEFAULTS: Readonly<Record<PolicyName, object>> = {
+  qemu: QEMU_DEFAULTS,
+  xen: XEN_DEFAULTS,
+  clark: CLARK_DEFAULTS,
+  phaul: CRIU_DEFAULTS,
+  criu: CRIU_DEFAULTS,
+  fixed: FIXED_DEFAULTS,
+};
+
+/** All that a rehearsal goes by, also what it takes for granted, with what is usual where that is something else. */
+export function rehearsalParameters(options: RehearsalOptions): ReportParameter[] {
+  const { link, choice, costs = {}, giveUpAfterMicroseconds } = options;
+  const { bytesPerSecond, profile = [], ...rest } = link;
+  const bandwidth = [
+    formatBandwidth(bytesPerSecond / TCP_SHARE),
+    ...profile.map(
+      (step) =>
+        `from ${formatDuration(step.atMicroseconds)} on ${formatBandwidth(step.bytesPerSecond / TCP_SHARE)}`,
+    ),
+  ];
+  const patience =
+    giveUpAfterMicroseconds === undefined
+      ? 'after the time for ten passes, at least 1 min'
+      : `after ${formatDuration(giveUpAfterMicroseconds)}`;
+  return [
+    { group: 'Link', name: 'bandwidth', value: bandwidth.join(', ') },
+    ...compared('Link', rest, rest),
+    ...compared(`Policy ${choice.policy}`, { ...choice.options }, POLICY_DEFAULTS[choice.policy]),
+    { group: `Policy ${choice.policy}`, name: 'gives up', value: patience },
+    ...compared('Costs', costs, USUAL_COSTS),
+  ];
+}
+
+/** Each field of the defaults, or of what was chosen. */
+function compared(group: string, chosen: object, defaults: object): ReportParameter[] {
+  const usual = new Map<string, unknown>(Object.entries(defaults));
+  const all = new Map<string, unknown>([...usual, ...Object.entries(chosen)]);
+  return [...all].map(([field, value]) => {
+    const text = described(field, value);
+    const usualText = usual.has(field) ? described(field, usual.get(field)) : undefined;
+    const differs = usualText !== undefined && usualText !== text;
+    return { group, name: nameOf(field), value: text, ...(differs ? { usual: usualText } : {}) };
+  });
+}
+
+/** Units that names of fields end with, and how their values are written. */
+const UNITS: readonly (readonly [suffix: RegExp, format: (value: number) => string])[] = [
+  [/Microseconds$/, formatDuration],
+  [/MicrosecondsPerGibibyte$/, (value) => `${formatDuration(value)} for each GiB`],
+  [/NanosecondsPerByte$/, (value) => `${value.toFixed(2)} ns for each byte`],
+  [/Nanoseconds$/, (value) => formatDuration(value / 1000).replace(/^0 us$/, `${Math.round(value)} ns`)],
+  [/BytesPerSecond$|(?<=Bandwidth|Rate)$/, (value) => (value === 0 ? 'no limit' : formatBandwidth(value))],
+  [/Bytes$/, formatBytes],
+  [/Pages$/, (value) => `${formatCount(value)} pages`],
+  [/Share$|(?<=^loss|^uncertainty)$/, (value) => `${Math.round(value * 1000) / 10} %`],
+];
+
+function described(field: string, value: unknown): string {
+  if (value === undefined) return 'no';
+  if (typeof value === 'boolean') return value ? 'yes' : 'no';
+  if (typeof value === 'number') {
+    const unit = UNITS.find(([suffix]) => suffix.test(field));
+    return unit === undefined ? String(Math.round(value * 100) / 100) : unit[1](value);
+  }
+  if (typeof value !== 'object' || value === null) return String(value);
+  // Of several kinds of the same thing, or one thing in a unit of its own.
+  return Object.entries(value)
+    .map(([kind, part]) =>
+      kind === 'microseconds' ? formatDuration(Number(part)) : `${kind} ${described(field, part)}`,
+    )
+    .join(', ');
+}
+
+/** `downtimeLimitMicroseconds` as people write it: `downtime limit`. */
+function nameOf(field: string): string {
+  const unit = UNITS.find(([suffix]) => suffix.test(field));
+  const name = unit === undefined ? field : field.replace(unit[0], '');
+  return name.replaceAll(/[A-Z]/g, (capital) => ` ${capital.toLowerCase()}`);
+}
