@@ -20,6 +20,7 @@ export type {
 export { type ReceiveRequest, receiveMigrations } from './receive/serve.ts';
 export { loadRecording } from './recording/load-recording.ts';
 export { recordingNotes } from './recording/notes.ts';
+export { type MemoryProfile, profileOf } from './recording/profile.ts';
 export {
   type LiveRecording,
   type LiveRecordingRequest,

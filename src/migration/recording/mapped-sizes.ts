@@ -55,7 +55,7 @@ export class MappedSizes {
     const sized: SizedStretch[] = stretches.map(({ firstNumber, endNumber, mapping }) => {
       const tally = ofMapping.get(mapping)!;
       if (tally.sampledPages === 0) unsampledPages += endNumber - firstNumber;
-      return { firstNumber, endNumber, ...tally.size(otherwise) };
+      return { firstNumber, endNumber, mapping, ...tally.size(otherwise) };
     });
     const notes: string[] = [];
     if (all.sampledPages === 0) notes.push('no content was measured: pages are taken not to compress');

@@ -13,6 +13,8 @@ export interface SizedStretch extends PageSize {
   readonly firstNumber: number;
   /** Exclusive. */
   readonly endNumber: number;
+  /** Index of the mapping that they belong to. */
+  readonly mapping: number;
 }
 
 /** Sizes of pages; a page in no stretch is sized as `otherwise` says. */

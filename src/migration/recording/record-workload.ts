@@ -101,19 +101,19 @@ function countedHeat(memory: SimulatedMemory, times: HeatCounter): Uint8Array {
 function layoutOf(memory: SimulatedMemory): Pick<Recording, 'segments' | 'mappings' | 'sizes'> {
   const segments = memory.segments();
   const regions = memory.regions();
-  const stretches: SizedStretch[] = regions.map(({ firstNumber, endNumber }) => ({
+  const stretches: SizedStretch[] = regions.map(({ firstNumber, endNumber }, mapping) => ({
     firstNumber,
     endNumber,
+    mapping,
     compressedShare: memory.compressedShare(firstNumber),
     differenceBytes: Array.from({ length: DIFFERENCE_ROWS }, (_, row) =>
       memory.differenceBytes(firstNumber, 2 ** row),
     ),
   }));
-  const mappings = regions.flatMap(({ name, pid, firstNumber, endNumber }) => {
+  const mappings = regions.map(({ name, pid, firstNumber, endNumber }) => {
     const segment = segments.find((each) => each.firstNumber === firstNumber);
-    if (segment === undefined) return [];
-    const { startPage } = segment;
-    return [{ pid, startPage, endPage: startPage + endNumber - firstNumber, label: name }];
+    const startPage = segment?.startPage ?? 0;
+    return { pid, startPage, endPage: startPage + endNumber - firstNumber, label: name };
   });
   return { segments, mappings, sizes: { stretches, otherwise: UNKNOWN_SIZE } };
 }
