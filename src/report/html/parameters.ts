@@ -63,15 +63,21 @@ const UNITS: readonly (readonly [suffix: RegExp, format: (value: number) => stri
   [/MicrosecondsPerGibibyte$/, (value) => `${formatDuration(value)} for each GiB`],
   [/NanosecondsPerByte$/, (value) => `${value.toFixed(2)} ns for each byte`],
   [/Nanoseconds$/, (value) => formatDuration(value / 1000).replace(/^0 us$/, `${Math.round(value)} ns`)],
-  [/BytesPerSecond$|(?<=Bandwidth|Rate)$/, (value) => (value === 0 ? 'no limit' : formatBandwidth(value))],
+  [
+    /BytesPerSecond$|(?<=Bandwidth|Rate|^rateIncrement)$/,
+    (value) => (value === 0 ? 'no limit' : formatBandwidth(value)),
+  ],
   [/Bytes$/, formatBytes],
   [/Pages$/, (value) => `${formatCount(value)} pages`],
+  [/(?<=Throttle|Initial|Increment|Threshold)$/, (value) => `${value} %`],
+  [/(?<=DirtyLimit)$/, (value) => `${value} MiB/s`],
   [/Share$|(?<=^loss|^uncertainty)$/, (value) => `${Math.round(value * 1000) / 10} %`],
 ];
 
 function described(field: string, value: unknown): string {
   if (value === undefined) return 'no';
   if (typeof value === 'boolean') return value ? 'yes' : 'no';
+  if (value === Number.POSITIVE_INFINITY) return 'no limit';
   if (typeof value === 'number') {
     const unit = UNITS.find(([suffix]) => suffix.test(field));
     return unit === undefined ? String(Math.round(value * 100) / 100) : unit[1](value);
@@ -85,9 +91,9 @@ function described(field: string, value: unknown): string {
     .join(', ');
 }
 
-/** `downtimeLimitMicroseconds` as people write it: `downtime limit`. */
+/** `downtimeLimitMicroseconds` as options are written: `downtime-limit`. */
 function nameOf(field: string): string {
   const unit = UNITS.find(([suffix]) => suffix.test(field));
   const name = unit === undefined ? field : field.replace(unit[0], '');
-  return name.replaceAll(/[A-Z]/g, (capital) => ` ${capital.toLowerCase()}`);
+  return name.replaceAll(/[A-Z]/g, (capital) => `-${capital.toLowerCase()}`);
 }

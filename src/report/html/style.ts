@@ -94,7 +94,7 @@ ${shades}
 .data{margin-top:10px;font-size:13px}
 .data>summary{width:fit-content;color:var(--muted);cursor:pointer}
 .data>summary:hover{color:var(--text)}
-.scroll{position:relative;max-height:26rem;margin-top:8px;overflow:auto}
+.scroll{position:relative;max-height:26rem;margin-top:8px;overflow:auto;background:linear-gradient(transparent,var(--background) 70%) bottom/100% 36px no-repeat local,linear-gradient(to top,rgb(0 0 0/.16),transparent) bottom/100% 9px no-repeat scroll}
 table{border-collapse:collapse;font-size:13px}
 section>.scroll>table{min-width:100%}
 section>.scroll>table>caption{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
@@ -106,8 +106,8 @@ thead th{position:sticky;top:0;background:var(--background);color:var(--muted);f
 .n{text-align:right}
 code,pre{font:12.5px/1.55 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
 pre{margin:0;white-space:pre-wrap;overflow-wrap:anywhere}
-.fields{columns:2;column-gap:48px;margin-top:8px;font-size:14px}
-.fields>div{display:flex;justify-content:space-between;gap:18px;padding:4px 2px;border-bottom:1px solid var(--rule);break-inside:avoid}
+.fields{columns:2;column-gap:48px;margin-top:8px;font-size:13px}
+.fields>div{display:flex;justify-content:space-between;gap:18px;padding:3px 2px;border-bottom:1px solid var(--rule);break-inside:avoid}
 .fields dt{color:var(--muted)}
 .fields small{color:var(--muted);font-size:12px;white-space:nowrap}
 .fields b{font-weight:600}
@@ -154,7 +154,7 @@ section{break-inside:avoid;margin-top:22pt}
 .figures{grid-template-columns:repeat(5,1fr);gap:14px}
 .figures b{font-size:15pt}
 .figures span,.figures dt{font-size:8pt}
-.scroll{max-height:none;overflow:visible}
+.scroll{max-height:none;overflow:visible;background:none}
 thead th{position:static}
 *{print-color-adjust:exact;-webkit-print-color-adjust:exact}
 }

@@ -142,7 +142,7 @@ function frontierTable(sweep: SweepResult, frontier: readonly number[]): Markup 
       { heading: 'downtime', align: 'right' },
       { heading: 'total time', align: 'right' },
       { heading: 'sent', align: 'right' },
-      { heading: 'bandwidth', align: 'right' },
+      { heading: 'usable bandwidth', align: 'right' },
     ],
     rows: chosen.map((cell) => [
       ...sweep.axes.map(({ values }, axis) => values[cell.indices[axis]!]!.label),
