@@ -1,11 +1,14 @@
 import { PAGE_SIZE } from '../../core/index.ts';
 import type { Outcome, PolicyName } from '../outcome.ts';
+import { LazyPagesPager } from './postcopy.ts';
 import type { PageFraming, RoundEngine } from './round-engine.ts';
 
 /** Container migrations by CRIU: pre-dumps, then the dump, then a restore that reads what has arrived. */
 export interface CriuOptions {
   /** Pre-dumps before the dump (`criu`). */
   readonly preDumps: number;
+  /** Restore without memory, which follows (`criu`, dump and restore with --lazy-pages). */
+  readonly lazyPages: boolean;
   /** How long the processes stand still for a pre-dump, besides reading the page maps. */
   readonly freezeMicroseconds: number;
   /** Dumping everything but memory. */
@@ -18,6 +21,7 @@ export interface CriuOptions {
 
 export const CRIU_DEFAULTS: CriuOptions = {
   preDumps: 1,
+  lazyPages: false,
   freezeMicroseconds: 5000,
   dumpMicroseconds: 20_000,
   restoreMicroseconds: 20_000,
@@ -70,6 +74,17 @@ function preDump(
   }
   engine.stop();
   engine.now += options.dumpMicroseconds;
-  const restore = options.restoreMicroseconds + (memoryBytes / options.restoreBytesPerSecond) * 1e6;
+  const lazy = policy === 'criu' && options.lazyPages;
+  const readBytes = memoryBytes - (lazy ? engine.pending.count * PAGE_SIZE : 0);
+  const restore =
+    options.restoreMicroseconds + (Math.max(0, readBytes) / options.restoreBytesPerSecond) * 1e6;
+  if (lazy) {
+    return engine.completeByPostcopy(policy, iterations, {
+      pager: new LazyPagesPager(),
+      ownConnection: false,
+      restoreMicroseconds: restore,
+      giveUpAfter,
+    });
+  }
   return engine.complete(policy, iterations, Number.POSITIVE_INFINITY, restore);
 }

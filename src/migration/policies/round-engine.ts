@@ -5,12 +5,24 @@ import type { Link } from '../link.ts';
 import { type MigratingMemory, zerosAmong } from '../memory.ts';
 import type { Outcome, PolicyName } from '../outcome.ts';
 import { bitsOf, lowestBits, PageBitmap } from '../page-bitmap.ts';
+import { PostcopyGuest } from '../qemu/postcopy.ts';
 import { RoundLog } from '../rounds.ts';
+import { followProgram, type Pager } from './postcopy.ts';
 
 /** Bytes that a page costs on the wire beside itself, and a page of zeros altogether. */
 export interface PageFraming {
   readonly headerBytes: number;
   readonly zeroPageBytes: number;
+}
+
+/** How pages follow a program that goes on without them. */
+export interface PostcopyPlan {
+  readonly pager: Pager;
+  /** Whether requested pages overtake those that were sent without being asked for. */
+  readonly ownConnection: boolean;
+  readonly giveUpAfter: number;
+  /** What the destination needs before the program runs, besides receiving its state. */
+  readonly restoreMicroseconds?: number;
 }
 
 /** Pages that are handed to the link at once. */
@@ -28,17 +40,19 @@ export class RoundEngine {
   readonly pending = new PageBitmap(0);
   now: number;
   sentBytes = 0;
-  readonly #link: Link;
+  readonly link: Link;
   readonly #costs: HostCosts;
   readonly #framing: PageFraming;
   #batchBytes = 0;
   #batchPages = 0;
   #stoppedAt: number | undefined;
+  /** In post-copy pages are as they were at the stop. */
+  #zerosAtStop: PageBitmap | undefined;
 
   constructor(memory: MigratingMemory, link: Link, costs: HostCosts, framing: PageFraming, pace: number) {
     this.memory = memory;
     this.guest = new Guest(memory, pace);
-    this.#link = link;
+    this.link = link;
     this.#costs = costs;
     this.#framing = framing;
     this.now = link.setupMicroseconds;
@@ -63,7 +77,9 @@ export class RoundEngine {
   send(word: number, pages: number, bytesPerSecond: number): void {
     const { pageNanoseconds, zeroPageNanoseconds } = this.#costs;
     this.pending.removeFromWord(word, pages);
-    const zeros = zerosAmong(this.memory, word, pages);
+    const zeros = this.#zerosAtStop
+      ? pages & this.#zerosAtStop.word(word)
+      : zerosAmong(this.memory, word, pages);
     for (let rest = pages; rest !== 0; ) {
       const held = bitsOf(rest);
       const count = Math.min(held, BATCH_PAGES - this.#batchPages);
@@ -95,7 +111,7 @@ export class RoundEngine {
     if (this.#batchBytes === 0) return;
     const paced = this.now + (this.#batchBytes / bytesPerSecond) * 1e6;
     this.sentBytes += this.#batchBytes;
-    const written = this.#link.write(this.#batchBytes, this.now);
+    const written = this.link.write(this.#batchBytes, this.now);
     this.now = Number.isFinite(paced) ? Math.max(written, paced) : written;
     this.#batchBytes = 0;
     this.#batchPages = 0;
@@ -104,7 +120,7 @@ export class RoundEngine {
 
   /** Waits until everything sent so far has arrived. */
   drain(): void {
-    this.now = this.#link.arrivalAt(this.now);
+    this.now = this.link.arrivalAt(this.now);
   }
 
   /** Stops the program; what it wrote until then is pending. */
@@ -135,13 +151,62 @@ export class RoundEngine {
   ): Outcome {
     const stopped = this.#stoppedAt ?? this.now;
     this.sendPending(bytesPerSecond);
-    this.now = this.#link.write(this.#costs.stateBytes, this.now);
+    this.now = this.link.write(this.#costs.stateBytes, this.now);
     this.sentBytes += this.#costs.stateBytes;
     const reported = this.now - stopped;
     this.drain();
     const end = this.now + this.#costs.resumeMicroseconds + restoreMicroseconds;
     const strategy = liveRounds === 0 ? 'stop-and-copy' : 'pre-copy';
     return this.#outcome('converges', policy, strategy, end, end - stopped, reported);
+  }
+
+  /**
+   * Sends the state only: the program goes on at the destination at once, and the pages that it has not got follow.
+   * @param liveRounds how many rounds there were before the stop.
+   */
+  completeByPostcopy(
+    policy: PolicyName,
+    liveRounds: number,
+    { pager, ownConnection, restoreMicroseconds = 0, giveUpAfter }: PostcopyPlan,
+  ): Outcome {
+    const stopped = this.#stoppedAt ?? this.now;
+    this.now = this.link.write(this.#costs.stateBytes, this.now);
+    this.sentBytes += this.#costs.stateBytes;
+    const reported = this.now - stopped;
+    const resumed = this.link.arrivalAt(this.now) + this.#costs.resumeMicroseconds + restoreMicroseconds;
+    this.#keepZeros();
+    const away = new PostcopyGuest(this.memory, this.pending, resumed, this.link, {
+      postcopyPreempt: ownConnection,
+    });
+    pager.resumed?.(resumed, this.link);
+    const done = followProgram(this, away, pager, giveUpAfter);
+    const end = done ? this.link.arrivalAt(this.now) + this.link.roundTripMicroseconds / 2 : giveUpAfter;
+    away.allArrived(end);
+    const strategy = liveRounds === 0 ? 'post-copy' : 'hybrid';
+    return {
+      ...this.#outcome(
+        done ? 'converges' : 'does-not-converge',
+        policy,
+        strategy,
+        Math.max(end, resumed),
+        resumed - stopped,
+        reported,
+      ),
+      service: {
+        throttledMicroseconds: 0,
+        faultedPages: away.faultedPages,
+        faultMicroseconds: Math.round(away.waitedMicroseconds),
+      },
+    };
+  }
+
+  #keepZeros(): void {
+    const zeros = new PageBitmap(this.memory.pageCount);
+    const { pending } = this;
+    for (let word = pending.nextWord(0); word >= 0; word = pending.nextWord(word + 1)) {
+      zeros.addToWord(word, zerosAmong(this.memory, word, pending.word(word)));
+    }
+    this.#zerosAtStop = zeros;
   }
 
   /** Nobody waits any longer: the program stays where it is. */
@@ -165,7 +230,7 @@ export class RoundEngine {
       totalMicroseconds: Math.round(total),
       downtimeMicroseconds: Math.round(downtime),
       reportedDowntimeMicroseconds: Math.round(reported),
-      setupMicroseconds: this.#link.setupMicroseconds,
+      setupMicroseconds: this.link.setupMicroseconds,
       transferredBytes: Math.round(this.sentBytes),
       pages: {
         normal: this.log.normalPages,

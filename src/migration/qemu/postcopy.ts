@@ -22,7 +22,7 @@ export class PostcopyGuest {
   readonly #memory: MigratingMemory;
   readonly #pending: PageBitmap;
   readonly #link: Link;
-  readonly #options: QemuOptions;
+  readonly #options: Pick<QemuOptions, 'postcopyPreempt'>;
   /** How far it has got. */
   #at: number;
   /** Missing pages of the last slice that it has not asked for yet. */
@@ -36,7 +36,7 @@ export class PostcopyGuest {
     pending: PageBitmap,
     resumed: number,
     link: Link,
-    options: QemuOptions,
+    options: Pick<QemuOptions, 'postcopyPreempt'>,
   ) {
     this.#memory = memory;
     this.#pending = pending;
