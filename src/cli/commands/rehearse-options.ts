@@ -6,7 +6,14 @@ import {
   parseDurationMicroseconds,
   UsageError,
 } from '../../core/index.ts';
-import { type HostCosts, type LinkOptions, type RehearsalOptions, TCP_SHARE } from '../../migration/index.ts';
+import {
+  type HostCosts,
+  type LinkOptions,
+  type RehearsalOptions,
+  type SendingCosts,
+  TCP_SHARE,
+  USUAL_SENDING,
+} from '../../migration/index.ts';
 import { TRACKER_KINDS, type TrackerKind } from '../../tracker/index.ts';
 import type { CommonOptions } from '../context.ts';
 import { argument, durationOption, integer } from '../parse.ts';
@@ -19,6 +26,7 @@ export interface RehearseOptions extends CommonOptions, PolicyOptions {
   readonly observe: number;
   readonly interval: number;
   readonly single?: boolean;
+  readonly sender?: 'ckpt' | 'system';
   readonly tracker: TrackerKind | 'auto';
   readonly bandwidth: Profile;
   readonly rtt: number;
@@ -33,6 +41,7 @@ export interface RehearseOptions extends CommonOptions, PolicyOptions {
   readonly compressionRatio?: number;
   readonly stopTime?: number;
   readonly resumeTime?: number;
+  readonly report?: string;
 }
 
 type Profile = Required<Pick<LinkOptions, 'bytesPerSecond' | 'profile'>>;
@@ -45,6 +54,12 @@ export function declareRehearseOptions(command: Command): void {
     .addOption(durationOption('--observe <duration>', 'live: watch it first').default(10_000_000, '10s'))
     .addOption(durationOption('--interval <duration>', 'live: between two scans').default(100_000, '100ms'))
     .option('--single', 'live: the process alone, without its descendants')
+    .addOption(
+      new Option(
+        '--sender <whose>',
+        "who sends by the policy's rules: ckpt migrate (live), or the policy's own system (sim:, --trace)",
+      ).choices(['ckpt', 'system']),
+    )
     .addOption(
       new Option('--tracker <kind>', 'live: how written pages are found')
         .choices(['auto', ...TRACKER_KINDS])
@@ -74,6 +89,7 @@ export function declareRehearseOptions(command: Command): void {
     );
   declareCosts(command);
   declarePolicyOptions(command);
+  command.option('--report <file>', 'write a page about it (HTML); must not exist');
 }
 
 /** What work costs here; what is not given is measured with the pages of a live target, and usual for others. */
@@ -99,12 +115,23 @@ function declareCosts(command: Command): void {
     .addOption(durationOption('--resume-time <duration>', 'cost: from the last byte until it runs again'));
 }
 
+/** Costs that were measured; those of sending by ckpt where it sends. */
+export type MeasuredCosts = Partial<HostCosts> & { readonly sending?: SendingCosts };
+
+/** Whether ckpt is the sender that is rehearsed: a live process is migrated by nobody else. */
+export function isSentByCkpt({ sender, target }: Pick<RehearseOptions, 'sender' | 'target'>): boolean {
+  return sender === undefined ? target !== undefined && !target.startsWith('sim:') : sender === 'ckpt';
+}
+
 /**
  * The link, the costs and the rules that the options name.
  * @param measured costs that were measured with the target's pages; what is given goes before them.
  * @throws UsageError
  */
-export function rehearsalOptions(options: RehearseOptions, measured: Partial<HostCosts>): RehearsalOptions {
+export function rehearsalOptions(
+  options: RehearseOptions,
+  { sending = USUAL_SENDING, ...measured }: MeasuredCosts,
+): RehearsalOptions {
   return {
     link: {
       ...options.bandwidth,
@@ -114,6 +141,7 @@ export function rehearsalOptions(options: RehearseOptions, measured: Partial<Hos
     },
     choice: policyChoice(options),
     costs: { ...measured, ...givenCosts(options) },
+    ...(isSentByCkpt(options) ? { sending } : {}),
     ...(options.giveUpAfter === undefined ? {} : { giveUpAfterMicroseconds: options.giveUpAfter }),
   };
 }

@@ -1,26 +1,18 @@
 import { basename } from 'node:path';
 import { parseTarget, readWorkloadFile } from '../../checkpoint/index.ts';
 import { formatDuration, UsageError } from '../../core/index.ts';
-import {
-  type HostCosts,
-  loadRecording,
-  type MemorySource,
-  type Recording,
-  recordLive,
-} from '../../migration/index.ts';
+import { type HostCosts, loadRecording, type MemorySource, recordLive } from '../../migration/index.ts';
 import { parseWorkload } from '../../workload/index.ts';
 import type { CommandContext } from '../context.ts';
-import type { RehearseOptions } from './rehearse-options.ts';
+import { isSentByCkpt, type MeasuredCosts, type RehearseOptions } from './rehearse-options.ts';
 
 /** What is rehearsed, and what was found out about it. */
 export interface RehearsedSource {
   readonly source: MemorySource;
   /** For people. */
   readonly name: string;
-  /** What was recorded, unless a workload is run anew for each rehearsal. */
-  readonly recording?: Recording;
   /** Costs that were measured here with pages of the target. */
-  readonly costs: Partial<HostCosts>;
+  readonly costs: MeasuredCosts;
   /** What is to be known about how it was recorded. */
   readonly notes: readonly string[];
 }
@@ -43,7 +35,7 @@ export async function openRehearsed(
   if (trace !== undefined) {
     const recording = await loadRecording(trace, context.signals.signal);
     const name = `${recording.target} (${basename(trace)})`;
-    return { source: { kind: 'recording', recording }, name, recording, costs: {}, notes: [] };
+    return { source: { kind: 'recording', recording }, name, costs: {}, notes: [] };
   }
   const specification = parseTarget(target!);
   if (specification.kind === 'live') return watchLive(context, specification.pid, options);
@@ -63,12 +55,13 @@ async function watchLive(
   pid: number,
   options: RehearseOptions,
 ): Promise<RehearsedSource> {
-  const { recording, costs, trackerReason, frozenMicroseconds } = await recordLive({
+  const { recording, costs, sending, trackerReason, frozenMicroseconds } = await recordLive({
     pid,
     single: options.single === true,
     tracker: options.tracker,
     durationMicroseconds: options.observe,
     intervalMicroseconds: options.interval,
+    measureSending: isSentByCkpt(options),
     signal: context.signals.signal,
     onStop: (release) => context.signals.onSignal(release),
     onStep: () => context.progress.update({ phase: 'watching the target' }),
@@ -78,7 +71,6 @@ async function watchLive(
   return {
     source: { kind: 'recording', recording },
     name: recording.target,
-    recording,
     costs,
     notes: [
       `watched for ${formatDuration(recording.microseconds)}; meanwhile it stood still for ${formatDuration(total)} altogether, ${formatDuration(longest)} at a time`,

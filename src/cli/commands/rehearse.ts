@@ -2,9 +2,11 @@ import type { Command } from 'commander';
 import { openSource, recordingNotes, rehearse } from '../../migration/index.ts';
 import { formatRehearsal } from '../../report/index.ts';
 import { runsAs, type Shell, withCommonOptions } from '../command.ts';
+import type { CommandContext } from '../context.ts';
 import { EXIT_STATUS } from '../exit-status.ts';
 import { surfaceOf } from '../surface.ts';
 import { declareRehearseOptions, type RehearseOptions, rehearsalOptions } from './rehearse-options.ts';
+import { type DoneRehearsal, withPage } from './rehearse-page.ts';
 import { openRehearsed } from './rehearse-source.ts';
 
 const EXAMPLES = `
@@ -25,22 +27,32 @@ export function declareRehearse(program: Command, shell: Shell): void {
   declareRehearseOptions(command);
   withCommonOptions(command).action(
     runsAs<RehearseOptions>(shell, async (context, options) => {
-      const { source, recording, costs, notes: watched } = await openRehearsed(context, options);
-      const parameters = rehearsalOptions(options, costs);
-      const open = (run: number) => {
-        context.progress.update({ phase: 'rehearsing' });
-        return openSource(source, run);
-      };
-      const rehearsal = await rehearse(open, parameters, {
-        runs: options.runs,
-        signal: context.signals.signal,
-      });
+      const run = () => rehearseAsTold(context, options);
+      const { rehearsal, notes } = await (options.report === undefined
+        ? run()
+        : withPage(options.report, run));
       context.progress.stop();
-      const assumed = recording === undefined ? [] : recordingNotes(recording, rehearsal, parameters.choice);
-      const notes = [...watched, ...assumed];
       const text = notes.map((note) => `note: ${note}\n`).join('');
-      context.result({ ...rehearsal, notes }, formatRehearsal(rehearsal, surfaceOf(context.environment)) + text);
+      context.result(
+        { ...rehearsal, notes },
+        formatRehearsal(rehearsal, surfaceOf(context.environment)) + text,
+      );
       if (rehearsal.verdict === 'does-not-converge') context.exitStatus = EXIT_STATUS.notConverged;
     }),
   );
+}
+
+async function rehearseAsTold(context: CommandContext, options: RehearseOptions): Promise<DoneRehearsal> {
+  const rehearsed = await openRehearsed(context, options);
+  const { source, costs, notes } = rehearsed;
+  const parameters = rehearsalOptions(options, costs);
+  const open = (run: number) => {
+    context.progress.update({ phase: 'rehearsing' });
+    return openSource(source, run);
+  };
+  const { signal } = context.signals;
+  const rehearsal = await rehearse(open, parameters, { runs: options.runs, signal });
+  const assumed =
+    source.kind === 'recording' ? recordingNotes(source.recording, rehearsal, parameters.choice) : [];
+  return { rehearsed, parameters, rehearsal, notes: [...notes, ...assumed] };
 }
