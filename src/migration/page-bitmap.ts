@@ -3,15 +3,15 @@
  * word of the first makes walking through a large set with few pages cheap.
  */
 export class PageBitmap {
-  #words: Uint32Array;
+  #words: Int32Array;
   /** Bit n is set if and only if word n is not 0. */
-  #summary: Uint32Array;
+  #summary: Int32Array;
   #count = 0;
 
   constructor(pageCount: number) {
     const words = Math.max(1, Math.ceil(pageCount / 32));
-    this.#words = new Uint32Array(words);
-    this.#summary = new Uint32Array(summaryLength(words));
+    this.#words = new Int32Array(words);
+    this.#summary = new Int32Array(summaryLength(words));
   }
 
   /** A set of its own with the pages of `words`: bit n of word m is page 32 m + n. */
@@ -19,7 +19,7 @@ export class PageBitmap {
     const bitmap = new PageBitmap(words.length * 32);
     bitmap.#words.set(words);
     for (let index = 0; index < words.length; index++) {
-      const word = words[index]!;
+      const word = bitmap.#words[index]!;
       if (word === 0) continue;
       bitmap.#summary[index >>> 5]! |= 1 << (index & 31);
       bitmap.#count += bitsOf(word);
@@ -77,9 +77,7 @@ export class PageBitmap {
       return;
     }
     this.removeFromWord(first, head);
-    for (let at = this.nextWord(first + 1); at >= 0 && at < last; at = this.nextWord(at + 1)) {
-      this.removeFromWord(at, -1);
-    }
+    for (let index = first + 1; index < last; index++) this.removeFromWord(index, -1);
     this.removeFromWord(last, tail);
   }
 
@@ -164,10 +162,10 @@ export class PageBitmap {
   }
 
   #grow(words: number): void {
-    const larger = new Uint32Array(Math.max(words, this.#words.length * 2));
+    const larger = new Int32Array(Math.max(words, this.#words.length * 2));
     larger.set(this.#words);
     this.#words = larger;
-    const summary = new Uint32Array(summaryLength(larger.length));
+    const summary = new Int32Array(summaryLength(larger.length));
     summary.set(this.#summary);
     this.#summary = summary;
   }
@@ -190,7 +188,7 @@ export function bitsOf(word: number): number {
 
 /** The `count` lowest of the set bits of a word, which has at least so many. */
 export function lowestBits(word: number, count: number): number {
-  if (word === -1 || word === 0xffffffff) return count >= 32 ? -1 : (1 << count) - 1;
+  if ((word | 0) === -1) return count >= 32 ? -1 : (1 << count) - 1;
   let rest = word;
   for (let left = count; left > 0; left--) rest &= rest - 1;
   return word & ~rest;
