@@ -1,5 +1,6 @@
 export { EventQueue, type QueueContents } from './event-queue.ts';
 export type { KernelChoice, ProgramDefinition, RegionDefinition, Workload } from './model.ts';
+export type { PageFault, PageGate } from './page-gate.ts';
 export { parseWorkload } from './parse.ts';
 export type { ExitedPrograms, Program, ProgramCounts } from './program.ts';
 export {

@@ -130,6 +130,12 @@ export class Program {
     return this.phaseStartNanoseconds + offset;
   }
 
+  /** Whether what is due then may change mappings or processes; the end of a phase as such does not. */
+  get actsOnMemory(): boolean {
+    if (this.phase?.events[this.nextEvent] !== undefined) return true;
+    return this.phaseIndex + 1 >= this.definition.phases.length && this.definition.atEnd === 'exit';
+  }
+
   /** Where the clock of the phase's streams begins: all earlier passes through the phase count. */
   get streamOrigin(): number {
     const duration = this.phase?.durationNanoseconds ?? 0;

