@@ -1,3 +1,4 @@
+import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
 import { createSecureContext } from 'node:tls';
 import { UsageError } from '../../core/index.ts';
@@ -89,20 +90,26 @@ async function loadCertificates(options: SecurityOptions): Promise<Security> {
 /** Has OpenSSL read everything, so that a wrong file is a message before anybody connects. */
 function checkTogether(security: Extract<Security, { kind: 'tls' }>): void {
   const { caCertificates: ca, revocations, certificate: cert, key } = security;
-  const parts = [
-    ['--tls-cacert', { ca }],
-    ['--tls-cacrl', revocations === undefined ? {} : { crl: revocations }],
-    ['--tls-cert', { cert }],
-    ['--tls-key', { key }],
-    ['--tls-cert and --tls-key do not belong together, or one of them', { cert, key }],
-  ] as const;
-  for (const [what, contextOptions] of parts) {
+  // A file without certificates counts as no authority at all, which createSecureContext accepts.
+  const parts: readonly [string, () => unknown][] = [
+    ['--tls-cacert', () => new X509Certificate(ca)],
+    ['--tls-cacrl', () => revocations !== undefined && createSecureContext({ crl: revocations })],
+    ['--tls-cert', () => new X509Certificate(cert)],
+    ['--tls-key', () => createPrivateKey(key)],
+  ];
+  for (const [option, read] of parts) {
     try {
-      createSecureContext(contextOptions);
+      read();
     } catch (cause) {
       const reason = cause instanceof Error ? cause.message : String(cause);
-      throw new UsageError(`${what} cannot be used: ${reason}`, { hint: 'the files must be PEM', cause });
+      throw new UsageError(`${option} cannot be used: ${reason}`, {
+        hint: 'it must be a PEM file, a key without a passphrase',
+        cause,
+      });
     }
+  }
+  if (!new X509Certificate(cert).checkPrivateKey(createPrivateKey(key))) {
+    throw new UsageError('--tls-cert and --tls-key do not belong together');
   }
 }
 

@@ -37,8 +37,10 @@ const ACCEPT = record({
   credit: integer(),
 });
 
+const MAX_DETAIL_BYTES = 800;
+
 const REFUSE = record({
-  reason: choice('unknown-session', 'finished', 'busy', 'protocol'),
+  reason: choice('unknown-session', 'finished', 'busy', 'protocol', 'not-trusted'),
   detail: text(512),
 });
 
@@ -60,6 +62,11 @@ export function encodePayload<Value>(format: Field<Value>, value: Value): Uint8A
   const writer = new ByteWriter(64);
   format.write(writer, value);
   return writer.view();
+}
+
+/** What goes into a refusal. */
+export function encodeRefusal(reason: Refusal['reason'], detail: string): Uint8Array {
+  return encodePayload(REFUSE, { reason, detail: detail.slice(0, MAX_DETAIL_BYTES / 4) });
 }
 
 /** @throws PeerError for a payload that is not of this format. */

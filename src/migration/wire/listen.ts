@@ -1,9 +1,12 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:tls';
 import { PeerError, UsageError } from '../../core/index.ts';
 import { formatPeerAddress } from './address.ts';
 import { Connection } from './connection.ts';
+import { FRAME_TYPES } from './frame.ts';
+import { encodeRefusal } from './handshake.ts';
 import {
   type ChannelHandler,
   type ChannelListener,
@@ -46,6 +49,8 @@ class Listener implements ChannelListener {
   readonly #tlsServer: TlsServer | undefined;
   /** By `nameOf`, oldest first. */
   readonly #strangers = new Map<string, Stranger>();
+  /** Whose TLS handshake it is that runs: when it has failed, its socket does not know its address any more. */
+  readonly #handshakeOf = new AsyncLocalStorage<string>();
   #address: PeerAddress = { host: '', port: 0 };
 
   constructor(options: ListenOptions, onChannel: ChannelHandler) {
@@ -56,7 +61,9 @@ class Listener implements ChannelListener {
       this.#tlsServer = createTlsServer(serverTlsOptions(security), (socket) => {
         void this.#welcome(socket, async () => identityOf(socket, security));
       });
-      this.#tlsServer.on('tlsClientError', (error, socket) => this.#refused(nameOf(socket), error));
+      this.#tlsServer.on('tlsClientError', (error, socket) => {
+        this.#refused(this.#handshakeOf.getStore() ?? nameOf(socket), error);
+      });
     }
     this.#server = createServer({ noDelay: true }, (socket) => this.#accept(socket));
   }
@@ -98,12 +105,15 @@ class Listener implements ChannelListener {
       DEFAULT_CONNECT_MICROSECONDS / 1000,
     );
     this.#strangers.set(name, { socket, deadline });
-    socket.once('close', () => this.#forget(name));
+    // A failed handshake tells its reason a moment after it has closed the socket.
+    socket.once('close', () =>
+      setImmediate(() => this.#refused(name, new PeerError('it closed the connection'))),
+    );
     if (this.#tlsServer === undefined) {
       void this.#welcome(socket, () => this.#plainIdentity(socket));
     } else {
       socket.on('error', (error) => this.#refused(name, error));
-      this.#tlsServer.emit('connection', socket);
+      this.#handshakeOf.run(name, () => this.#tlsServer?.emit('connection', socket));
     }
   }
 
@@ -119,7 +129,12 @@ class Listener implements ChannelListener {
       explainFailure(error, name, this.#options.security),
     );
     try {
-      const identity = await identify();
+      const identity = await identify().catch((error: unknown) => {
+        connection.sendPreamble();
+        const detail = error instanceof Error ? error.message : String(error);
+        connection.sendFrame(FRAME_TYPES.refuse, 0, 0, encodeRefusal('not-trusted', detail));
+        throw error;
+      });
       await connection.preambleArrived().finally(() => connection.sendPreamble());
       await this.#sessions.admit(connection, identity);
       this.#forget(name);

@@ -17,7 +17,10 @@ const PSK_SUITES = 'TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256';
 
 const SAME_SECURITY_HINT = 'give both ends the same one of --tls, --key-file and --insecure';
 
-/** The TLS side of the listener: without the right certificate or key of the client there is no connection. */
+/**
+ * The TLS side of the listener: without the shared key there is no connection; whether the client's certificate can be
+ * trusted is for `identityOf` to say.
+ */
 export function serverTlsOptions(security: TlsSecurity): TlsOptions {
   // Without tickets every connection proves itself anew.
   const secureOptions = constants.SSL_OP_NO_TICKET;
@@ -30,7 +33,8 @@ export function serverTlsOptions(security: TlsSecurity): TlsOptions {
       pskCallback: (_, identity) => (identity === PSK_IDENTITY ? psk : null),
     };
   }
-  return { secureOptions, ...certificateOptions(security), requestCert: true, rejectUnauthorized: true };
+  // `identityOf` refuses: Node would close the connection without a word to anybody.
+  return { secureOptions, ...certificateOptions(security), requestCert: true, rejectUnauthorized: false };
 }
 
 /** The TLS side of the connecting end. */
@@ -88,7 +92,10 @@ export function identityOf(socket: TLSSocket, security: TlsSecurity): string {
   }
   const { fingerprint256 } = socket.getPeerCertificate();
   if (!socket.authorized || fingerprint256 === undefined) {
-    throw new PeerError('the other end showed no certificate that can be trusted');
+    const why = fingerprint256 === undefined ? 'there is none' : String(socket.authorizationError);
+    throw new PeerError(`the certificate of the connecting end is not trusted: ${why}`, {
+      hint: "the --tls-cert of 'ckpt migrate' must be signed by the --tls-cacert of 'ckpt receive'",
+    });
   }
   return fingerprint256;
 }

@@ -6,6 +6,7 @@ import { FRAME_TYPES } from './frame.ts';
 import {
   decodePayload,
   encodePayload,
+  encodeRefusal,
   MAX_CONNECTIONS,
   MIN_WINDOW_BYTES,
   PAYLOADS,
@@ -69,8 +70,7 @@ export class SessionTable {
     } catch (error) {
       if (error instanceof PeerError) {
         const reason = error instanceof RefusalError ? error.reason : 'protocol';
-        const payload = encodePayload(PAYLOADS.refuse, { reason, detail: error.message.slice(0, 160) });
-        connection.sendFrame(FRAME_TYPES.refuse, 0, 0, payload);
+        connection.sendFrame(FRAME_TYPES.refuse, 0, 0, encodeRefusal(reason, error.message));
         connection.closeSoon();
       }
       throw error;

@@ -9,6 +9,8 @@ export interface PairFaults {
   readonly lostAfterSent?: number;
   /** As `lostAfterSent`, when the first end has received this many. */
   readonly lostAfterReceived?: number;
+  /** As `lostAfterSent`, when the second end has sent this many. */
+  readonly lostAfterAnswered?: number;
   /** A connection is lost, and made again, whenever the first end has sent so many bytes over it: one number for each. */
   readonly cutsAfterBytes?: readonly number[];
   /** Connections at a time; 1 by default. */
@@ -27,7 +29,9 @@ export function channelPair(faults: PairFaults = {}): [Channel, Channel] {
       ...Array.from({ length: connections }, () => ({ delayMilliseconds })),
     ],
   });
-  return [new LateChannel(pair, 'first', faults), new LateChannel(pair, 'second', {})];
+  const { lostAfterAnswered } = faults;
+  const answers = lostAfterAnswered === undefined ? {} : { lostAfterSent: lostAfterAnswered };
+  return [new LateChannel(pair, 'first', faults), new LateChannel(pair, 'second', answers)];
 }
 
 /** A channel from before its handshake is over, which can be lost for good at a message. */
