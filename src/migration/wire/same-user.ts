@@ -34,15 +34,20 @@ function refusal(because: string): PeerError {
 /** User ID of the established socket with these two ends, its own first. */
 async function socketOwner(own: string, other: string): Promise<number | undefined> {
   for (const table of ['tcp', 'tcp6']) {
-    const lines = await readFile(`/proc/self/net/${table}`, 'latin1').then(
-      (text) => text.split('\n'),
-      () => [],
-    );
-    for (const line of lines) {
-      const [, local, remote, state, , , , user, , inode] = line.trim().split(/\s+/);
-      if (state !== ESTABLISHED || inode === '0') continue;
-      if (local !== undefined && v4Part(local) === own && v4Part(remote ?? '') === other) return Number(user);
-    }
+    // Without IPv6 there is no table of it.
+    const text = await readFile(`/proc/self/net/${table}`, 'latin1').catch(() => '');
+    const owner = ownerIn(text, own, other);
+    if (owner !== undefined) return owner;
+  }
+  return undefined;
+}
+
+/** Whose socket it is that has these two ends, its own first, by the text of /proc/net/tcp or tcp6. */
+export function ownerIn(table: string, own: string, other: string): number | undefined {
+  for (const line of table.split('\n')) {
+    const [, local, remote, state, , , , user, , inode] = line.trim().split(/\s+/);
+    if (state !== ESTABLISHED || inode === '0' || local === undefined || remote === undefined) continue;
+    if (v4Part(local) === own && v4Part(remote) === other) return Number(user);
   }
   return undefined;
 }
