@@ -50,6 +50,8 @@ export class Link {
   readonly #steps: readonly BandwidthStep[];
   readonly #capacity: number;
   readonly #burst: number;
+  /** One bandwidth all the time, and no bursts. */
+  readonly #isPlain: boolean;
   #level = 0;
   #credit: number;
   #at = 0;
@@ -90,6 +92,7 @@ export class Link {
     this.#capacity = options.backlogBytes ?? usualBacklogBytes(options.bytesPerSecond);
     this.#burst = options.burstBytes ?? 0;
     this.#credit = this.#burst;
+    this.#isPlain = steps.length === 1 && this.#burst === 0;
   }
 
   /** The bandwidth at an instant. */
@@ -145,6 +148,13 @@ export class Link {
 
   /** Lets time pass: the buffer drains, an idle link gathers credit for a burst. */
   #settle(until: number): void {
+    if (this.#isPlain) {
+      if (until <= this.#at) return;
+      const carried = (this.#steps[0]!.bytesPerSecond * (until - this.#at)) / 1e6;
+      this.#level = this.#level > carried ? this.#level - carried : 0;
+      this.#at = until;
+      return;
+    }
     while (this.#at < until) {
       const next = Math.min(until, this.#nextStep(this.#at));
       const carried = (this.bytesPerSecondAt(this.#at) * (next - this.#at)) / 1e6 + this.#credit;

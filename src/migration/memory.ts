@@ -25,6 +25,8 @@ export interface MigratingMemory {
   zerosAmong?(word: number, pages: number): number;
   /** Size of the page in a stream of compressed pages, as a share of its plain size. */
   compressedShare(page: number): number;
+  /** Up to which page, exclusive, this page and those behind it have the same share; without it, only this one. */
+  compressedShareEnd?(page: number): number;
   /** From now on `storesOf` counts. */
   countStores(): void;
   /** Stores to a page since counting began. */

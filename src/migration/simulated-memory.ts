@@ -109,6 +109,10 @@ export class SimulatedMemory implements MigratingMemory {
     return this.#contentsOf(page)?.compressedShare ?? 1;
   }
 
+  compressedShareEnd(page: number): number {
+    return this.#contentsOf(page)?.endNumber ?? page + 1;
+  }
+
   countStores(): void {
     this.#stores ??= new Uint32Array(this.pageCount);
   }

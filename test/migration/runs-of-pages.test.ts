@@ -8,11 +8,13 @@ import {
   PageBitmap,
   QEMU_DEFAULTS,
   type QemuOptions,
+  rehearseOnce,
   USUAL_COSTS,
 } from '../../src/migration/index.ts';
 import { PageSender } from '../../src/migration/qemu/page-sender.ts';
 import { MainStream } from '../../src/migration/qemu/stream.ts';
 import { RoundLog } from '../../src/migration/rounds.ts';
+import { SpiedMemory } from './spied-memory.ts';
 
 const costs = { ...USUAL_COSTS, pageNanoseconds: 873.1, zeroPageNanoseconds: 412.7 };
 const rate = fc.integer({ min: 1, max: 2000 }).map((megabytes) => megabytes * 1e6);
@@ -70,6 +72,65 @@ describe('runs of pages', () => {
           expect([bulk.now, bulk.writtenBytes]).toEqual([single.now, single.writtenBytes]);
           if (sent === 0) break;
         }
+      }),
+      { numRuns: 60 },
+    );
+  });
+});
+
+/** The same, but it knows the zeros of 32 pages at once: whole words can be sent, and the guest be left behind. */
+class WordwiseMemory extends SpiedMemory {
+  zerosAmong(word: number, pages: number): number {
+    let zeros = 0;
+    for (let rest = pages; rest !== 0; rest &= rest - 1) {
+      const bit = rest & -rest;
+      if (this.isZero(word * 32 + 31 - Math.clz32(bit))) zeros |= bit;
+    }
+    return zeros;
+  }
+
+  override isZero(page: number): boolean {
+    return page % 1000 < 300 && super.isZero(page);
+  }
+}
+
+/** Knows them page by page only. */
+class PagewiseMemory extends SpiedMemory {
+  override isZero(page: number): boolean {
+    return page % 1000 < 300 && super.isZero(page);
+  }
+}
+
+describe('whole migrations', () => {
+  const writer = fc.record({
+    pages: fc.integer({ min: 1, max: 30_000 }),
+    writesPerSecond: fc.integer({ min: 0, max: 20_000 }),
+    writtenPages: fc.integer({ min: 1, max: 30_000 }),
+    seed: fc.nat(),
+  });
+  const choice = fc.constantFrom<Partial<QemuOptions>>(
+    { maxBandwidth: 0 },
+    { maxBandwidth: 20e6 },
+    { maxBandwidth: 20e6, clearLog: 'before-send' },
+    { maxBandwidth: 30e6, autoConverge: true },
+    { detectZeroPages: false },
+    { multifdChannels: 2, multifdCompression: 'zstd' },
+    { postcopyAfter: { rounds: 1 } },
+  );
+
+  it('end the same, whether pages can be looked at by words or not', () => {
+    fc.assert(
+      fc.property(writer, choice, rate, (parameters, options, bytesPerSecond) => {
+        const writtenPages = Math.min(parameters.writtenPages, parameters.pages);
+        const [wordwise, pagewise] = [WordwiseMemory, PagewiseMemory].map((Memory) =>
+          rehearseOnce(new Memory({ ...parameters, writtenPages }), {
+            link: { bytesPerSecond },
+            choice: { policy: 'qemu', options },
+            costs,
+            giveUpAfterMicroseconds: 20e6,
+          }),
+        );
+        expect(wordwise).toEqual(pagewise);
       }),
       { numRuns: 60 },
     );

@@ -122,6 +122,11 @@ export class QemuMigration {
     this.#sender.beginStep();
     for (let sent = 0, clock = 1; !this.#budgetUsed(); ) {
       if (this.#sender.sendsDifferences && sent % PAGES_BETWEEN_LOOKS === 0) this.#guest.advance(this.#now);
+      if (sent + 1 === clock) {
+        sent += this.#sender.sendFullWords(this.#budgetBytes, start + (STEP_MILLISECONDS + 1) * 1000);
+        clock = sent + 1;
+        if (this.#budgetUsed()) break;
+      }
       const more = this.#sender.send(clock - sent, false);
       if (more === 0) break;
       sent += more;
@@ -141,6 +146,13 @@ export class QemuMigration {
 
   #budgetUsed(): boolean {
     return this.#exceeded(this.#options.maxBandwidth);
+  }
+
+  /** What may have been written in all before this window's budget is used. */
+  get #budgetBytes(): number {
+    const { maxBandwidth } = this.#options;
+    if (maxBandwidth === 0) return Number.POSITIVE_INFINITY;
+    return this.#windowStartBytes + Math.floor(maxBandwidth / 10);
   }
 
   #postcopyBudgetUsed(): boolean {
@@ -306,6 +318,7 @@ export class QemuMigration {
     strategy: StrategyName = 'pre-copy',
     away?: PostcopyGuest,
   ): Outcome {
+    this.#guest.advance(this.#now);
     this.#log.end(this.#memory.dirty.count, this.#sender.writtenBytes);
     return {
       verdict,

@@ -34,6 +34,10 @@ export class MultifdChannels {
   #pages = 0;
   #normalPages = 0;
   #payload = 0;
+  /** Pages of which the compressed size is known to be this. */
+  #shareStart = 0;
+  #shareEnd = 0;
+  #pageBytes = PAGE_SIZE;
 
   constructor(
     channels: number,
@@ -72,13 +76,26 @@ export class MultifdChannels {
     this.#pages += count + zeros;
     this.#normalPages += count;
     if (this.#compression === 'none') this.#payload += count * PAGE_SIZE;
-    else {
-      for (let rest = normal; rest !== 0; rest &= rest - 1) {
-        const page = word * 32 + 31 - Math.clz32(rest & -rest);
-        this.#payload += PAGE_SIZE * (this.#costs.compressedShare ?? this.#memory.compressedShare(page));
-      }
-    }
+    else this.#payload += this.#compressedBytes(word, normal);
     return this.#pages < PACKET_PAGES ? now : this.#dispatch(now);
+  }
+
+  /** Size of these pages of a word when they are compressed, page by page in whole bytes. */
+  #compressedBytes(word: number, pages: number): number {
+    let bytes = 0;
+    for (let rest = pages; rest !== 0; ) {
+      const page = word * 32 + 31 - Math.clz32(rest & -rest);
+      if (page < this.#shareStart || page >= this.#shareEnd) {
+        const share = this.#costs.compressedShare ?? this.#memory.compressedShare(page);
+        this.#pageBytes = Math.round(PAGE_SIZE * share);
+        this.#shareStart = page;
+        this.#shareEnd = this.#memory.compressedShareEnd?.(page) ?? page + 1;
+      }
+      const alike = this.#shareEnd >= word * 32 + 32 ? rest : rest & ~(-1 << (this.#shareEnd & 31));
+      bytes += bitsOf(alike) * this.#pageBytes;
+      rest ^= alike;
+    }
+    return bytes;
   }
 
   /** Sends what is queued and waits for all channels. @returns when they are done. */

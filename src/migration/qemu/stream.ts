@@ -6,6 +6,8 @@ import type { Link } from '../link.ts';
 const BUFFER_BYTES = 32768;
 /** Pieces that one write gathers (MAX_IOV_SIZE). */
 const GATHERED_PIECES = 64;
+/** Whole pages that fill a write: each is a header and itself. */
+const BUFFER_PAGES = GATHERED_PIECES / 2;
 /** A page's address and flags; a page of zeros has one byte more. */
 const HEADER_BYTES = 8;
 /** Head and foot of a section, and the mark at the end of a step. */
@@ -75,6 +77,23 @@ export class MainStream {
     this.#gathered += buffered + (count - zeros) * PAGE_SIZE;
     this.#lastIsBuffer = lastIsZero;
     if (this.#pieces >= GATHERED_PIECES) this.flush();
+  }
+
+  /** Whether a buffer of whole pages can be begun. */
+  get isEmpty(): boolean {
+    return this.#gathered === 0;
+  }
+
+  /** When the writer will be ready for another page after the next one, which is whole. */
+  get nextPageDone(): number {
+    return this.now + this.#costs.pageNanoseconds / 1000;
+  }
+
+  /** 32 whole pages: into an empty stream, which writes them at once. */
+  wholeBuffer(): void {
+    const ready = this.#since + (BUFFER_PAGES * this.#costs.pageNanoseconds) / 1000;
+    this.now = this.#link.write(BUFFER_PAGES * (HEADER_BYTES + PAGE_SIZE), ready);
+    this.written += BUFFER_PAGES * (HEADER_BYTES + PAGE_SIZE);
   }
 
   /** A page as it is; `copied`: through the buffer instead of beside it. */

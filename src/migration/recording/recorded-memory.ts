@@ -103,6 +103,10 @@ class RecordedMemory implements MigratingMemory {
     return this.#sizeOf(page).compressedShare;
   }
 
+  compressedShareEnd(page: number): number {
+    return this.#sizeOf(page) === this.#lastSize.size ? this.#lastSize.endNumber : page + 1;
+  }
+
   countStores(): void {
     this.#stores ??= new Uint32Array(this.pageCount);
   }
