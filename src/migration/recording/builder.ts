@@ -71,6 +71,7 @@ export class RecordingBuilder {
       written: this.#written.build(),
       gone: this.#gone.build(),
       heat,
+      freshShare: this.#heat.freshShare(),
       sizes,
       cpuShare,
       notes: this.#writtenPages === 0 ? [...notes, 'nothing was written while it was recorded'] : notes,

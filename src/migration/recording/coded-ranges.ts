@@ -2,7 +2,7 @@ import type { CodedRanges } from './recording.ts';
 import { sharedCopy } from './shared-arrays.ts';
 
 /** Longest run of pages that is sorted as one. */
-const LONGEST_RUN = 2 ** 24 - 1;
+const LONGEST_RUN = 2 ** 20 - 1;
 
 /**
  * Gathers the page ranges of one interval after the other. An interval's ranges are coded in ascending order: twice the

@@ -1,5 +1,6 @@
-/** Heat of a page that was written in one interval only, or never. */
-export const ONCE_WRITTEN = 0;
+/** Heat of a page that was never written, and of one that was written in one interval only. */
+const NEVER_WRITTEN = 0;
+export const ONCE_WRITTEN = 1;
 const HOTTEST = 255;
 /** Writes per interval of a page of the highest heat; with more of them no look within an interval tells a difference. */
 const MOST_WRITES = 16;
@@ -64,6 +65,19 @@ export class HeatCounter {
     }
   }
 
+  /**
+   * How many pages a program would write that it had not written before, if it went on as long again, as a share of
+   * those that it wrote in one interval only (Good and Toulmin 1956, the first three terms of their series).
+   */
+  freshShare(): number {
+    const times = [0, 0, 0, 0];
+    for (const block of this.#blocks) {
+      for (const written of block?.written ?? []) if (written < times.length) times[written]!++;
+    }
+    const [, once, twice, thrice] = times;
+    return once === 0 ? 0 : Math.min(1, Math.max(0, (once! - twice! + thrice!) / once!));
+  }
+
   /** The heat of the first `pageCount` pages, on shared memory. */
   build(pageCount: number): Uint8Array {
     const heat = new Uint8Array(new SharedArrayBuffer(pageCount));
@@ -73,7 +87,10 @@ export class HeatCounter {
       const first = number * BLOCK_PAGES;
       for (let index = 0; index < BLOCK_PAGES && first + index < pageCount; index++) {
         const written = block.written[index]!;
-        if (written <= 1) continue;
+        if (written <= 1) {
+          if (written + block.probed[index]! > 0) heat[first + index] = ONCE_WRITTEN;
+          continue;
+        }
         const rate = -Math.log(1 - block.again[index]! / (written + 1));
         const probed = block.probed[index]!;
         const probedRate = probed === 0 ? 0 : -Math.log(1 - probed / (this.#probes + 1)) / probeShare;
@@ -83,6 +100,11 @@ export class HeatCounter {
     }
     return heat;
   }
+}
+
+/** Whether a page of this heat was never written. */
+export function isNeverWritten(heat: number): boolean {
+  return heat === NEVER_WRITTEN;
 }
 
 function emptyBlock(): Block {
@@ -110,7 +132,7 @@ function addTo({ written, again, lastInterval }: Block, from: number, to: number
 /** The heat of a page that is written so often in an interval. Never that of one written once. */
 export function heatOf(writesPerInterval: number): number {
   const heat = Math.round(HOTTEST * Math.sqrt(writesPerInterval / MOST_WRITES));
-  return Math.min(HOTTEST, Math.max(1, heat));
+  return Math.min(HOTTEST, Math.max(ONCE_WRITTEN + 1, heat));
 }
 
 /** The inverse, for all heats but that of a page written once. */
@@ -136,7 +158,7 @@ export function rateOf(meanWritesWhereWritten: number): number {
  * not to be zero.
  */
 export function meanWrites(heat: number): number {
-  if (heat === ONCE_WRITTEN) return 1;
+  if (heat <= ONCE_WRITTEN) return 1;
   const rate = writesOf(heat);
   return rate / (1 - Math.exp(-rate));
 }
@@ -147,7 +169,7 @@ export function meanWrites(heat: number): number {
  */
 export function moreWritesThresholds(): readonly Uint16Array[] {
   return Array.from({ length: HOTTEST + 1 }, (_, heat) => {
-    if (heat === ONCE_WRITTEN) return new Uint16Array(0);
+    if (heat <= ONCE_WRITTEN) return new Uint16Array(0);
     const rate = writesOf(heat);
     const row: number[] = [];
     let probability = (rate * Math.exp(-rate)) / (1 - Math.exp(-rate));

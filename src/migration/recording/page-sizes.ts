@@ -33,12 +33,12 @@ const ROWS = 12;
 /** Bytes of the difference that so many writes make, out of a table for 1, 2, 4, 8... writes. */
 export function differenceAfter(table: readonly number[], writes: number): number {
   if (writes <= 0) return 0;
+  if (writes <= 1) return Math.ceil(table[0]! * writes);
   const last = table.length - 1;
-  if (writes <= 1) return table[0]! * writes;
   const row = Math.log2(writes);
-  if (row >= last) return Math.round(table[last]!);
+  if (row >= last) return Math.ceil(table[last]!);
   const below = Math.floor(row);
-  return Math.round(table[below]! + (table[below + 1]! - table[below]!) * (writes / 2 ** below - 1));
+  return Math.ceil(table[below]! + (table[below + 1]! - table[below]!) * (writes / 2 ** below - 1));
 }
 
 /** Gathers what samples of some pages say, and makes sizes of it. */

@@ -3,6 +3,8 @@ import { machineClock, PAGE_SIZE, TargetError, UnsupportedError } from '../../co
 import { openLiveTarget, type Target } from '../../target/index.ts';
 import { chooseTracker, type Tracker, type TrackerKind } from '../../tracker/index.ts';
 import type { HostCosts } from '../costs.ts';
+import { measureSending, type SendingTrial } from '../send/measure-sending.ts';
+import type { SendingCosts } from '../send/sending-costs.ts';
 import type { TraceHeader, TraceStep } from '../trace/format.ts';
 import { recordSteps } from '../trace/recorder.ts';
 import { RecordingBuilder } from './builder.ts';
@@ -18,6 +20,8 @@ export interface LiveRecordingRequest {
   readonly tracker?: TrackerKind | 'auto';
   readonly durationMicroseconds: number;
   readonly intervalMicroseconds?: number;
+  /** How `ckpt migrate` would send it, if what that takes is to be measured, too. */
+  readonly sending?: SendingTrial;
   readonly signal?: AbortSignal;
   /** Given what lets the stopped target go on at once; returns what takes that back. */
   readonly onStop?: (release: () => void) => () => void;
@@ -29,6 +33,7 @@ export interface LiveRecordingRequest {
 export interface LiveRecording {
   readonly recording: Recording;
   readonly costs: Partial<HostCosts>;
+  readonly sending: SendingCosts | undefined;
   readonly trackerReason: string;
   /** How long it stood still, altogether and at a time. */
   readonly frozenMicroseconds: { readonly total: number; readonly longest: number };
@@ -56,6 +61,13 @@ export async function recordLive(request: LiveRecordingRequest): Promise<LiveRec
     try {
       const observed = await observe(target, tracker, request);
       const { frozen, memoryBytes } = observed;
+      const sending =
+        request.sending === undefined
+          ? undefined
+          : await measureSending(target, tracker, {
+              ...request.sending,
+              ...(signal === undefined ? {} : { signal }),
+            });
       const perScan = Math.max(0, median(frozen) - before.stopMicroseconds);
       return {
         recording: observed.recording,
@@ -65,6 +77,7 @@ export async function recordLive(request: LiveRecordingRequest): Promise<LiveRec
           stateBytes: before.stateBytes,
           syncMicrosecondsPerGibibyte: (perScan * 2 ** 30) / Math.max(PAGE_SIZE, memoryBytes),
         },
+        sending,
         trackerReason: reason,
         frozenMicroseconds: {
           total: frozen.reduce((sum, each) => sum + each, before.stopMicroseconds),

@@ -72,6 +72,7 @@ export async function recordWorkload(
     written: written.build(),
     gone: gone.build(),
     heat: countedHeat(memory, heat),
+    freshShare: heat.freshShare(),
     cpuShare: memory.cpuShare,
     notes: [],
   };
@@ -93,7 +94,7 @@ function countedHeat(memory: SimulatedMemory, times: HeatCounter): Uint8Array {
   for (let page = 0; page < memory.pageCount; page++) {
     const written = times.timesWritten(page);
     const stores = memory.storesOf(page);
-    heat[page] = stores <= 1 ? ONCE_WRITTEN : heatOf(rateOf(stores / written));
+    if (written > 0) heat[page] = stores <= 1 ? ONCE_WRITTEN : heatOf(rateOf(stores / written));
   }
   return heat;
 }

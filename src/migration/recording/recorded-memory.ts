@@ -4,7 +4,7 @@ import { PageBitmap } from '../page-bitmap.ts';
 import type { NumberedSegment } from '../page-numbers.ts';
 import { RangeDecoder } from './coded-ranges.ts';
 import { findStretch } from './mapped-sizes.ts';
-import { moreWritesThresholds, ONCE_WRITTEN } from './page-heat.ts';
+import { isNeverWritten, moreWritesThresholds, ONCE_WRITTEN } from './page-heat.ts';
 import { differenceAfter, type PageSize } from './page-sizes.ts';
 import type { Recording } from './recording.ts';
 
@@ -20,8 +20,8 @@ export interface RecordedMemoryOptions {
  * is known but that each page was written at least once, and pages that are written in many intervals in a row are
  * written several times in each, so that a look in the middle of an interval finds as many pages as it should.
  *
- * When the recording is over it begins again. A program would write pages then that it had not written before, as many
- * as it wrote once in all the time (the estimate of Good and Turing): these are moved to other pages near them.
+ * When the recording is over it begins again. A program would write pages then that it had not written before; how many,
+ * those tell that it wrote only once. So many of them are moved to pages of the same stretch that were not written.
  */
 export function openRecordedMemory(
   recording: Recording,
@@ -30,6 +30,8 @@ export function openRecordedMemory(
   return new RecordedMemory(recording, options);
 }
 
+/** How often a page that was not written is looked for by chance, where there are few of them. */
+const ATTEMPTS = 8;
 const THRESHOLDS = moreWritesThresholds();
 
 class RecordedMemory implements MigratingMemory {
@@ -211,12 +213,19 @@ class RecordedMemory implements MigratingMemory {
     }
   }
 
-  /** Another page of the same stretch of addresses, the same one throughout a lap. */
+  /** A page of the same stretch of addresses that was not written, for those of which a program would write others. */
   #elsewhere(page: number): number {
+    const { heat, freshShare } = this.#recording;
+    let hash = mix32(page ^ Math.imul(this.#lap, 0x9e3779b9));
+    if (hash >= freshShare * 2 ** 32) return page;
     const segment = this.#segmentOf(page);
     const length = segment.endPage - segment.startPage;
-    const other = segment.firstNumber + (mix32(page ^ Math.imul(this.#lap, 0x9e3779b9)) % length);
-    return this.resident.has(other) ? other : page;
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      hash = mix32(hash + attempt + 1);
+      const other = segment.firstNumber + (hash % length);
+      if (this.resident.has(other) && isNeverWritten(heat[other]!)) return other;
+    }
+    return page;
   }
 
   #segmentOf(page: number): NumberedSegment {

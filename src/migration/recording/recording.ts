@@ -60,6 +60,8 @@ export interface Recording {
   readonly gone: CodedRanges;
   /** Class of each page by how often it is written: see `page-heat.ts`. */
   readonly heat: Uint8Array;
+  /** Of the pages written in one interval only, the share that would be others if as much again were recorded. */
+  readonly freshShare: number;
   readonly sizes: PageSizes;
   /** Share of a processor that the program needs to keep its pace; 0: unknown, taken as never slowed. */
   readonly cpuShare: number;
