@@ -9,9 +9,12 @@ import { tableDetails } from './table.ts';
 import { grouped } from './thin.ts';
 
 /** Rows and columns are put together beyond these, so that the page stays small. */
-const MOST_ROWS = 48;
-const MOST_COLUMNS = 96;
+const MOST_ROWS = 64;
+const MOST_COLUMNS = 120;
+/** Pixels of a row, and of one of many. */
 const ROW_HEIGHT = 18;
+const NARROW_ROW_HEIGHT = 13;
+const FEW_ROWS = 24;
 const MOST_MAPPINGS = 100;
 
 interface HeatRow {
@@ -44,7 +47,8 @@ export function heatMap({ heat, intervals, mappings }: MemoryProfile): Markup {
   const last = intervals.at(-1);
   const end = last === undefined ? (grid.columns.at(-1) ?? 0) : last.atMicroseconds + last.lengthMicroseconds;
   const most = Math.max(0, ...grid.rows.map(({ counts }) => Math.max(0, ...counts)));
-  const height = grid.rows.length * ROW_HEIGHT;
+  const rowHeight = grid.rows.length > FEW_ROWS ? NARROW_ROW_HEIGHT : ROW_HEIGHT;
+  const height = grid.rows.length * rowHeight;
   const { ticks } = timeScale(end);
   const labels = ticks.map(
     ({ share, label }, index) =>
@@ -56,11 +60,11 @@ export function heatMap({ heat, intervals, mappings }: MemoryProfile): Markup {
     lead: 'Pages written in each part of the address space over time. Every shade is a step of the same factor.',
     content: html`${legend(most)}
 <div class="chart heat">
-<ol class="rows" aria-hidden="true">${grid.rows.map(({ label }) => html`<li title="${label}">${label}</li>`)}</ol>
+<ol class="rows${rowHeight < ROW_HEIGHT && ' many'}" aria-hidden="true">${grid.rows.map(({ label }) => html`<li title="${label}">${label}</li>`)}</ol>
 <div class="plot" data-table="heat-data" data-title="Written pages by mapping and time" data-columns="${grid.columns.length}" data-rows="${grid.rows.length}" data-height="${height}">
 <svg width="100%" height="${height + 26}" role="img" aria-label="Pages written in ${grid.rows.length} parts of the address space at ${grid.columns.length} times, at most ${formatCount(most)}.">
 <svg width="100%" height="${height}" viewBox="0 0 ${grid.columns.length} ${grid.rows.length}" preserveAspectRatio="none" shape-rendering="crispEdges">${shades(grid, most)}</svg>
-${grid.rows.map((_, row) => row > 0 && html`<line class="gap" x1="0" x2="100%" y1="${row * ROW_HEIGHT}" y2="${row * ROW_HEIGHT}"/>`)}${labels}</svg>
+${grid.rows.map((_, row) => row > 0 && html`<line class="gap" x1="0" x2="100%" y1="${row * rowHeight}" y2="${row * rowHeight}"/>`)}${labels}</svg>
 </div>
 </div>
 ${tableDetails('heat-data', {
@@ -152,13 +156,13 @@ function fitted({ columns, rows, counts }: MemoryProfile['heat']): HeatGrid {
 
 type PlaceRow = MemoryProfile['heat']['rows'][number];
 
-/** What a row shows: the mapping's name without its folders, its size, and the process if there are several. */
+/** What a row shows: the mapping's name without its folders, where it begins, its size, its process if there are several. */
 function labelOf(rows: readonly PlaceRow[], several: boolean): string {
   const [first, last] = [rows[0]!, rows.at(-1)!];
   const pages = rows.reduce((sum, { startPage, endPage }) => sum + endPage - startPage, 0);
-  const name =
-    rows.length === 1 ? shortName(first.label) : `${shortName(first.label)} … ${shortName(last.label)}`;
-  return `${name}, ${formatBytes(pages * PAGE_SIZE)}${several ? `, PID ${first.pid}` : ''}`;
+  const names = [...new Set([shortName(first.label), shortName(last.label)])].join(' … ');
+  const size = formatBytes(pages * PAGE_SIZE);
+  return `${names} ${formatPageAddress(first.startPage)}, ${size}${several ? `, PID ${first.pid}` : ''}`;
 }
 
 const shortName = (label: string): string => label.slice(label.lastIndexOf('/') + 1) || label || 'anonymous';

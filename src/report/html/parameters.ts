@@ -49,12 +49,30 @@ export function rehearsalParameters(options: RehearsalOptions): ReportParameter[
 function compared(group: string, chosen: object, defaults: object): ReportParameter[] {
   const usual = new Map<string, unknown>(Object.entries(defaults));
   const all = new Map<string, unknown>([...usual, ...Object.entries(chosen)]);
-  return [...all].map(([field, value]) => {
-    const text = described(field, value);
-    const usualText = usual.has(field) ? described(field, usual.get(field)) : undefined;
-    const differs = usualText !== undefined && usualText !== text;
-    return { group, name: nameOf(field), value: text, ...(differs ? { usual: usualText } : {}) };
+  return [...all].flatMap(([field, value]) => {
+    const expected = usual.get(field);
+    // A setting that has one value for each kind of something.
+    if (isRecord(value) && isRecord(expected)) {
+      return Object.entries(value).map(([kind, part]) =>
+        parameter(
+          group,
+          `${nameOf(field)} ${kind}`,
+          described(field, part),
+          described(field, expected[kind]),
+        ),
+      );
+    }
+    const usualText = usual.has(field) ? described(field, expected) : undefined;
+    return [parameter(group, nameOf(field), described(field, value), usualText)];
   });
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null;
+}
+
+function parameter(group: string, name: string, value: string, usual: string | undefined): ReportParameter {
+  return { group, name, value, ...(usual === undefined || usual === value ? {} : { usual }) };
 }
 
 /** Units that names of fields end with, and how their values are written. */
@@ -82,8 +100,8 @@ function described(field: string, value: unknown): string {
     const unit = UNITS.find(([suffix]) => suffix.test(field));
     return unit === undefined ? String(Math.round(value * 100) / 100) : unit[1](value);
   }
-  if (typeof value !== 'object' || value === null) return String(value);
-  // Of several kinds of the same thing, or one thing in a unit of its own.
+  if (!isRecord(value)) return String(value);
+  // A thing in a unit of its own.
   return Object.entries(value)
     .map(([kind, part]) =>
       kind === 'microseconds' ? formatDuration(Number(part)) : `${kind} ${described(field, part)}`,

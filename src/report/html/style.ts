@@ -86,15 +86,17 @@ line.stop{stroke:var(--stop);stroke-width:1.5}
 .cursor circle{fill:var(--surface);stroke:var(--text);stroke-width:2}
 .cursor rect{fill:none;stroke:var(--text);stroke-width:2}
 .tip{position:absolute;z-index:2;top:0;left:0;width:max-content;max-width:min(260px,80vw);padding:6px 10px;background:var(--surface);border:1px solid var(--rule);border-radius:6px;box-shadow:0 2px 10px rgb(0 0 0/.14);font-size:13px;line-height:1.4;pointer-events:none;white-space:pre-line;overflow-wrap:anywhere}
-.heat .rows{flex:0 0 224px;min-width:0;margin:0;padding:0 14px 0 0;list-style:none;color:var(--muted);font-size:12px;text-align:right}
+.heat .rows{flex:0 0 248px;min-width:0;margin:0;padding:0 14px 0 0;list-style:none;color:var(--muted);font-size:12px;text-align:right}
 .heat .rows li{height:18px;line-height:18px;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
+.heat .many{font-size:11px}
+.heat .many li{height:13px;line-height:13px}
 .h0{fill:var(--rule);fill-opacity:.4}
 .gap{stroke:var(--background)}
 ${shades}
 .data{margin-top:10px;font-size:13px}
 .data>summary{width:fit-content;color:var(--muted);cursor:pointer}
 .data>summary:hover{color:var(--text)}
-.scroll{position:relative;max-height:26rem;margin-top:8px;overflow:auto;background:linear-gradient(transparent,var(--background) 70%) bottom/100% 36px no-repeat local,linear-gradient(to top,rgb(0 0 0/.16),transparent) bottom/100% 9px no-repeat scroll}
+.scroll{position:relative;max-height:31rem;margin-top:8px;overflow:auto;background:linear-gradient(transparent,var(--background) 70%) bottom/100% 36px no-repeat local,linear-gradient(to top,rgb(0 0 0/.16),transparent) bottom/100% 9px no-repeat scroll}
 table{border-collapse:collapse;font-size:13px}
 section>.scroll>table{min-width:100%}
 section>.scroll>table>caption{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
@@ -109,9 +111,9 @@ pre{margin:0;white-space:pre-wrap;overflow-wrap:anywhere}
 .fields{columns:2;column-gap:48px;margin-top:8px;font-size:13px}
 .fields>div{display:flex;justify-content:space-between;gap:18px;padding:3px 2px;border-bottom:1px solid var(--rule);break-inside:avoid}
 .fields dt{color:var(--muted)}
-.fields small{color:var(--muted);font-size:12px;white-space:nowrap}
+.fields small{color:var(--muted);font-size:12px}
 .fields b{font-weight:600}
-.fields dd{text-align:right;overflow-wrap:anywhere}
+.fields dd{min-width:0;text-align:right;overflow-wrap:anywhere}
 .sweep{display:flex;flex-wrap:wrap;gap:4px 36px}
 .sweep .scroll{max-height:none;max-width:100%}
 .sweep td{min-width:6.4rem;border:2px solid var(--background);border-radius:4px;text-align:right}

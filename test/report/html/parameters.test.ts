@@ -10,7 +10,7 @@ describe('rehearsalParameters', () => {
       const parameters = rehearsalParameters({ link: LINK, choice: { policy } });
       expect(parameters.filter(({ usual }) => usual !== undefined)).toEqual([]);
       expect(parameters.filter(({ group }) => group === 'Costs')).toHaveLength(
-        Object.keys(USUAL_COSTS).length,
+        Object.keys(USUAL_COSTS).length + 1,
       );
       for (const { value } of parameters) expect(value).not.toMatch(/NaN|undefined|object|Infinity/);
     }
@@ -45,9 +45,14 @@ describe('rehearsalParameters', () => {
     expect(find('max-bandwidth')).toMatchObject({ value: 'no limit', usual: '1.1 Gbit/s' });
     expect(find('xbzrle')).toMatchObject({ value: 'yes', usual: 'no' });
     expect(find('state')).toMatchObject({ value: '48.8 KiB', usual: '97.7 KiB' });
-    expect(find('compress')).toMatchObject({
-      value: 'zstd 2.00 ns for each byte, zlib 16.00 ns for each byte',
-      usual: 'zstd 1.30 ns for each byte, zlib 16.00 ns for each byte',
+    expect(find('compress zstd')).toMatchObject({
+      value: '2.00 ns for each byte',
+      usual: '1.30 ns for each byte',
+    });
+    expect(find('compress zlib')).toEqual({
+      group: 'Costs',
+      name: 'compress zlib',
+      value: '16.00 ns for each byte',
     });
     expect(find('round-trip')?.value).toBe('1.5 ms');
     expect(find('loss')?.value).toBe('1.5 %');

@@ -140,7 +140,7 @@ describe('the tables behind the charts', () => {
     const few = sampleProfile(40);
     const rows = tableRows(renderRehearsalReport({ ...input, profile: few }), 'heat-data');
     expect(rows.map(([, ...counts]) => counts)).toEqual(few.heat.counts.map((row) => row.map(formatCount)));
-    expect(rows.map(([label]) => label)).toContain('libjemalloc.so.2, 64.0 MiB');
+    expect(rows.map(([label]) => label)).toContain('libjemalloc.so.2 0x1e8480000, 64.0 MiB');
     const many = tableRows(page, 'heat-data').map(([, ...counts]) =>
       counts.reduce((sum, count) => sum + Number(count.replaceAll(',', '')), 0),
     );
