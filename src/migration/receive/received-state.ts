@@ -21,6 +21,7 @@ export class ReceivedState {
   add({ format, summary, last, bytes }: MessageOf<'state'>): void {
     this.#bytes += bytes.length;
     if (this.#whole !== undefined) throw new PeerError('the other end sent more state behind the last of it');
+    if (bytes.length === 0 && !last) throw new PeerError('the other end sent state without a byte in it');
     if (this.#bytes > MAX_STATE_BYTES) {
       throw new PeerError(`the other end sent more than ${MAX_STATE_BYTES} bytes of state`);
     }
