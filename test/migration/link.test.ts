@@ -30,6 +30,22 @@ describe('Link', () => {
     expect(link.write(1, 0)).toBeCloseTo(1e6, 3);
   });
 
+  it('has a buffer that grows in the first second, and that is smaller on slow links', () => {
+    // net/ipv4/tcp_input.c, tcp_sndbuf_expand: the send buffer follows the congestion window.
+    const fullest = (bytesPerSecond: number, now: number) => {
+      const link = new Link({ bytesPerSecond });
+      let bytes = 0;
+      while (link.write(10_000, now) === now) bytes += 10_000;
+      return bytes;
+    };
+    expect(fullest(50 * MEGABYTE, 0)).toBeLessThan(1.4 * MEGABYTE);
+    expect(fullest(50 * MEGABYTE, 500_000)).toBeLessThan(fullest(50 * MEGABYTE, 1e6));
+    expect(fullest(50 * MEGABYTE, 1e6)).toBe(fullest(50 * MEGABYTE, 9e6));
+    expect(fullest(12 * MEGABYTE, 9e6)).toBeCloseTo(2.4 * MEGABYTE, -5);
+    expect(fullest(1000 * MEGABYTE, 9e6)).toBeCloseTo(3.3 * MEGABYTE, -5);
+    expect(fullest(1 * MEGABYTE, 9e6)).toBeLessThan(0.3 * MEGABYTE);
+  });
+
   it('follows its profile', () => {
     const link = new Link({
       bytesPerSecond: MEGABYTE,
