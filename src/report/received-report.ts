@@ -23,7 +23,14 @@ export function formatReceived(migration: ReceivedMigration): string {
     ['time', `${formatDuration(microseconds.total)}, ${lastRound}`],
     ['migration', migration.migrationId],
   );
-  const run = migration.run;
+  const { run, fetched } = migration;
+  if (fetched !== null) {
+    known.push([
+      'fetched',
+      `${formatCount(fetched.missingPages)} pages while it ran, which stopped it ${formatCount(fetched.faults)} times ` +
+        `for ${formatDuration(fetched.stalledMicroseconds)}, ${formatDuration(fetched.longestStallMicroseconds)} at most`,
+    ]);
+  }
   if (run !== null) {
     known.push([
       'ran on',

@@ -103,7 +103,7 @@ describe.skipIf(lacking(existsSync(CHROMIUM)))(`the page of a rehearsal in ${CHR
     await page.keyboard.press('ArrowDown');
     await page.keyboard.press('ArrowDown');
     expect(await heat.getAttribute('aria-valuetext')).toMatch(
-      /^\[anon\] 7f1c20000000, 96\.0 MiB, at 0 us, \d+ pages written$/,
+      /^\[anon\] 7f1c20000000 0x2dc6c0000, 96\.0 MiB, at 0 us, \d+ pages written$/,
     );
   });
 

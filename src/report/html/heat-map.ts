@@ -28,17 +28,20 @@ interface HeatGrid {
   readonly rows: readonly HeatRow[];
 }
 
-/** Shade of a count, from 1; 0 stands for nothing at all. Counts span orders of magnitude: shades are steps of a factor. */
+/**
+ * Shade of a count, from 1; 0 stands for nothing at all. Bounds grow with the square, so that little is seen beside much
+ * and much is told apart.
+ */
 export function heatLevel(count: number, most: number): number {
   if (count <= 0) return 0;
-  if (most <= 1) return HEAT_LEVELS;
-  const share = Math.log(Math.max(1, count)) / Math.log(most);
-  return 1 + Math.min(HEAT_LEVELS - 1, Math.floor(share * HEAT_LEVELS));
+  let level = HEAT_LEVELS;
+  while (level > 1 && count < leastOf(level, most)) level--;
+  return level;
 }
 
 /** The least count that has a shade. */
 function leastOf(level: number, most: number): number {
-  return Math.ceil(most ** ((level - 1) / HEAT_LEVELS));
+  return Math.max(1, Math.ceil(most * ((level - 1) / (HEAT_LEVELS - 0.5)) ** 2));
 }
 
 /** Written pages by place in the address space, over time. */
@@ -57,7 +60,7 @@ export function heatMap({ heat, intervals, mappings }: MemoryProfile): Markup {
   return section({
     id: 'heat',
     title: 'Where it writes',
-    lead: 'Pages written in each part of the address space over time. Every shade is a step of the same factor.',
+    lead: 'Pages written in each part of the address space over time.',
     content: html`${legend(most)}
 <div class="chart heat">
 <ol class="rows${rowHeight < ROW_HEIGHT && ' many'}" aria-hidden="true">${grid.rows.map(({ label }) => html`<li title="${label}">${label}</li>`)}</ol>

@@ -153,6 +153,9 @@ body{background:#fff;font-size:11pt}
 section{break-inside:avoid;margin-top:22pt}
 #rounds,#sweep{break-inside:auto}
 #raw{display:none}
+.pair{grid-template-columns:repeat(2,minmax(0,1fr));gap:0 24px}
+.fields{columns:2;column-gap:28px;font-size:8.5pt}
+.heat .rows{flex-basis:200px}
 .figures{grid-template-columns:repeat(5,1fr);gap:14px}
 .figures b{font-size:15pt}
 .figures span,.figures dt{font-size:8pt}

@@ -189,7 +189,7 @@ export function sampleInput(changes: Partial<RehearsalReportInput> = {}): Rehear
     parameters: rehearsalParameters({
       link: { bytesPerSecond: 1.17e8, roundTripMicroseconds: 200, setupMicroseconds: 3000, loss: 0.001 },
       choice: { policy: 'qemu', options: { ...QEMU_DEFAULTS, downtimeLimitMicroseconds: 250_000 } },
-      costs: { stateBytes: 35_000 },
+      costs: { stateBytes: 35_000, compressNanosecondsPerByte: { zstd: 0.06, zlib: 0.76 } },
     }),
     notes: ['watched for 60.0 s; meanwhile it stood still for 41.2 ms altogether, 3.1 ms at a time'],
     shadow: {
