@@ -41,6 +41,7 @@ export type { Round } from './rounds.ts';
 export { type MigrateRequest, migrateTarget } from './send/migrate-target.ts';
 export { type Resolution, type ResolveRequest, resolveMigration } from './send/resolve.ts';
 export type { Migration, MigrationProgress, StopTimes } from './send/send-types.ts';
+export { type SendingCosts, USUAL_SENDING } from './send/sending-costs.ts';
 export { openSimulatedMemory, type SimulatedMemoryOptions } from './simulated-memory.ts';
 export { type MemorySource, openSource } from './source.ts';
 export type { AxisValue, SweepAxis, SweepCell, SweepResult } from './sweep/result.ts';

@@ -16,6 +16,9 @@ import { type PageFraming, RoundEngine } from './policies/round-engine.ts';
 import { migrateAsXen, XEN_DEFAULTS, XEN_FRAMING, type XenOptions } from './policies/xen.ts';
 import { QemuMigration } from './qemu/migration.ts';
 import { checkQemuOptions, QEMU_DEFAULTS, type QemuOptions } from './qemu/options.ts';
+import { rehearseSending } from './send/rehearse-sending.ts';
+import { rulesOf } from './send/rules.ts';
+import type { SendingCosts } from './send/sending-costs.ts';
 
 /** What differs from a policy's own defaults. */
 export type PolicyChoice =
@@ -29,6 +32,8 @@ export interface RehearsalOptions {
   readonly link: LinkOptions;
   readonly choice: PolicyChoice;
   readonly costs?: Partial<HostCosts>;
+  /** `ckpt migrate` sends, by the rules of the policy's system; otherwise it is that system itself. */
+  readonly sending?: SendingCosts;
   /** How much faster the program runs during the migration than it was seen to. */
   readonly pace?: number;
   /**
@@ -51,6 +56,11 @@ export function rehearseOnce(memory: MigratingMemory, options: RehearsalOptions)
   const { choice, pace = 1, giveUpAfterMicroseconds: giveUp = usualPatience(memory, options) } = options;
   const costs = { ...USUAL_COSTS, ...options.costs };
   const link = new Link(options.link);
+  if (options.sending !== undefined) {
+    const rules = rulesOf(choice);
+    const { sending } = options;
+    return rehearseSending({ memory, link, rules, costs, sending, giveUpAfterMicroseconds: giveUp, pace });
+  }
   const engine = (framing: PageFraming) => new RoundEngine(memory, link, costs, framing, pace);
   switch (choice.policy) {
     case 'qemu': {

@@ -27,6 +27,7 @@ export interface RehearseOptions extends CommonOptions, PolicyOptions {
   readonly interval: number;
   readonly single?: boolean;
   readonly sender?: 'ckpt' | 'system';
+  readonly compress: 'zstd' | 'none';
   readonly tracker: TrackerKind | 'auto';
   readonly bandwidth: Profile;
   readonly rtt: number;
@@ -59,6 +60,9 @@ export function declareRehearseOptions(command: Command): void {
         '--sender <whose>',
         "who sends by the policy's rules: ckpt migrate (live), or the policy's own system (sim:, --trace)",
       ).choices(['ckpt', 'system']),
+    )
+    .addOption(
+      new Option('-c, --compress <method>', 'how ckpt sends pages').choices(['zstd', 'none']).default('zstd'),
     )
     .addOption(
       new Option('--tracker <kind>', 'live: how written pages are found')

@@ -1,7 +1,7 @@
 import { basename } from 'node:path';
 import { parseTarget, readWorkloadFile } from '../../checkpoint/index.ts';
 import { formatDuration, UsageError } from '../../core/index.ts';
-import { type HostCosts, loadRecording, type MemorySource, recordLive } from '../../migration/index.ts';
+import { loadRecording, type MemorySource, recordLive } from '../../migration/index.ts';
 import { parseWorkload } from '../../workload/index.ts';
 import type { CommandContext } from '../context.ts';
 import { isSentByCkpt, type MeasuredCosts, type RehearseOptions } from './rehearse-options.ts';
@@ -61,7 +61,7 @@ async function watchLive(
     tracker: options.tracker,
     durationMicroseconds: options.observe,
     intervalMicroseconds: options.interval,
-    measureSending: isSentByCkpt(options),
+    ...(isSentByCkpt(options) ? { sending: { compression: options.compress } } : {}),
     signal: context.signals.signal,
     onStop: (release) => context.signals.onSignal(release),
     onStep: () => context.progress.update({ phase: 'watching the target' }),
@@ -71,7 +71,7 @@ async function watchLive(
   return {
     source: { kind: 'recording', recording },
     name: recording.target,
-    costs,
+    costs: sending === undefined ? costs : { ...costs, sending },
     notes: [
       `watched for ${formatDuration(recording.microseconds)}; meanwhile it stood still for ${formatDuration(total)} altogether, ${formatDuration(longest)} at a time`,
     ],

@@ -1,7 +1,5 @@
 import type { MigrationTime } from './migration-time.ts';
-
-/** Length of a window, as QEMU's (BUFFER_DELAY of migration/migration.c). */
-export const WINDOW_MICROSECONDS = 100_000;
+import { WINDOW_MICROSECONDS } from './sending-constants.ts';
 
 /**
  * Keeps to a rate by windows: what may be sent in a window is sent as fast as the link takes it, then it is waited for

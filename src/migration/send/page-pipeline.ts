@@ -2,10 +2,9 @@ import { type CodecPool, PAGE_DIGEST_BYTES, SharedBuffers } from '../../codec/in
 import { PAGE_SIZE, PageRangeList } from '../../core/index.ts';
 import type { Compression } from '../../store/index.ts';
 import type { MessageOf } from '../wire/messages.ts';
+import { BATCH_PAGES } from './sending-constants.ts';
 import type { SourceProcess } from './source-process.ts';
 
-/** Pages read, digested and compressed together. */
-export const BATCH_PAGES = 64;
 /** Batches that the workers have while another one is sent. */
 const BATCHES_AHEAD = 6;
 
@@ -49,7 +48,7 @@ export class PagePipeline {
   async *batches(
     process: SourceProcess,
     pages: PageRangeList,
-    goesOn: (leftPages: number) => boolean,
+    goesOn: () => boolean,
   ): AsyncGenerator<ReadyBatch> {
     const ahead: Promise<ReadyBatch>[] = [];
     for await (const batch of this.#read(process, pages, goesOn)) {
@@ -62,17 +61,13 @@ export class PagePipeline {
     for (const ready of ahead) yield ready;
   }
 
-  async *#read(
-    process: SourceProcess,
-    pages: PageRangeList,
-    goesOn: (leftPages: number) => boolean,
-  ): AsyncGenerator<Batch> {
+  async *#read(process: SourceProcess, pages: PageRangeList, goesOn: () => boolean): AsyncGenerator<Batch> {
     let numbers = new Float64Array(BATCH_PAGES);
     let count = 0;
     let left = pages.pageCount;
     for (const { startPage, endPage } of pages) {
       for (let page = startPage; page < endPage; page++) {
-        if (count === 0 && !goesOn(left)) return;
+        if (count === 0 && !goesOn()) return;
         numbers[count++] = page;
         if (--left > 0 && count < BATCH_PAGES) continue;
         yield await this.#readBatch(process, numbers, count);

@@ -6,15 +6,12 @@ import { MAX_RANGES_OF_MESSAGE, type Message } from '../wire/messages.ts';
 import type { MigrationTime } from './migration-time.ts';
 import { BandwidthMeter, Pacer } from './pacer.ts';
 import type { PagePipeline, ReadyBatch } from './page-pipeline.ts';
+import { MOST_UNDER_WAY_BYTES, PAGES_BETWEEN_PEEKS } from './sending-constants.ts';
 import type { SourceProcess } from './source-process.ts';
 import { type GonePages, hasEndedMeanwhile, type TargetScan } from './target-scan.ts';
 
-/** Bytes that may be on the way; more would only make a stop wait longer for what was sent before it. */
-const MOST_UNDER_WAY_BYTES = 2 ** 22;
 /** How often it is looked whether what is on the way has become less. */
 const WAIT_MICROSECONDS = 500;
-/** With `skipsWritten` it is looked so often what has been written again: each look stops the target. */
-const PAGES_BETWEEN_PEEKS = 16_384;
 
 /** How one round is sent. */
 export interface RoundRequest {
@@ -22,8 +19,8 @@ export interface RoundRequest {
   readonly gone: readonly GonePages[];
   /** Bytes a second. */
   readonly rate: number;
-  /** Whether the round may end with so many pages left, if memory gets there at this rate. */
-  readonly mayEnd: (leftPages: number, bytesPerSecond: number) => boolean;
+  /** Asked before each batch: false ends the round with pages left. */
+  readonly goesOn: () => boolean;
   /** Whether pages that have been written again are left out; the target runs. */
   readonly skipsWritten: boolean;
 }
@@ -137,10 +134,9 @@ export class RoundSender {
     request: RoundRequest,
     skipped: Map<SourceProcess, PageRangeList>,
   ): Promise<void> {
-    const goesOn = () => !request.mayEnd(this.#leftPages, this.meter.bytesPerSecond);
     for await (const part of this.#parts(process, request.skipsWritten, skipped)) {
       const changedBefore = { read: 0, sent: 0 };
-      for await (const batch of this.#pipeline.batches(process, part, goesOn)) {
+      for await (const batch of this.#pipeline.batches(process, part, request.goesOn)) {
         await this.#sendBatch(batch, request.rate);
         changedBefore.read += batch.readPages;
         changedBefore.sent += batch.sentPages;

@@ -50,8 +50,6 @@ export interface Rules {
   readonly finalRate: number;
   /** Whether pages that have been written again are left to the next round. */
   readonly skipsWritten: boolean;
-  /** Whether a round may end with so many pages unsent, which the next one then sends. */
-  mayEnd(leftPages: number, bytesPerSecond: number): boolean;
   /** A round is over. @returns whether the target is to be stopped now */
   isLast(round: SentRound): boolean;
   /** It was looked what was written during a round. @returns whether the target is to be stopped now */
@@ -83,10 +81,6 @@ abstract class CommonRules implements Rules {
   readonly finalRate: number = Number.POSITIVE_INFINITY;
   readonly skipsWritten: boolean = false;
 
-  mayEnd(_leftPages: number, _bytesPerSecond: number): boolean {
-    return false;
-  }
-
   isLast(_round: SentRound): boolean {
     return false;
   }
@@ -98,7 +92,9 @@ abstract class CommonRules implements Rules {
 
 /**
  * What remains could be sent within the downtime limit at the bandwidth that was measured (migration/migration.c). QEMU
- * measures bytes on the wire, which says too little of a sender that compresses; here both are memory.
+ * measures bytes on the wire, which says too little of a sender that compresses; here both are memory. And it looks for
+ * written pages before a round is over, as soon as little enough is left; here, where each look stops the target, a
+ * round is sent whole.
  */
 class QemuRules extends CommonRules {
   readonly policy = 'qemu';
@@ -117,19 +113,11 @@ class QemuRules extends CommonRules {
     this.rate = options.maxBandwidth > 0 ? options.maxBandwidth : Number.POSITIVE_INFINITY;
   }
 
-  override mayEnd(leftPages: number, bytesPerSecond: number): boolean {
-    return this.#fits(leftPages, bytesPerSecond);
-  }
-
   override isEnough({ pendingPages, bytesPerSecond }: FoundPages): boolean {
-    return this.#fits(pendingPages, bytesPerSecond);
-  }
-
-  #fits(pages: number, bytesPerSecond: number): boolean {
     const { availSwitchoverBandwidth, downtimeLimitMicroseconds } = this.#options;
     const bandwidth = availSwitchoverBandwidth > 0 ? availSwitchoverBandwidth : bytesPerSecond;
     // Nothing left is little enough before any bandwidth has been measured, too.
-    return pages === 0 || pages * PAGE_SIZE < (bandwidth * downtimeLimitMicroseconds) / 1e6;
+    return pendingPages === 0 || pendingPages * PAGE_SIZE < (bandwidth * downtimeLimitMicroseconds) / 1e6;
   }
 }
 

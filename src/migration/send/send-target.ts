@@ -8,12 +8,12 @@ import type { Channel } from '../wire/channel.ts';
 import { MAX_STATE_CHUNK_BYTES, type MessageOf } from '../wire/messages.ts';
 import { DigestMemory } from './digest-ledger.ts';
 import { type MigrationTime, RealTime } from './migration-time.ts';
-import { WINDOW_MICROSECONDS } from './pacer.ts';
 import { PagePipeline } from './page-pipeline.ts';
 import { PeerAnswers } from './peer-answers.ts';
 import { RoundSender } from './round-sender.ts';
 import { type Rules, rulesOf } from './rules.ts';
 import type { Migration, MigrationEnd, MigrationProgress, SendOptions, StopTimes } from './send-types.ts';
+import { WINDOW_MICROSECONDS } from './sending-constants.ts';
 import { type GonePages, TargetScan } from './target-scan.ts';
 
 /** What the last look before the switch and the destination's answer to it gave. */
@@ -59,6 +59,7 @@ class Sending {
   readonly #warnings: string[] = [];
   #committed = false;
   #setupMicroseconds = 0;
+  #storeMicroseconds = 0;
   #lookedAt = 0;
   #dirtyPagesRate: number | undefined;
   #memoryPages = 0;
@@ -137,13 +138,14 @@ class Sending {
         isFinal: false,
         gone,
         rate: rules.rate,
-        mayEnd: (left, bytesPerSecond) =>
-          rules.mayEnd(left, bytesPerSecond) || this.#time.now() > giveUpAfter,
+        goesOn: () => this.#time.now() <= giveUpAfter,
         skipsWritten: rules.skipsWritten,
       });
       this.#totalPages += tally.sentPages;
       // What it has still to store would otherwise be stored while the target stands still.
+      const sent = this.#time.now();
       await this.#answers.stored(number, this.#signal);
+      this.#storeMicroseconds += this.#time.now() - sent;
       const { memoryPages, totalPages } = { memoryPages: this.#memoryPages, totalPages: this.#totalPages };
       const microseconds = this.#time.now() - began;
       if (rules.isLast({ number, pendingPages, memoryPages, totalPages, microseconds, ...tally }))
@@ -224,7 +226,7 @@ class Sending {
       isFinal: true,
       gone,
       rate: this.#rules.finalRate,
-      mayEnd: () => false,
+      goesOn: () => true,
       skipsWritten: false,
     });
     target.verifyStoodStill?.();
@@ -360,6 +362,7 @@ class Sending {
       memoryDigest: prepared?.digest,
       obstacles: prepared?.ready.obstacles ?? [],
       scans: this.#scan.stops,
+      storeMicroseconds: Math.round(this.#storeMicroseconds),
       stop: prepared === undefined ? undefined : rounded(prepared.stop),
       warnings: this.#warnings,
     };

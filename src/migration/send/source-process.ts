@@ -14,7 +14,7 @@ export class SourceProcess {
   /** Pages that the tracker names whether or not they were written; part of `pending`. */
   doubtful = new PageRangeList();
   /** Pages that the last look found written, or doubtful. */
-  writtenPages = 0;
+  written = new PageRangeList();
   /** What could not be known of the memory, as sentences. */
   doubts: readonly string[] = [];
   /** Share of the doubtful pages that had really changed when they were last read. */
@@ -68,7 +68,7 @@ export class SourceProcess {
     // A tracker that has something to note names pages which nobody wrote.
     const isVague = this.#tracker.kind === 'compare' || notes.length > 0;
     this.doubtful = isVague ? suspects : suspects.intersection(untrackedPages(vmas));
-    this.writtenPages = suspects.pageCount;
+    this.written = suspects;
     this.doubts = doubts;
     return gone;
   }

@@ -40,7 +40,7 @@ export class TargetScan {
   }
 
   get writtenPages(): number {
-    return this.processes.reduce((sum, { writtenPages }) => sum + writtenPages, 0);
+    return this.processes.reduce((sum, { written }) => sum + written.pageCount, 0);
   }
 
   /** Stops the target for a moment and does something. @returns what that gave */
