@@ -20,6 +20,7 @@ import {
   DEFAULT_WINDOW_BYTES,
   type PeerAddress,
 } from './options.ts';
+import { printable } from './printable.ts';
 import { Session } from './session.ts';
 import { openConnection } from './transport.ts';
 
@@ -34,7 +35,7 @@ class RefusedError extends PeerError {
   readonly reason: Refusal['reason'];
 
   constructor(reason: Refusal['reason'], detail: string) {
-    super(`the other end refused: ${detail}`);
+    super(`the other end refused: ${printable(detail)}`);
     this.reason = reason;
   }
 }

@@ -7,6 +7,7 @@ import { Heartbeat } from './heartbeat.ts';
 import { Inbox } from './inbox.ts';
 import { decodeMessage, encodeMessage, type Message } from './messages.ts';
 import { Outbox, piecesOf } from './outbox.ts';
+import { printable } from './printable.ts';
 
 export interface SessionOptions {
   readonly peer: string;
@@ -225,7 +226,9 @@ export class Session implements Channel {
         this.finishedThere();
         break;
       case FRAME_TYPES.failure:
-        this.#fail(new PeerError(`the other end gave up: ${printable(frame.payload)}`));
+        this.#fail(
+          new PeerError(`the other end gave up: ${printable(Buffer.from(frame.payload).toString('utf8'))}`),
+        );
         break;
       default:
         this.#heartbeat.take(connection, frame);
@@ -407,9 +410,4 @@ export class Session implements Channel {
       this.abort(error);
     }
   }
-}
-
-/** Text of the other end, without what could play tricks on a terminal. */
-function printable(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString('utf8').replace(/\p{C}/gu, '?');
 }

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -78,5 +78,3 @@ export function makeAuthority(): Authority {
     remove: () => rmSync(folder, { recursive: true }),
   };
 }
-
-export const readText = (path: string) => readFileSync(path, 'utf8');
