@@ -29,6 +29,7 @@ export { formatRehearsal } from './rehearsal-report.ts';
 export { PLAIN_SURFACE, type TextSurface } from './remaining-curve.ts';
 export { formatProspect, formatRevived } from './revived.ts';
 export { formatRewindResult } from './rewind-report.ts';
+export { formatShadow, type Shadow, shadowJson } from './shadow-report.ts';
 export {
   formatSimulatedMaps,
   formatSimulatedPagemap,

@@ -8,6 +8,7 @@ import {
   type RehearsalOptions,
   TCP_SHARE,
   USUAL_COSTS,
+  USUAL_SENDING,
   XEN_DEFAULTS,
 } from '../../migration/index.ts';
 import type { ReportParameter } from './input.ts';
@@ -23,7 +24,7 @@ const POLICY_DEFAULTS: Readonly<Record<PolicyName, object>> = {
 
 /** All that a rehearsal goes by, also what it takes for granted, with what is usual where that is something else. */
 export function rehearsalParameters(options: RehearsalOptions): ReportParameter[] {
-  const { link, choice, costs = {}, giveUpAfterMicroseconds } = options;
+  const { link, choice, costs = {}, sending, giveUpAfterMicroseconds } = options;
   const { bytesPerSecond, profile = [], ...rest } = link;
   const bandwidth = [
     formatBandwidth(bytesPerSecond / TCP_SHARE),
@@ -42,6 +43,7 @@ export function rehearsalParameters(options: RehearsalOptions): ReportParameter[
     ...compared(`Policy ${choice.policy}`, { ...choice.options }, POLICY_DEFAULTS[choice.policy]),
     { group: `Policy ${choice.policy}`, name: 'gives up', value: patience },
     ...compared('Costs', costs, USUAL_COSTS),
+    ...(sending === undefined ? [] : compared('Sending by ckpt migrate', sending, USUAL_SENDING)),
   ];
 }
 
@@ -53,14 +55,12 @@ function compared(group: string, chosen: object, defaults: object): ReportParame
     const expected = usual.get(field);
     // A setting that has one value for each kind of something.
     if (isRecord(value) && isRecord(expected)) {
-      return Object.entries(value).map(([kind, part]) =>
-        parameter(
-          group,
-          `${nameOf(field)} ${kind}`,
-          described(field, part),
-          described(field, expected[kind]),
-        ),
-      );
+      return Object.entries(value).map(([kind, part]) => {
+        // Either the whole has a unit, or its parts have.
+        const measured = UNITS.some(([suffix]) => suffix.test(field)) ? field : kind;
+        const name = `${nameOf(field)} ${nameOf(kind) || kind}`;
+        return parameter(group, name, described(measured, part), described(measured, expected[kind]));
+      });
     }
     const usualText = usual.has(field) ? described(field, expected) : undefined;
     return [parameter(group, nameOf(field), described(field, value), usualText)];
@@ -89,11 +89,11 @@ const UNITS: readonly (readonly [suffix: RegExp, format: (value: number) => stri
   [/Pages$/, (value) => `${formatCount(value)} pages`],
   [/(?<=Throttle|Initial|Increment|Threshold)$/, (value) => `${value} %`],
   [/(?<=DirtyLimit)$/, (value) => `${value} MiB/s`],
-  [/Share$|(?<=^loss|^uncertainty)$/, (value) => `${Math.round(value * 1000) / 10} %`],
+  [/[sS]hare$|(?<=^loss|^uncertainty|^unchanged)$/, (value) => `${Math.round(value * 1000) / 10} %`],
 ];
 
 function described(field: string, value: unknown): string {
-  if (value === undefined) return 'no';
+  if (value === undefined) return field === 'share' ? 'as sampled' : 'no';
   if (typeof value === 'boolean') return value ? 'yes' : 'no';
   if (value === Number.POSITIVE_INFINITY) return 'no limit';
   if (typeof value === 'number') {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { POLICY_NAMES, QEMU_DEFAULTS, USUAL_COSTS } from '../../../src/migration/index.ts';
+import { POLICY_NAMES, QEMU_DEFAULTS, USUAL_COSTS, USUAL_SENDING } from '../../../src/migration/index.ts';
 import { rehearsalParameters } from '../../../src/report/index.ts';
 
 const LINK = { bytesPerSecond: 1e9 };
@@ -17,6 +17,20 @@ describe('rehearsalParameters', () => {
     const qemu = rehearsalParameters({ link: LINK, choice: { policy: 'qemu' } });
     const own = qemu.filter(({ group }) => group === 'Policy qemu');
     expect(own).toHaveLength(Object.keys(QEMU_DEFAULTS).length + 1);
+  });
+
+  it('names what sending costs where ckpt sends', () => {
+    const sending = { ...USUAL_SENDING, again: { share: 0.25, unchanged: 0.125 }, lookMicroseconds: 4000 };
+    const parameters = rehearsalParameters({ link: LINK, choice: { policy: 'xen' }, sending });
+    const own = parameters.filter(({ group }) => group === 'Sending by ckpt migrate');
+    expect(own).toHaveLength(Object.keys(USUAL_SENDING).length + 2);
+    expect(
+      own.filter(({ usual }) => usual !== undefined).map(({ name, value, usual }) => [name, value, usual]),
+    ).toEqual([
+      ['again share', '25 %', 'as sampled'],
+      ['again unchanged', '12.5 %', '0 %'],
+      ['look', '4.0 ms', '6.0 ms'],
+    ]);
   });
 
   it('says what is usual where something else was chosen', () => {
