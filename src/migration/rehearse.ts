@@ -1,11 +1,12 @@
 import { Random, UsageError } from '../core/index.ts';
-import { type Advice, advise, meetsLimit } from './advise.ts';
+import { type Advice, advise, downtimeLimitOf, meetsLimit } from './advise.ts';
 import { USUAL_COSTS } from './costs.ts';
 import { scaledLink } from './link.ts';
-import type { MigratingMemory } from './memory.ts';
 import type { Outcome } from './outcome.ts';
-import { QEMU_DEFAULTS } from './qemu/options.ts';
-import { type RehearsalOptions, rehearseOnce } from './rehearse-once.ts';
+import type { RehearsalTask } from './parallel/messages.ts';
+import { type OpenMemory, RehearsalPool } from './parallel/pool.ts';
+import type { RehearsalOptions } from './rehearse-once.ts';
+import type { MemorySource } from './source.ts';
 
 /** What one rehearsal predicts, and between which bounds several of them lie. */
 export interface Rehearsal extends Outcome {
@@ -34,6 +35,10 @@ export interface RepetitionOptions {
   /** How often to rehearse. */
   readonly runs: number;
   readonly signal?: AbortSignal;
+  /** Threads; 0: none but the calling one. By default as many as there are cores, where it pays. */
+  readonly workers?: number;
+  /** Is told after each rehearsal how many are done. */
+  readonly onDone?: (done: number) => void;
   /** Whether to look for changes that help if it misses its limit. */
   readonly withAdvice?: boolean;
 }
@@ -41,20 +46,33 @@ export interface RepetitionOptions {
 /**
  * Rehearses a migration several times, each time with another history of the same program and another state of the
  * network.
- * @param open gives the memory of run number `run`, from 0.
+ * @param memory where it comes from; a source is rehearsed by several threads where that pays, a function is called here.
  * @throws UsageError for options that no migration can have; the signal's reason if it is aborted.
  */
 export async function rehearse(
-  open: (run: number) => Promise<MigratingMemory>,
+  memory: MemorySource | OpenMemory,
   options: RehearsalOptions,
-  { runs, signal, withAdvice = true }: RepetitionOptions,
+  { runs, withAdvice = true, ...others }: RepetitionOptions,
 ): Promise<Rehearsal> {
   if (!Number.isInteger(runs) || runs < 1) throw new UsageError(`${runs} rehearsals cannot be made`);
-  const outcomes: Outcome[] = [];
-  for (let run = 0; run < runs; run++) {
-    signal?.throwIfAborted();
-    outcomes.push(rehearseOnce(await open(run), disturbed(options, run)));
+  const pool = new RehearsalPool(memory, others);
+  try {
+    const outcomes = await pool.outcomes(repetitions(options, runs));
+    const rehearsal = summarize(outcomes);
+    if (!withAdvice || meetsLimit(rehearsal, downtimeLimitOf(options))) return rehearsal;
+    return { ...rehearsal, advice: await advise(pool, options) };
+  } finally {
+    await pool.close();
   }
+}
+
+/** So many rehearsals under the same conditions, as far as they can be the same. */
+export function repetitions(options: RehearsalOptions, runs: number): RehearsalTask[] {
+  return Array.from({ length: runs }, (_, run) => ({ run, options: disturbed(options, run) }));
+}
+
+/** What several outcomes say together, without advice. */
+export function summarize(outcomes: readonly Outcome[]): Rehearsal {
   const value: Record<IntervalName, (outcome: Outcome) => number> = {
     totalMicroseconds: (outcome) => outcome.totalMicroseconds,
     downtimeMicroseconds: (outcome) => outcome.downtimeMicroseconds,
@@ -65,26 +83,18 @@ export async function rehearse(
   // A run that was given up has no downtime, and a time that says nothing.
   const told = converged.length > 0 ? converged : outcomes;
   const interval = (name: IntervalName) => ninety(told.map(value[name]));
-  const first = outcomes[0]!;
-  const content = !withAdvice || meetsLimit(first, downtimeLimitOf(options));
   return {
-    ...first,
-    runs,
-    convergence: converged.length / runs,
+    ...outcomes[0]!,
+    runs: outcomes.length,
+    convergence: converged.length / outcomes.length,
     intervals: {
       totalMicroseconds: interval('totalMicroseconds'),
       downtimeMicroseconds: interval('downtimeMicroseconds'),
       transferredBytes: interval('transferredBytes'),
       rounds: interval('rounds'),
     },
-    advice: content ? [] : await advise(() => open(0), options, signal),
+    advice: [],
   };
-}
-
-/** Only QEMU has a limit that can be missed. */
-function downtimeLimitOf({ choice }: RehearsalOptions): number {
-  if (choice.policy !== 'qemu') return Number.POSITIVE_INFINITY;
-  return choice.options?.downtimeLimitMicroseconds ?? QEMU_DEFAULTS.downtimeLimitMicroseconds;
 }
 
 /**

@@ -1,12 +1,13 @@
 import type { Command } from 'commander';
-import { openSource, recordingNotes, rehearse } from '../../migration/index.ts';
-import { formatRehearsal } from '../../report/index.ts';
+import { recordingNotes, rehearse } from '../../migration/index.ts';
+import { formatRehearsal, formatShadow, shadowJson } from '../../report/index.ts';
 import { runsAs, type Shell, withCommonOptions } from '../command.ts';
 import type { CommandContext } from '../context.ts';
 import { EXIT_STATUS } from '../exit-status.ts';
 import { surfaceOf } from '../surface.ts';
 import { declareRehearseOptions, type RehearseOptions, rehearsalOptions } from './rehearse-options.ts';
 import { type DoneRehearsal, withPage } from './rehearse-page.ts';
+import { sendShadow } from './rehearse-shadow.ts';
 import { openRehearsed } from './rehearse-source.ts';
 
 const EXAMPLES = `
@@ -28,14 +29,15 @@ export function declareRehearse(program: Command, shell: Shell): void {
   withCommonOptions(command).action(
     runsAs<RehearseOptions>(shell, async (context, options) => {
       const run = () => rehearseAsTold(context, options);
-      const { rehearsal, notes } = await (options.report === undefined
+      const { rehearsal, notes, shadow } = await (options.report === undefined
         ? run()
         : withPage(options.report, run));
       context.progress.stop();
       const text = notes.map((note) => `note: ${note}\n`).join('');
+      const compared = shadow === undefined ? '' : `\n${formatShadow(rehearsal, shadow)}`;
       context.result(
-        { ...rehearsal, notes },
-        formatRehearsal(rehearsal, surfaceOf(context.environment)) + text,
+        { ...rehearsal, notes, ...(shadow === undefined ? {} : { shadow: shadowJson(shadow) }) },
+        formatRehearsal(rehearsal, surfaceOf(context.environment)) + compared + text,
       );
       if (rehearsal.verdict === 'does-not-converge') context.exitStatus = EXIT_STATUS.notConverged;
     }),
@@ -46,13 +48,15 @@ async function rehearseAsTold(context: CommandContext, options: RehearseOptions)
   const rehearsed = await openRehearsed(context, options);
   const { source, costs, notes } = rehearsed;
   const parameters = rehearsalOptions(options, costs);
-  const open = (run: number) => {
-    context.progress.update({ phase: 'rehearsing' });
-    return openSource(source, run);
-  };
-  const { signal } = context.signals;
-  const rehearsal = await rehearse(open, parameters, { runs: options.runs, signal });
+  context.progress.update({ phase: 'rehearsing' });
+  const rehearsal = await rehearse(source, parameters, {
+    runs: options.runs,
+    signal: context.signals.signal,
+    onDone: () => context.progress.update({ phase: 'rehearsing' }),
+  });
   const assumed =
     source.kind === 'recording' ? recordingNotes(source.recording, rehearsal, parameters.choice) : [];
-  return { rehearsed, parameters, rehearsal, notes: [...notes, ...assumed] };
+  const done = { rehearsed, parameters, rehearsal, notes: [...notes, ...assumed] };
+  if (options.shadow === undefined) return done;
+  return { ...done, shadow: await sendShadow(context, options, options.shadow, done) };
 }

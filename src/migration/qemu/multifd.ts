@@ -118,8 +118,10 @@ export class MultifdChannels {
     const bytes = PACKET_HEAD_BYTES + this.#payload;
     const doneAt = this.#link.write(bytes, start + work);
     this.#freeAt[channel] = doneAt;
-    this.#inFlight.push({ doneAt, bytes });
-    this.#inFlight.sort((left, right) => left.doneAt - right.doneAt);
+    this.writtenAt(now);
+    let place = this.#inFlight.length;
+    while (place > 0 && this.#inFlight[place - 1]!.doneAt > doneAt) place--;
+    this.#inFlight.splice(place, 0, { doneAt, bytes });
     this.#pages = 0;
     this.#normalPages = 0;
     this.#payload = 0;
