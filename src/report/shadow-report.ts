@@ -6,7 +6,7 @@ import { formatTable } from './table.ts';
 /** What became of a rehearsed migration on the real network, and what would be predicted with what was found there. */
 export interface Shadow {
   readonly migration: Migration;
-  /** With the bandwidth that was found. */
+  /** With the bandwidth that was found, and a destination that stores nothing. */
   readonly predicted: Rehearsal;
 }
 
@@ -23,13 +23,13 @@ const ROWS: readonly [name: string, figure: (figures: Figures) => string][] = [
 export function formatShadow(rehearsal: Rehearsal, { migration, predicted }: Shadow): string {
   const { peer, linkBytesPerSecond, end } = migration;
   const ended = end === 'given-up' ? 'did not converge' : 'went on here';
-  const found = `${formatBandwidth(linkBytesPerSecond)} found`;
+  const found = `${formatBandwidth(linkBytesPerSecond)}, unstored`;
   const table = formatTable(
     [
       { heading: '' },
       { heading: 'predicted', align: 'right' },
       { heading: 'measured', align: 'right' },
-      { heading: `with ${found}`, align: 'right' },
+      { heading: `predicted at ${found}`, align: 'right' },
     ],
     ROWS.map(([name, figure]) => [name, figure(rehearsal), figure(migration), figure(predicted)]),
   );

@@ -9,6 +9,7 @@ import {
 import {
   type HostCosts,
   type LinkOptions,
+  type PeerAddress,
   type RehearsalOptions,
   type SendingCosts,
   TCP_SHARE,
@@ -17,20 +18,23 @@ import {
 import { TRACKER_KINDS, type TrackerKind } from '../../tracker/index.ts';
 import type { CommonOptions } from '../context.ts';
 import { argument, durationOption, integer } from '../parse.ts';
+import { addressOption, declarePeerOptions, type PeerOptions } from '../peer-options.ts';
 import { declarePolicyOptions, type PolicyOptions, policyChoice } from '../policy-options.ts';
 
 /** What `ckpt rehearse` is told. */
-export interface RehearseOptions extends CommonOptions, PolicyOptions {
+export interface RehearseOptions extends CommonOptions, PolicyOptions, PeerOptions {
   readonly target?: string;
   readonly trace?: string;
   readonly observe: number;
   readonly interval: number;
   readonly single?: boolean;
+  readonly shadow?: PeerAddress;
   readonly sender?: 'ckpt' | 'system';
   readonly compress: 'zstd' | 'none';
   readonly tracker: TrackerKind | 'auto';
   readonly bandwidth: Profile;
   readonly rtt: number;
+  readonly jitter?: number;
   readonly loss?: number;
   readonly stateSize?: number;
   readonly setup: number;
@@ -56,9 +60,15 @@ export function declareRehearseOptions(command: Command): void {
     .addOption(durationOption('--interval <duration>', 'live: between two scans').default(100_000, '100ms'))
     .option('--single', 'live: the process alone, without its descendants')
     .addOption(
+      addressOption(
+        '--shadow <addr:port>',
+        'then really send it, to ckpt receive --discard there; it goes on here',
+      ),
+    )
+    .addOption(
       new Option(
         '--sender <whose>',
-        "who sends by the policy's rules: ckpt migrate (live), or the policy's own system (sim:, --trace)",
+        "who sends by the policy's rules: ckpt migrate (live, --shadow), or the policy's own system (sim:, --trace)",
       ).choices(['ckpt', 'system']),
     )
     .addOption(
@@ -78,6 +88,7 @@ export function declareRehearseOptions(command: Command): void {
         .makeOptionMandatory(),
     )
     .addOption(durationOption('--rtt <duration>', 'round trip of the link').default(200, '200us'))
+    .addOption(durationOption('--jitter <duration>', 'so much sooner or later a packet may come (0)'))
     .addOption(new Option('--loss <percent>', 'packets lost').argParser(argument(parsePercent)))
     .addOption(
       new Option('--state-size <size>', 'everything but memory (live: measured; else 100KB)').argParser(
@@ -91,6 +102,7 @@ export function declareRehearseOptions(command: Command): void {
     .addOption(
       new Option('--runs <n>', 'rehearsals for the intervals').argParser(integer(1, 10_000)).default(20),
     );
+  declarePeerOptions(command);
   declareCosts(command);
   declarePolicyOptions(command);
   command.option('--report <file>', 'write a page about it (HTML); must not exist');
@@ -123,8 +135,13 @@ function declareCosts(command: Command): void {
 export type MeasuredCosts = Partial<HostCosts> & { readonly sending?: SendingCosts };
 
 /** Whether ckpt is the sender that is rehearsed: a live process is migrated by nobody else. */
-export function isSentByCkpt({ sender, target }: Pick<RehearseOptions, 'sender' | 'target'>): boolean {
-  return sender === undefined ? target !== undefined && !target.startsWith('sim:') : sender === 'ckpt';
+export function isSentByCkpt({
+  sender,
+  target,
+  shadow,
+}: Pick<RehearseOptions, 'sender' | 'target' | 'shadow'>): boolean {
+  if (sender !== undefined) return sender === 'ckpt';
+  return shadow !== undefined || (target !== undefined && !target.startsWith('sim:'));
 }
 
 /**
@@ -141,6 +158,7 @@ export function rehearsalOptions(
       ...options.bandwidth,
       roundTripMicroseconds: options.rtt,
       setupMicroseconds: options.setup,
+      ...(options.jitter === undefined ? {} : { jitterMicroseconds: options.jitter }),
       ...(options.loss === undefined ? {} : { loss: options.loss }),
     },
     choice: policyChoice(options),

@@ -6,7 +6,7 @@ import {
   type RehearsalOptions,
   recordWorkload,
 } from '../../migration/index.ts';
-import { rehearsalParameters, renderRehearsalReport } from '../../report/index.ts';
+import { rehearsalParameters, renderRehearsalReport, type Shadow } from '../../report/index.ts';
 import { parseWorkload } from '../../workload/index.ts';
 import type { RehearsedSource } from './rehearse-source.ts';
 
@@ -15,6 +15,8 @@ export interface DoneRehearsal {
   readonly rehearsed: RehearsedSource;
   readonly parameters: RehearsalOptions;
   readonly rehearsal: Rehearsal;
+  /** What became of it on the real network. */
+  readonly shadow?: Shadow;
   readonly notes: readonly string[];
 }
 
@@ -30,13 +32,14 @@ const PROFILE_INTERVAL_MICROSECONDS = 100_000;
 export async function withPage(path: string, rehearse: () => Promise<DoneRehearsal>): Promise<DoneRehearsal> {
   return writeWholeFile(path, async (file) => {
     const done = await rehearse();
-    const { rehearsed, parameters, rehearsal, notes } = done;
+    const { rehearsed, parameters, rehearsal, notes, shadow } = done;
     const page = renderRehearsalReport({
       rehearsal,
       target: rehearsed.name,
       profile: await profileFor(rehearsed, rehearsal),
       parameters: rehearsalParameters(parameters),
       notes,
+      ...(shadow === undefined ? {} : { shadow: { kind: 'shadow', ...shadow.migration } }),
       generatedAt: new Date(),
     });
     await attempt(path, () => file.writeFile(page));

@@ -47,6 +47,7 @@ export class Pacer {
 export class BandwidthMeter {
   readonly #time: MigrationTime;
   #bytesPerSecond = 0;
+  #all = { microseconds: 0, arrivedBytes: 0 };
   #busyMicroseconds = 0;
   #memoryBytes = 0;
   #sentBytes = 0;
@@ -62,6 +63,12 @@ export class BandwidthMeter {
     return this.#bytesPerSecond;
   }
 
+  /** Bytes of messages that arrived in a second of sending, over all time so far; 0 before anything was sent. */
+  get linkBytesPerSecond(): number {
+    const { microseconds, arrivedBytes } = this.#all;
+    return microseconds === 0 ? 0 : (arrivedBytes * 1e6) / microseconds;
+  }
+
   /** From now on something is sent, after a while in which nothing was. */
   resume(sentBytes: number, arrivedBytes: number): void {
     this.#last = { at: this.#time.now(), sent: sentBytes, arrived: arrivedBytes };
@@ -71,6 +78,8 @@ export class BandwidthMeter {
   add(memoryBytes: number, sentBytes: number, arrivedBytes: number): void {
     const { at, sent, arrived } = this.#last;
     this.resume(sentBytes, arrivedBytes);
+    this.#all.microseconds += this.#last.at - at;
+    this.#all.arrivedBytes += arrivedBytes - arrived;
     this.#busyMicroseconds += this.#last.at - at;
     this.#memoryBytes += memoryBytes;
     this.#sentBytes += sentBytes - sent;

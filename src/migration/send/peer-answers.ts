@@ -34,6 +34,17 @@ export class PeerAnswers {
     throw new PeerError(`the destination said '${message.type}' where '${type}' was expected`);
   }
 
+  /** The next message, which has to be of one of two types. @throws as `next` */
+  async either<One extends MessageType, Other extends MessageType>(
+    one: One,
+    other: Other,
+  ): Promise<Said<One> | Said<Other>> {
+    const message = await this.#next(undefined);
+    if (isOf(message, one)) return message;
+    if (isOf(message, other)) return message;
+    throw new PeerError(`the destination said '${message.type}' where '${one}' or '${other}' was expected`);
+  }
+
   /** Resolves when the destination has stored so many rounds. @throws as `next` */
   async stored(rounds: number, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();

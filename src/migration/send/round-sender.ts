@@ -16,6 +16,8 @@ const WAIT_MICROSECONDS = 500;
 /** How one round is sent. */
 export interface RoundRequest {
   readonly isFinal: boolean;
+  /** Whether the destination runs the target before it has all memory: then that is sent afterwards, by `sendPart`. */
+  readonly isLazy?: boolean;
   readonly gone: readonly GonePages[];
   /** Bytes a second. */
   readonly rate: number;
@@ -84,6 +86,11 @@ export class RoundSender {
     await this.#say({ type: 'round', number, final: isFinal });
     for (const process of this.#scan.processes) await this.#sayMappings(process);
     for (const { pid, pages } of gone) await this.#sayGone(pid, pages);
+    if (request.isLazy === true) {
+      for (const process of this.#scan.processes) {
+        await this.#sayGone(process.view.pid, process.postpone());
+      }
+    }
     for (const process of this.#scan.processes) {
       try {
         await this.#sendProcess(process, request, skipped);
@@ -104,6 +111,16 @@ export class RoundSender {
     let skippedPages = 0;
     for (const pages of skipped.values()) skippedPages += pages.pageCount;
     return { sentPages: this.#sentPages, skippedPages };
+  }
+
+  /** Sends pages of a process outside of any round; the target stands still for good. */
+  async sendPart(process: SourceProcess, pages: PageRangeList, rate: number): Promise<void> {
+    for await (const batch of this.#pipeline.batches(process, pages, () => true)) {
+      await this.#sendBatch(batch, rate);
+    }
+    process.endRound();
+    this.#leftPages = this.#scan.pendingPages;
+    this.#onSent();
   }
 
   /** Sends any message. */

@@ -44,6 +44,8 @@ export interface Rules {
   readonly policy: PolicyName;
   /** Nothing is sent before the target has stopped. */
   readonly stopsFirst: boolean;
+  /** Whether the target runs at the destination before all of its memory is there. */
+  readonly isLazy: boolean;
   /** Bytes a second that the round under way may send; infinite for no limit. */
   readonly rate: number;
   /** The same for what is sent after the stop. */
@@ -77,6 +79,7 @@ export function rulesOf(choice: PolicyChoice): Rules {
 abstract class CommonRules implements Rules {
   abstract readonly policy: PolicyName;
   readonly stopsFirst: boolean = false;
+  readonly isLazy: boolean = false;
   rate: number = Number.POSITIVE_INFINITY;
   readonly finalRate: number = Number.POSITIVE_INFINITY;
   readonly skipsWritten: boolean = false;
@@ -98,6 +101,9 @@ abstract class CommonRules implements Rules {
  */
 class QemuRules extends CommonRules {
   readonly policy = 'qemu';
+  override readonly stopsFirst: boolean;
+  override readonly isLazy: boolean;
+  readonly #switchRound: number;
   readonly #options: QemuOptions;
 
   constructor(options: QemuOptions) {
@@ -111,6 +117,17 @@ class QemuRules extends CommonRules {
     }
     this.#options = options;
     this.rate = options.maxBandwidth > 0 ? options.maxBandwidth : Number.POSITIVE_INFINITY;
+    const { postcopyAfter } = options;
+    this.isLazy = postcopyAfter !== undefined;
+    this.#switchRound =
+      postcopyAfter !== undefined && 'rounds' in postcopyAfter
+        ? postcopyAfter.rounds
+        : Number.POSITIVE_INFINITY;
+    this.stopsFirst = options.stopFirst || this.#switchRound === 0;
+  }
+
+  override isLast({ number }: SentRound): boolean {
+    return number >= this.#switchRound;
   }
 
   override isEnough({ pendingPages, bytesPerSecond }: FoundPages): boolean {
@@ -124,6 +141,7 @@ class QemuRules extends CommonRules {
 /** Options that change how QEMU sends, or how its virtual processors run. */
 function unsupportedQemuOption(options: QemuOptions): string | undefined {
   if (options.autoConverge) return '--auto-converge: it cannot slow a process down';
+  if (options.dirtyLimit) return '--dirty-limit: it cannot slow a process down';
   if (options.xbzrle) return '--xbzrle';
   if (options.multifdChannels > 0) return '--multifd-channels: --connections is what it has';
   return undefined;
@@ -132,10 +150,12 @@ function unsupportedQemuOption(options: QemuOptions): string | undefined {
 /** A few rounds whatever they bring (tools/libs/guest/xg_sr_save.c). */
 class XenRules extends CommonRules {
   readonly policy = 'xen';
+  override readonly stopsFirst: boolean;
   readonly #options: XenOptions;
 
   constructor(options: XenOptions) {
     super();
+    this.stopsFirst = options.maxIterations === 0;
     this.#options = options;
   }
 
@@ -152,6 +172,7 @@ class ClarkRules extends CommonRules {
   readonly policy = 'clark';
   override readonly finalRate: number;
   override readonly skipsWritten: boolean;
+  override readonly stopsFirst: boolean;
   readonly #options: ClarkOptions;
   #sentBefore = Number.POSITIVE_INFINITY;
 
@@ -161,6 +182,7 @@ class ClarkRules extends CommonRules {
     this.rate = options.minRate;
     this.finalRate = options.maxRate;
     this.skipsWritten = options.skipWritableWorkingSet;
+    this.stopsFirst = options.maxIterations === 0;
   }
 
   override isLast({ number, sentPages, skippedPages, totalPages, memoryPages }: SentRound): boolean {
@@ -199,10 +221,12 @@ class PhaulRules extends CommonRules {
 class CriuRules extends CommonRules {
   readonly policy = 'criu';
   override readonly stopsFirst: boolean;
+  override readonly isLazy: boolean;
   readonly #preDumps: number;
 
-  constructor({ preDumps }: CriuOptions) {
+  constructor({ preDumps, lazyPages }: CriuOptions) {
     super();
+    this.isLazy = lazyPages;
     this.#preDumps = preDumps;
     this.stopsFirst = preDumps === 0;
   }
@@ -216,6 +240,7 @@ class CriuRules extends CommonRules {
 class FixedRules extends CommonRules {
   readonly policy = 'fixed';
   override readonly stopsFirst: boolean;
+  override readonly isLazy: boolean;
   override readonly finalRate: number;
   readonly #options: FixedOptions;
 
@@ -223,6 +248,7 @@ class FixedRules extends CommonRules {
     super();
     this.#options = options;
     this.stopsFirst = options.rounds === 0;
+    this.isLazy = options.postcopy !== undefined;
     this.rate = options.maxBandwidth;
     this.finalRate = options.maxBandwidth;
   }

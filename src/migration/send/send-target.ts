@@ -1,12 +1,14 @@
 import { ScratchFile } from '../../checkpoint/index.ts';
 import { type CodecPool, DEFAULT_ZSTD_LEVEL } from '../../codec/index.ts';
-import { IntegrityError, PAGE_SIZE, PeerError } from '../../core/index.ts';
+import { IntegrityError, PAGE_SIZE, PeerError, UnsupportedError } from '../../core/index.ts';
 import { memoryDigest } from '../../image/index.ts';
 import type { Target, TargetState } from '../../target/index.ts';
 import { type ChosenTracker, chooseTracker } from '../../tracker/index.ts';
+import type { StrategyName } from '../outcome.ts';
 import type { Channel } from '../wire/channel.ts';
 import { MAX_STATE_CHUNK_BYTES, type MessageOf } from '../wire/messages.ts';
 import { DigestMemory } from './digest-ledger.ts';
+import { sendLazily } from './lazy-pages.ts';
 import { type MigrationTime, RealTime } from './migration-time.ts';
 import { PagePipeline } from './page-pipeline.ts';
 import { PeerAnswers } from './peer-answers.ts';
@@ -58,6 +60,7 @@ class Sending {
   readonly #sender: RoundSender;
   readonly #warnings: string[] = [];
   #committed = false;
+  #requestedPages = 0;
   #setupMicroseconds = 0;
   #storeMicroseconds = 0;
   #lookedAt = 0;
@@ -109,12 +112,17 @@ class Sending {
   async #greet(): Promise<void> {
     const { migrationId, purpose, program, choice } = this.#options;
     const { identity } = this.#target;
+    if (this.#rules.isLazy && identity.kind === 'live') {
+      throw new UnsupportedError(`${identity.name} cannot run elsewhere before all of its memory is there`, {
+        hint: 'post-copy is for simulated targets: leave --strategy and --postcopy-after out',
+      });
+    }
     this.#report('setup');
     await this.#channel.send({
       type: 'hello',
       migrationId,
       purpose,
-      strategy: this.#rules.stopsFirst ? 'stop-and-copy' : 'pre-copy',
+      strategy: this.#strategy,
       target: identity,
       pageSize: PAGE_SIZE,
       program,
@@ -199,14 +207,21 @@ class Sending {
 
   /** Stops the target, sends the rest, and has the destination go on with it. */
   async #stop(): Promise<Migration> {
-    const prepared = await this.#sendRest();
+    const isLazy = this.#rules.isLazy && this.#options.purpose === 'migrate';
+    const prepared = await this.#sendRest(isLazy);
     const { ready } = prepared;
     if (this.#options.purpose === 'discard') return this.#stays('rehearsed', prepared);
     if (!ready.canRun) return this.#stays('not-runnable', prepared);
-    return this.#commit(prepared);
+    return this.#commit(prepared, isLazy);
   }
 
-  async #sendRest(): Promise<Prepared> {
+  get #strategy(): StrategyName {
+    const { stopsFirst, isLazy } = this.#rules;
+    if (isLazy && this.#options.purpose === 'migrate') return stopsFirst ? 'post-copy' : 'hybrid';
+    return stopsFirst ? 'stop-and-copy' : 'pre-copy';
+  }
+
+  async #sendRest(isLazy: boolean): Promise<Prepared> {
     const target = this.#target;
     this.#signal.throwIfAborted();
     await target.prepareFreeze?.();
@@ -224,6 +239,7 @@ class Sending {
     const looked = this.#time.now();
     await this.#sender.send({
       isFinal: true,
+      isLazy,
       gone,
       rate: this.#rules.finalRate,
       goesOn: () => true,
@@ -231,8 +247,9 @@ class Sending {
     });
     target.verifyStoodStill?.();
     await this.#sendState(state);
-    const digest = this.#digest();
-    await this.#channel.send({ type: 'prepared-digest', memoryDigest: digest });
+    // Of memory that is sent later nothing is proved yet.
+    const digest = isLazy ? '' : this.#digest();
+    if (!isLazy) await this.#channel.send({ type: 'prepared-digest', memoryDigest: digest });
     await this.#channel.flushed();
     const arrived = this.#time.now();
     const ready = await this.#answers.next('ready', this.#signal);
@@ -277,7 +294,7 @@ class Sending {
   }
 
   /** From here on the target must not go on by itself; it is the destination that runs it, or nobody. */
-  async #commit({ stop, ...prepared }: Prepared): Promise<Migration> {
+  async #commit({ stop, ...prepared }: Prepared, isLazy: boolean): Promise<Migration> {
     const { migrationId, onCommit, leaveStopped } = this.#options;
     this.#target.verifyStoodStill?.();
     await onCommit?.();
@@ -295,10 +312,28 @@ class Sending {
     }
     const start = this.#time.now() - committed;
     const downtime = this.#time.now() - prepared.stoppedAt;
+    const sent = isLazy ? await this.#sendLazily() : prepared;
     const total = this.#time.now();
     if (leaveStopped !== true) this.#target.end?.();
     await this.#channel.close().catch(() => undefined);
-    return this.#result('moved', total, downtime, { ...prepared, stop: { ...stop, start } });
+    return this.#result('moved', total, downtime, { ...prepared, ...sent, stop: { ...stop, start } });
+  }
+
+  /** The destination runs the target and lacks memory of it. @throws PeerError: the target there has stopped for good */
+  async #sendLazily(): Promise<Pick<Prepared, 'ready' | 'digest'>> {
+    for (const process of this.#scan.processes) process.resumePostponed();
+    const { ready, digest, requestedPages } = await sendLazily({
+      channel: this.#channel,
+      answers: this.#answers,
+      scan: this.#scan,
+      send: (process, pages) => this.#sender.sendPart(process, pages, this.#rules.finalRate),
+      digest: () => this.#digest(),
+    });
+    this.#requestedPages = requestedPages;
+    if (ready.memoryDigest === digest) return { ready, digest };
+    throw new IntegrityError('what the destination has received is not what was sent: the digests differ', {
+      data: { sent: digest, received: ready.memoryDigest },
+    });
   }
 
   /** Nobody here can know whether the destination was told. */
@@ -345,7 +380,7 @@ class Sending {
       target: this.#target.identity,
       peer: this.#channel.peer,
       policy,
-      strategy: this.#rules.stopsFirst ? 'stop-and-copy' : 'pre-copy',
+      strategy: this.#strategy,
       tracker: this.#chosen.tracker.kind,
       trackerReason: this.#chosen.reason,
       processes: this.#scan.processes.length,
@@ -357,11 +392,12 @@ class Sending {
       pages: { normal: log.normalPages, duplicate: log.zeroPages, xbzrle: 0 },
       rounds: log.rounds,
       curve: log.curve.end(total, end === 'given-up' ? this.#sender.leftPages * PAGE_SIZE : 0),
-      service: { throttledMicroseconds: 0, faultedPages: 0, faultMicroseconds: 0 },
+      service: { throttledMicroseconds: 0, faultedPages: this.#requestedPages, faultMicroseconds: 0 },
       checkpoint: prepared?.ready.checkpoint,
       memoryDigest: prepared?.digest,
       obstacles: prepared?.ready.obstacles ?? [],
       scans: this.#scan.stops,
+      linkBytesPerSecond: Math.round(this.#sender.meter.linkBytesPerSecond),
       storeMicroseconds: Math.round(this.#storeMicroseconds),
       stop: prepared === undefined ? undefined : rounded(prepared.stop),
       warnings: this.#warnings,

@@ -19,6 +19,7 @@ export class SourceProcess {
   doubts: readonly string[] = [];
   /** Share of the doubtful pages that had really changed when they were last read. */
   changedShare = 1;
+  #waiting = new PageRangeList();
   readonly #tracker: Tracker;
   #pages: ParentPages | undefined;
   /** Pages of which the destination has some version. */
@@ -91,6 +92,25 @@ export class SourceProcess {
   took(page: number, isReadable: boolean): void {
     this.#taken.append(page, page + 1);
     if (!isReadable) this.#unreadable.append(page, page + 1);
+  }
+
+  /**
+   * The target stands still and is to run elsewhere before its memory is there: what nobody shares with it can wait.
+   * @returns what waits; no version of it counts that the destination has
+   */
+  postpone(): PageRangeList {
+    const shared = PageRangeList.of(...this.vmas.filter((vma) => vma.shared));
+    const waiting = this.pending.difference(shared);
+    this.pending = this.pending.intersection(shared);
+    this.digests.forget(waiting);
+    this.#waiting = waiting;
+    return waiting;
+  }
+
+  /** It runs elsewhere now: what has waited is pending. */
+  resumePostponed(): void {
+    this.pending = this.pending.union(this.#waiting);
+    this.#waiting = new PageRangeList();
   }
 
   /** The round is over. */

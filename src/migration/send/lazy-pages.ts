@@ -1,0 +1,83 @@
+import { PageRangeList, PeerError } from '../../core/index.ts';
+import type { Channel } from '../wire/channel.ts';
+import type { MessageOf } from '../wire/messages.ts';
+import type { PeerAnswers } from './peer-answers.ts';
+import type { SourceProcess } from './source-process.ts';
+import type { TargetScan } from './target-scan.ts';
+
+/** Pages that go between two looks whether something was asked for. */
+const PART_PAGES = 16;
+
+/** What sending the memory of a target that runs elsewhere already needs. */
+export interface LazySource {
+  readonly channel: Channel;
+  readonly answers: PeerAnswers;
+  readonly scan: TargetScan;
+  /** Sends pages of a process, which then are no longer pending. */
+  readonly send: (process: SourceProcess, pages: PageRangeList) => Promise<void>;
+  /** Digest of the memory, when all of it has been sent. */
+  readonly digest: () => string;
+}
+
+/** How post-copy went. */
+export interface LazyEnd {
+  readonly ready: MessageOf<'ready'>;
+  readonly digest: string;
+  readonly requestedPages: number;
+}
+
+/**
+ * Sends what is pending of a target that stands still here and runs at the destination: first what that asks for, else
+ * one part after the other.
+ * @throws PeerError: what runs there has then stopped for good
+ */
+export async function sendLazily({ channel, answers, scan, send, digest }: LazySource): Promise<LazyEnd> {
+  const asked: MessageOf<'request-pages'>[] = [];
+  let requestedPages = 0;
+  const listen = async () => {
+    for (;;) {
+      const message = await answers.either('request-pages', 'ready');
+      if (message.type === 'ready') return message;
+      asked.push(message);
+    }
+  };
+  const answer = listen();
+  // Met below, when everything has been sent; a failure ends the sending sooner.
+  answer.catch(() => undefined);
+  for (;;) {
+    answers.failed.throwIfAborted();
+    const request = asked.shift();
+    const next = request === undefined ? firstPending(scan) : wanted(scan, request);
+    if (next === undefined) break;
+    if (request !== undefined) requestedPages += next.pages.pageCount;
+    if (next.pages.pageCount > 0) await send(next.process, next.pages);
+  }
+  const memoryDigest = digest();
+  await channel.send({ type: 'prepared-digest', memoryDigest });
+  return { ready: await answer, digest: memoryDigest, requestedPages };
+}
+
+interface Part {
+  readonly process: SourceProcess;
+  readonly pages: PageRangeList;
+}
+
+function firstPending(scan: TargetScan): Part | undefined {
+  const process = scan.processes.find(({ pending }) => pending.pageCount > 0);
+  if (process === undefined) return undefined;
+  const pages = new PageRangeList();
+  for (const { startPage, endPage } of process.pending) {
+    pages.append(startPage, Math.min(endPage, startPage + PART_PAGES - pages.pageCount));
+    if (pages.pageCount >= PART_PAGES) break;
+  }
+  return { process, pages };
+}
+
+/** What was asked for and has not gone yet. @throws PeerError if there is no such process */
+function wanted(scan: TargetScan, { pid, ranges }: MessageOf<'request-pages'>): Part {
+  const process = scan.processes.find(({ view }) => view.pid === pid);
+  if (process === undefined) {
+    throw new PeerError(`the destination asks for pages of process ${pid}, which is none of the target's`);
+  }
+  return { process, pages: process.pending.intersection(ranges) };
+}
