@@ -4,6 +4,8 @@ import {
   POLICY_NAMES,
   type PolicyChoice,
   type PolicyName,
+  PRE_PAGING_KINDS,
+  type PrePaging,
   QEMU_DEFAULTS,
   type QemuOptions,
 } from '../migration/index.ts';
@@ -22,12 +24,18 @@ export interface PolicyOptions {
   readonly cpuThrottleIncrement?: number;
   readonly maxCpuThrottle?: number;
   readonly throttleTriggerThreshold?: number;
+  readonly dirtyLimit?: boolean;
+  readonly vcpuDirtyLimit?: number;
+  readonly vcpuDirtyLimitPeriod?: number;
+  readonly dirtyRingSize?: number;
   readonly xbzrle?: boolean;
   readonly xbzrleCacheSize?: number;
   readonly multifdChannels?: number;
   readonly multifdCompression?: QemuOptions['multifdCompression'];
   readonly postcopyAfter?: number;
   readonly postcopyPreempt?: boolean;
+  readonly maxPostcopyBandwidth?: number;
+  readonly prePaging?: PrePaging;
   readonly clearLog?: QemuOptions['clearLog'];
 }
 
@@ -45,6 +53,12 @@ export function declarePolicyOptions(command: Command): void {
     )
     .addOption(
       new Option('--max-rounds <n>', 'xen, clark, criu, fixed: rounds').argParser(integer(0, 100_000)),
+    )
+    .addOption(
+      new Option(
+        '--pre-paging <order>',
+        'fixed: in post-copy, pages that nobody asks for (bubbling)',
+      ).choices(PRE_PAGING_KINDS),
     );
   declareQemuOptions(command);
 }
@@ -65,6 +79,18 @@ function declareQemuOptions(command: Command): void {
     .addOption(percent('--cpu-throttle-increment <percent>', 'qemu: each further step (10)'))
     .addOption(percent('--max-cpu-throttle <percent>', 'qemu: strongest throttling (99)'))
     .addOption(percent('--throttle-trigger-threshold <percent>', 'qemu: dirtied of sent bytes (50)'))
+    .option('--dirty-limit', 'qemu: slow vCPUs that write to many pages (KVM with a dirty ring)')
+    .addOption(
+      new Option('--vcpu-dirty-limit <MiB/s>', 'qemu: what a vCPU may write to (1)').argParser(
+        integer(1, 1e6),
+      ),
+    )
+    .addOption(durationOption('--vcpu-dirty-limit-period <duration>', 'qemu: how often it is measured (1s)'))
+    .addOption(
+      new Option('--dirty-ring-size <pages>', "qemu: KVM's dirty ring (4096)").argParser(
+        integer(1024, 65536),
+      ),
+    )
     .option('--xbzrle', 'qemu: send differences')
     .addOption(
       new Option('--xbzrle-cache-size <size>', 'qemu: cache of sent pages (64MiB)').argParser(
@@ -82,30 +108,51 @@ function declareQemuOptions(command: Command): void {
         'before-send',
       ]),
     )
-    .option('--postcopy-preempt', 'qemu: requested pages have their own connection');
+    .option('--postcopy-preempt', 'qemu: requested pages have their own connection')
+    .addOption(
+      new Option(
+        '--max-postcopy-bandwidth <rate>',
+        'qemu: limit of what nobody has asked for in post-copy (none)',
+      ).argParser(argument((text: string) => parseBandwidth(text, 'limit'))),
+    );
 }
 
 /** The rules that the options name. @throws UsageError */
 export function policyChoice(options: PolicyOptions): PolicyChoice {
-  const { policy, maxRounds, strategy } = options;
-  if (strategy === 'stop-and-copy') return { policy: 'fixed', options: { rounds: 0 } };
+  const { policy, strategy } = options;
   if (policy === 'qemu') return { policy, options: qemuOptions(options) };
-  if (strategy === 'post-copy' || strategy === 'hybrid') {
-    throw new UsageError(`${policy} has no ${strategy} here`, { hint: 'use --policy qemu' });
-  }
+  const follows = strategy === 'post-copy' || strategy === 'hybrid';
+  const rounds = roundsOf(options);
   if (policy === 'fixed') {
     return {
       policy,
       options: {
-        ...(maxRounds === undefined ? {} : { rounds: maxRounds }),
+        ...(rounds === undefined ? {} : { rounds }),
         ...(options.downtimeLimit === undefined ? {} : { downtimeLimitMicroseconds: options.downtimeLimit }),
         ...(options.maxBandwidth ? { maxBandwidth: options.maxBandwidth } : {}),
+        ...(follows ? { postcopy: options.prePaging ?? 'bubbling' } : {}),
       },
     };
   }
-  if (maxRounds === undefined) return { policy };
-  if (policy === 'xen' || policy === 'clark') return { policy, options: { maxIterations: maxRounds } };
-  return { policy, options: { preDumps: maxRounds } };
+  if (policy === 'criu') {
+    return { policy, options: { ...(rounds === undefined ? {} : { preDumps: rounds }), lazyPages: follows } };
+  }
+  if (follows) {
+    throw new UsageError(`${policy} has no ${strategy}`, { hint: 'use --policy qemu, criu or fixed' });
+  }
+  if (policy === 'phaul') {
+    if (rounds === undefined) return { policy };
+    throw new UsageError('phaul has rules of its own for its pre-dumps', { hint: 'use --policy criu' });
+  }
+  return rounds === undefined ? { policy } : { policy, options: { maxIterations: rounds } };
+}
+
+/** Live rounds, as far as options say anything of them. @throws UsageError */
+function roundsOf({ strategy, maxRounds }: PolicyOptions): number | undefined {
+  if (strategy === 'pre-copy' || strategy === undefined) return maxRounds;
+  const rounds = { 'post-copy': 0, hybrid: maxRounds ?? 1, 'stop-and-copy': 0 }[strategy];
+  if (maxRounds === undefined || maxRounds === rounds) return rounds;
+  throw new UsageError(`${strategy} has no rounds`, { hint: 'leave --max-rounds out' });
 }
 
 function qemuOptions(options: PolicyOptions): Partial<QemuOptions> {
@@ -118,6 +165,7 @@ function qemuOptions(options: PolicyOptions): Partial<QemuOptions> {
   const compressed = options.multifdCompression !== undefined;
   const channels = options.multifdChannels ?? (compressed ? 2 : undefined);
   const given = {
+    stopFirst: options.strategy === 'stop-and-copy' ? true : undefined,
     maxBandwidth: options.maxBandwidth,
     downtimeLimitMicroseconds: options.downtimeLimit,
     autoConverge: options.autoConverge,
@@ -125,12 +173,17 @@ function qemuOptions(options: PolicyOptions): Partial<QemuOptions> {
     cpuThrottleIncrement: options.cpuThrottleIncrement,
     maxCpuThrottle: options.maxCpuThrottle,
     throttleTriggerThreshold: options.throttleTriggerThreshold,
+    dirtyLimit: options.dirtyLimit,
+    vcpuDirtyLimit: options.vcpuDirtyLimit,
+    vcpuDirtyLimitPeriodMicroseconds: options.vcpuDirtyLimitPeriod,
+    dirtyRingPages: options.dirtyRingSize,
     xbzrle: options.xbzrle,
     xbzrleCacheBytes: options.xbzrleCacheSize,
     multifdChannels: channels,
     multifdCompression: options.multifdCompression,
     postcopyAfter: rounds === undefined ? undefined : { rounds },
     postcopyPreempt: options.postcopyPreempt,
+    maxPostcopyBandwidth: options.maxPostcopyBandwidth,
     clearLog: options.clearLog,
   };
   const set = Object.entries(given).filter(([, value]) => value !== undefined);

@@ -8,6 +8,7 @@ export { PageBitmap } from './page-bitmap.ts';
 export { CLARK_DEFAULTS, type ClarkOptions } from './policies/clark.ts';
 export { CRIU_DEFAULTS, type CriuOptions } from './policies/criu.ts';
 export { FIXED_DEFAULTS, type FixedOptions } from './policies/fixed.ts';
+export { PRE_PAGING_KINDS, type PrePaging } from './policies/postcopy.ts';
 export { XEN_DEFAULTS, type XenOptions } from './policies/xen.ts';
 export { checkQemuOptions, QEMU_DEFAULTS, type QemuOptions } from './qemu/options.ts';
 export type {

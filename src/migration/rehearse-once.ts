@@ -67,7 +67,9 @@ export function rehearseOnce(memory: MigratingMemory, options: RehearsalOptions)
       const parameters = { ...QEMU_DEFAULTS, ...choice.options };
       checkQemuOptions(parameters);
       checkDowntimeLimit(parameters.downtimeLimitMicroseconds, link);
-      return new QemuMigration(memory, link, parameters, costs, giveUp, pace).run();
+      const migrate = (atPace: number) =>
+        new QemuMigration(memory, link, parameters, costs, giveUp, atPace).run();
+      return parameters.stopFirst ? withStopFirst(migrate(0), costs) : migrate(pace);
     }
     case 'xen':
       return migrateAsXen(engine(XEN_FRAMING), { ...XEN_DEFAULTS, ...choice.options }, giveUp);
@@ -80,6 +82,17 @@ export function rehearseOnce(memory: MigratingMemory, options: RehearsalOptions)
     case 'fixed':
       return migrateFixed(engine(FIXED_FRAMING), { ...FIXED_DEFAULTS, ...choice.options }, giveUp);
   }
+}
+
+/** A guest that stood still all the time. */
+function withStopFirst(outcome: Outcome, { resumeMicroseconds }: HostCosts): Outcome {
+  const stopped = outcome.verdict === 'converges' ? outcome.totalMicroseconds + resumeMicroseconds : 0;
+  return {
+    ...outcome,
+    strategy: 'stop-and-copy',
+    downtimeMicroseconds: stopped,
+    reportedDowntimeMicroseconds: stopped,
+  };
 }
 
 function usualPatience({ resident }: MigratingMemory, { link, choice }: RehearsalOptions): number {

@@ -9,6 +9,7 @@ export interface ClarkOptions {
   readonly maxRate: number;
   /** Added to the rate at which memory was dirtied in a round, for the next one. */
   readonly rateIncrement: number;
+  /** Live rounds; 0: stop and copy. */
   readonly maxIterations: number;
   readonly dirtyThresholdPages: number;
   readonly maxFactor: number;
@@ -65,6 +66,10 @@ function sendRound(engine: RoundEngine, rate: number, skipping: boolean): { sent
 
 /** Rounds at a rate that follows the program's, sparing what it writes all the time; then the stop, at full rate. */
 export function migrateAsClark(engine: RoundEngine, options: ClarkOptions, giveUpAfter: number): Outcome {
+  if (options.maxIterations === 0) {
+    engine.stop();
+    return engine.complete('clark', 0, options.maxRate);
+  }
   const memoryPages = engine.pending.count;
   let rate = options.minRate;
   let total = 0;

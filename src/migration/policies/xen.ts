@@ -3,7 +3,7 @@ import type { PageFraming, RoundEngine } from './round-engine.ts';
 
 /** The rule by which Xen's migration v2 stops (tools/libs/guest/xg_sr_save.c). */
 export interface XenOptions {
-  /** Live rounds. */
+  /** Live rounds; 0: stop and copy. */
   readonly maxIterations: number;
   /** So few dirty pages are not worth a round. */
   readonly dirtyThresholdPages: number;
@@ -25,6 +25,10 @@ export function migrateAsXen(engine: RoundEngine, options: XenOptions, giveUpAft
   const memoryPages = engine.pending.count;
   let sent = 0;
   let iteration = 0;
+  if (options.maxIterations === 0) {
+    engine.stop();
+    return engine.complete('xen', 0);
+  }
   while (engine.now < giveUpAfter) {
     const few = engine.pending.count < options.dirtyThresholdPages;
     sent += engine.pending.count;

@@ -2,6 +2,8 @@ import { PAGE_SIZE, UsageError } from '../../core/index.ts';
 
 /** Migration parameters of QEMU, under its names and with its defaults (qapi/migration.json of QEMU 10). */
 export interface QemuOptions {
+  /** The guest is stopped before anything is sent (`stop`, then `migrate`). */
+  readonly stopFirst: boolean;
   /** Bytes a second; 0: unlimited. */
   readonly maxBandwidth: number;
   readonly downtimeLimitMicroseconds: number;
@@ -42,6 +44,7 @@ export interface QemuOptions {
 }
 
 export const QEMU_DEFAULTS: QemuOptions = {
+  stopFirst: false,
   maxBandwidth: 128 * 2 ** 20,
   downtimeLimitMicroseconds: 300_000,
   availSwitchoverBandwidth: 0,
