@@ -5,6 +5,7 @@ import {
   openSource,
   type PeerAddress,
   rehearse,
+  USUAL_SENDING,
 } from '../../migration/index.ts';
 import { formatMigrationProgress, type Shadow } from '../../report/index.ts';
 import type { CommandContext } from '../context.ts';
