@@ -15,6 +15,7 @@ const work = process.env.CKPT_WORK ?? '/tmp/proofs';
 const { describeCheckpoint, dumpTarget, restoreToDirectory } = await import(
   `${root}/dist/checkpoint/index.js`
 );
+const { TraceReader } = await import(`${root}/dist/migration/index.js`);
 const { main } = await import(`${root}/dist/cli/main.js`);
 
 const DELTAS = 10;
@@ -235,6 +236,22 @@ async function revive(mode) {
   return { pids, revived: processes.map((one) => one.pid), before, lines: outputLines() };
 }
 
+/** A program that keeps sums of its memory is recorded: what its steps say was written. */
+async function record(tracker) {
+  const { redirections, line, ask } = openConversation('checksum');
+  const pid = await startApart(`${programs}/checksum 1 2 300 ${redirections} & echo $!; wait`);
+  await line();
+  const file = `${work}/trace`;
+  const times = ['--interval', '100ms', '--duration', '2s'];
+  const result = await ckptJson('record', '-t', `${pid}`, '--tracker', tracker, ...times, '-o', file);
+  const written = [];
+  const reader = await TraceReader.open(file);
+  for await (const { processes } of reader.steps()) written.push(processes[0].written.pageCount);
+  const sums = await ask('end');
+  await endOf([pid]);
+  return { tracker: result.tracker, residentPages: result.residentPages, written, sums };
+}
+
 async function prove(proof, act) {
   const started = Date.now();
   rmSync(work, { recursive: true, force: true });
@@ -249,7 +266,10 @@ async function prove(proof, act) {
 }
 
 await prove('check', () => ckptJson('check'));
-for (const tracker of process.argv[2].split(',')) await prove(tracker, () => follow(tracker));
+for (const tracker of process.argv[2].split(',')) {
+  await prove(tracker, () => follow(tracker));
+  await prove(`record ${tracker}`, () => record(tracker));
+}
 await prove('rewind', rewind);
 await prove('revive work', () => revive('work'));
 await prove('revive tree', () => revive('tree'));

@@ -45,6 +45,14 @@ interface Following {
   readonly broken: readonly string[];
 }
 
+interface Recorded {
+  readonly tracker: string;
+  readonly residentPages: number;
+  /** Pages of each step; the first is the beginning. */
+  readonly written: readonly number[];
+  readonly sums: string;
+}
+
 interface Rewound {
   readonly outcome: string;
   readonly obstacles: readonly unknown[];
@@ -148,6 +156,16 @@ describe.each<GuestKernelVersion>(['6.1', '6.12'])('live processes on Linux %s',
       expect(broken).toEqual([]);
       expect(family).toBeGreaterThan(20);
     });
+  });
+
+  proof.each(TRACKERS[kernel])(`are recorded with %s ${because}`, (tracker) => {
+    const { residentPages, written, sums, ...recorded } = resultOf<Recorded>(`record ${tracker}`);
+    expect(recorded).toMatchObject({ tracker });
+    expect(sums).toBe('sound');
+    expect(written.length).toBeGreaterThan(2);
+    // In each interval something, and never everything.
+    expect(Math.min(...written.slice(1))).toBeGreaterThan(0);
+    expect(Math.max(...written.slice(1))).toBeLessThan(residentPages);
   });
 
   proof(`are rewound in place ${because}`, () => {

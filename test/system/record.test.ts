@@ -79,6 +79,7 @@ describe('recording a live process', () => {
   for (const tracker of ['auto', 'compare']) {
     it(`sees what it writes, with --tracker ${tracker}, and lets it go on`, async () => {
       const program = await startPython(WRITER);
+      const descriptors = readdirSync(`/proc/${program.pid}/fd`);
       const file = join(work, 'live.trace');
       const args = ['--interval', '100ms', '--duration', '1500ms', '--tracker', tracker, '-o', file];
       const result = await ckptJson('record', '-t', String(program.pid), ...args);
@@ -95,14 +96,28 @@ describe('recording a live process', () => {
           if (steps > 2) written += process.written.pageCount;
         }
       }
-      expect(steps).toBeGreaterThan(5);
+      expect(steps).toBeGreaterThan(2);
       expect(resident).toBeGreaterThan(8192);
       // 2,000 pages a second at the most, less where the machine is busy; and not everything that exists.
-      expect(written).toBeGreaterThan(300);
+      expect(written).toBeGreaterThan(100);
       expect(written).toBeLessThan(steps * 800);
       expect([...threadStates(program.pid)]).not.toContain('T');
+      // Nothing of a tracker is left in it.
+      expect(readdirSync(`/proc/${program.pid}/fd`)).toEqual(descriptors);
     });
   }
+
+  it('leaves alone what an incremental dump counts on', async () => {
+    const program = await startPython(WRITER);
+    const dump = ['dump', '-t', String(program.pid), '-D', join(work, 'store')];
+    await ckptJson(...dump);
+    const descriptors = readdirSync(`/proc/${program.pid}/fd`);
+    const times = ['--interval', '50ms', '--duration', '200ms'];
+    await ckptJson('record', '-t', String(program.pid), ...times, '-o', join(work, 'between.trace'));
+    expect(readdirSync(`/proc/${program.pid}/fd`)).toEqual(descriptors);
+    await ckptJson(...dump, '--incremental');
+    expect(await ckptJson('verify', '-D', join(work, 'store'))).toMatchObject({ findings: [] });
+  });
 
   it('keeps what was recorded of a process that ends', async () => {
     const program = await startGrandchild('python3', '-c', "print('ready', flush=True)\ninput()");

@@ -1,5 +1,5 @@
 import { type BlockCodec, openBlockCodec } from '../../codec/index.ts';
-import { machineClock, TargetError } from '../../core/index.ts';
+import { machineClock, TargetError, UnsupportedError } from '../../core/index.ts';
 import type { ProcessView, Target } from '../../target/index.ts';
 import type { Tracker } from '../../tracker/index.ts';
 import type { TraceEnd, TraceProcess, TraceProcessStep, TraceStep } from './format.ts';
@@ -26,9 +26,19 @@ export async function* recordSteps(
   tracker: Tracker,
   options: RecorderOptions,
 ): AsyncGenerator<TraceStep, TraceEnd> {
+  const recorder = new Recorder(target, tracker, await openBlockCodec());
+  try {
+    yield await recorder.step(options.signal);
+    return yield* intervals(recorder, options);
+  } finally {
+    target.thaw();
+    await recorder.leave();
+  }
+}
+
+/** What follows the first step. */
+async function* intervals(recorder: Recorder, options: RecorderOptions): AsyncGenerator<TraceStep, TraceEnd> {
   const { signal } = options;
-  const { recorder, step } = await Recorder.begin(target, tracker, signal);
-  yield step;
   try {
     yield* recorder.intervals(options);
     return 'duration';
@@ -38,8 +48,6 @@ export async function* recordSteps(
       return 'interrupted';
     if (error instanceof TargetError && isGone(error)) return 'target-ended';
     throw error;
-  } finally {
-    target.thaw();
   }
 }
 
@@ -50,17 +58,12 @@ class Recorder {
   readonly #codec: BlockCodec;
   #watched = new Map<number, WatchedProcess>();
   #beganMicroseconds = 0;
+  #mayRemoveTracking = false;
 
-  private constructor(target: Target, tracker: Tracker, codec: BlockCodec) {
+  constructor(target: Target, tracker: Tracker, codec: BlockCodec) {
     this.#target = target;
     this.#tracker = tracker;
     this.#codec = codec;
-  }
-
-  /** The first scan. */
-  static async begin(target: Target, tracker: Tracker, signal: AbortSignal | undefined) {
-    const recorder = new Recorder(target, tracker, await openBlockCodec());
-    return { recorder, step: await recorder.#step(signal) };
   }
 
   /** The scans behind the first, until the duration is over. */
@@ -76,12 +79,12 @@ class Recorder {
       const next = due + intervalMicroseconds;
       due = Math.min(next > now ? next : now + intervalMicroseconds, end);
       await this.#target.run(Math.max(1, due - now), signal);
-      yield await this.#step(signal);
+      yield await this.step(signal);
     }
   }
 
   /** One scan: the target stands still for what must be one instant, and runs while the rest is found out. */
-  async #step(signal: AbortSignal | undefined): Promise<TraceStep> {
+  async step(signal: AbortSignal | undefined): Promise<TraceStep> {
     const target = this.#target;
     await target.prepareFreeze?.();
     signal?.throwIfAborted();
@@ -91,6 +94,7 @@ class Recorder {
     const freezing = machineClock();
     try {
       await target.freeze();
+      if (isFirst) this.#mayRemoveTracking = !target.processes().some(isTracked);
       const watched = new Map<number, WatchedProcess>();
       for (const view of target.processes()) {
         const process = this.#watchedOf(view);
@@ -112,6 +116,24 @@ class Recorder {
     const atMicroseconds = Math.round(target.nowMicroseconds() - this.#beganMicroseconds);
     const processes = await this.#look(isFirst ? signal : undefined);
     return { atMicroseconds, frozenMicroseconds, started, ended: [...ended], processes };
+  }
+
+  /**
+   * Takes out of the target what the tracker has put there, unless it was there before: then an incremental dump counts
+   * on it. A target that cannot be stopped once more keeps it, as after a dump.
+   */
+  async leave(): Promise<void> {
+    const target = this.#target;
+    if (!this.#mayRemoveTracking || this.#tracker.kind !== 'pagemap-scan') return;
+    try {
+      await target.prepareFreeze?.();
+      await target.freeze();
+      for (const view of target.processes()) view.writeProtection?.remove(view.vmas());
+    } catch (error) {
+      if (!(error instanceof TargetError || error instanceof UnsupportedError)) throw error;
+    } finally {
+      target.thaw();
+    }
   }
 
   #residentPages(): number {
@@ -139,5 +161,9 @@ class Recorder {
     return watched?.view.fingerprint === view.fingerprint ? watched : undefined;
   }
 }
+
+/** Whether an earlier command has left its userfaultfd in the process. */
+const isTracked = ({ writeProtection }: ProcessView) =>
+  writeProtection?.ledger?.lastSignature() !== undefined;
 
 const isGone = (error: TargetError) => error.data['gone'] === true;
