@@ -59,7 +59,7 @@ export class RecordingBuilder {
     const pageCount = this.#numbering.count;
     const heat = this.#heat.build(pageCount);
     const mappings = [...this.#mappings.values()];
-    const { sizes, notes } = this.#sizes.build(mappings, this.#numbering, heat);
+    const { sizes, notes } = this.#sizes.build(mappings, this.#numbering, heat.heat);
     return {
       ...this.#head,
       microseconds: this.#ends.at(-1) ?? 0,
@@ -71,7 +71,6 @@ export class RecordingBuilder {
       written: this.#written.build(),
       gone: this.#gone.build(),
       heat,
-      freshShare: this.#heat.freshShare(),
       sizes,
       cpuShare,
       notes: this.#writtenPages === 0 ? [...notes, 'nothing was written while it was recorded'] : notes,

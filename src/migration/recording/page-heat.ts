@@ -8,17 +8,17 @@ const MOST_WRITES = 16;
 const PROBE_SHARE = 0.5;
 
 /** Pages that are counted in one block of memory, which exists once one of them was written. */
-const BLOCK_PAGES = 4096;
+const BLOCK_PAGES = 2 ** 20;
 
-interface Block {
-  /** In how many intervals each page was written. */
-  readonly written: Uint16Array;
-  /** How many of these followed one in which it was written, too. */
-  readonly again: Uint16Array;
-  readonly lastInterval: Uint32Array;
-  /** In how many short intervals. */
-  readonly probed: Uint8Array;
-}
+/**
+ * What is counted of a page lies in one word, because pages are written all over memory: in how many intervals it was
+ * written (12 bits), how many of these followed one in which it was written, too (12 bits), and the low bits of the
+ * number of the last one (8 bits).
+ */
+const COUNT_MASK = 0xfff;
+const AGAIN_SHIFT = 12;
+const LAST_SHIFT = 24;
+const LAST_MASK = 0xff;
 
 /**
  * Estimates how often each page is written while a program is at it: of the intervals that follow one in which the page
@@ -28,7 +28,9 @@ interface Block {
  */
 export class HeatCounter {
   readonly #intervalMicroseconds: number;
-  readonly #blocks: (Block | undefined)[] = [];
+  readonly #blocks: (Uint32Array | undefined)[] = [];
+  /** In how many short intervals each page was written. */
+  readonly #probed: (Uint8Array | undefined)[] = [];
   #interval = 0;
   #isProbe = false;
   #probes = 0;
@@ -49,7 +51,7 @@ export class HeatCounter {
 
   /** Intervals in which a page was written so far, without short ones. */
   timesWritten(page: number): number {
-    return this.#blocks[Math.floor(page / BLOCK_PAGES)]?.written[page % BLOCK_PAGES] ?? 0;
+    return (this.#blocks[Math.floor(page / BLOCK_PAGES)]?.[page % BLOCK_PAGES] ?? 0) & COUNT_MASK;
   }
 
   /** The pages start..end-1 were written in the interval. */
@@ -58,48 +60,68 @@ export class HeatCounter {
       const number = Math.floor(page / BLOCK_PAGES);
       const blockStart = number * BLOCK_PAGES;
       const until = Math.min(end, blockStart + BLOCK_PAGES);
-      this.#blocks[number] ??= emptyBlock();
-      if (this.#isProbe) countIn(this.#blocks[number].probed, page - blockStart, until - blockStart);
-      else addTo(this.#blocks[number], page - blockStart, until - blockStart, this.#interval);
+      if (this.#isProbe) {
+        this.#probed[number] ??= new Uint8Array(BLOCK_PAGES);
+        countIn(this.#probed[number], page - blockStart, until - blockStart);
+      } else {
+        this.#blocks[number] ??= new Uint32Array(BLOCK_PAGES);
+        addTo(this.#blocks[number], page - blockStart, until - blockStart, this.#interval);
+      }
       page = until;
     }
   }
 
+  /** What was found out about the first `pageCount` pages; the arrays lie on shared memory. */
+  build(pageCount: number): PageHeat {
+    const heat = new Uint8Array(new SharedArrayBuffer(pageCount));
+    const hot = new Uint32Array(new SharedArrayBuffer(Math.ceil(pageCount / 32) * 4));
+    /** Pages that were written in so many intervals. */
+    const times = new Array<number>(COUNT_MASK + 1).fill(0);
+    for (let number = 0; number * BLOCK_PAGES < pageCount; number++) {
+      const block = this.#blocks[number];
+      const probed = this.#probed[number];
+      if (block === undefined && probed === undefined) continue;
+      const first = number * BLOCK_PAGES;
+      const length = Math.min(BLOCK_PAGES, pageCount - first);
+      for (let index = 0; index < length; index++) {
+        const word = block?.[index] ?? 0;
+        const probes = probed?.[index] ?? 0;
+        if (word === 0 && probes === 0) continue;
+        times[word & COUNT_MASK]!++;
+        const found = this.#heatFrom(word, probes);
+        heat[first + index] = found;
+        if (found > ONCE_WRITTEN) hot[(first + index) >>> 5]! |= 1 << (index & 31);
+      }
+    }
+    const once = times[1]!;
+    const fresh = once === 0 ? 0 : (once - times[2]! + times[3]!) / once;
+    return { heat, hot, freshShare: Math.min(1, Math.max(0, fresh)) };
+  }
+
+  #heatFrom(word: number, probes: number): number {
+    const written = word & COUNT_MASK;
+    if (written <= 1) return ONCE_WRITTEN;
+    const rate = -Math.log(1 - ((word >>> AGAIN_SHIFT) & COUNT_MASK) / (written + 1));
+    // One hit in a short interval may be chance; a page that is not hot is better known from the others.
+    if (probes <= 1) return heatOf(rate);
+    const probeShare = this.#probedMicroseconds / (this.#probes * this.#intervalMicroseconds);
+    return heatOf(
+      Math.max(rate, -Math.log(1 - Math.min(probes, this.#probes) / (this.#probes + 1)) / probeShare),
+    );
+  }
+}
+
+/** How often pages are written. */
+export interface PageHeat {
+  /** Of each page. */
+  readonly heat: Uint8Array;
+  /** Bitmap of the pages that were written more than once. */
+  readonly hot: Uint32Array;
   /**
    * How many pages a program would write that it had not written before, if it went on as long again, as a share of
    * those that it wrote in one interval only (Good and Toulmin 1956, the first three terms of their series).
    */
-  freshShare(): number {
-    const times = [0, 0, 0, 0];
-    for (const block of this.#blocks) {
-      for (const written of block?.written ?? []) if (written < times.length) times[written]!++;
-    }
-    const [, once, twice, thrice] = times;
-    return once === 0 ? 0 : Math.min(1, Math.max(0, (once! - twice! + thrice!) / once!));
-  }
-
-  /** The heat of the first `pageCount` pages, on shared memory. */
-  build(pageCount: number): Uint8Array {
-    const heat = new Uint8Array(new SharedArrayBuffer(pageCount));
-    const probeShare = this.#probedMicroseconds / (this.#probes * this.#intervalMicroseconds);
-    for (const [number, block] of this.#blocks.entries()) {
-      if (block === undefined) continue;
-      const first = number * BLOCK_PAGES;
-      for (let index = 0; index < BLOCK_PAGES && first + index < pageCount; index++) {
-        const written = block.written[index]!;
-        if (written <= 1) {
-          if (written + block.probed[index]! > 0) heat[first + index] = ONCE_WRITTEN;
-          continue;
-        }
-        const rate = -Math.log(1 - block.again[index]! / (written + 1));
-        const probed = block.probed[index]!;
-        const probedRate = probed === 0 ? 0 : -Math.log(1 - probed / (this.#probes + 1)) / probeShare;
-        // One hit in a short interval may be chance; a page that is not hot is better known from the others.
-        heat[first + index] = heatOf(probed > 1 ? Math.max(rate, probedRate) : rate);
-      }
-    }
-    return heat;
-  }
+  readonly freshShare: number;
 }
 
 /** Whether a page of this heat was never written. */
@@ -107,25 +129,19 @@ export function isNeverWritten(heat: number): boolean {
   return heat === NEVER_WRITTEN;
 }
 
-function emptyBlock(): Block {
-  return {
-    written: new Uint16Array(BLOCK_PAGES),
-    again: new Uint16Array(BLOCK_PAGES),
-    lastInterval: new Uint32Array(BLOCK_PAGES),
-    probed: new Uint8Array(BLOCK_PAGES),
-  };
-}
-
 function countIn(counts: Uint8Array, from: number, to: number): void {
   for (let page = from; page < to; page++) if (counts[page]! < 255) counts[page]!++;
 }
 
-function addTo({ written, again, lastInterval }: Block, from: number, to: number, interval: number): void {
+function addTo(words: Uint32Array, from: number, to: number, interval: number): void {
+  const before = (interval - 1) & LAST_MASK;
+  const last = (interval & LAST_MASK) << LAST_SHIFT;
   for (let page = from; page < to; page++) {
-    if (written[page]! === 0xffff) continue;
-    if (lastInterval[page]! === interval - 1 && interval > 1) again[page]!++;
-    lastInterval[page] = interval;
-    written[page]!++;
+    const word = words[page]!;
+    const written = word & COUNT_MASK;
+    if (written === COUNT_MASK) continue;
+    const again = written > 0 && word >>> LAST_SHIFT === before ? 1 << AGAIN_SHIFT : 0;
+    words[page] = ((word & ~(LAST_MASK << LAST_SHIFT)) | last) + again + 1;
   }
 }
 

@@ -2,7 +2,7 @@ import type { Workload } from '../../workload/index.ts';
 import type { PageBitmap } from '../page-bitmap.ts';
 import { openSimulatedMemory, type SimulatedMemory } from '../simulated-memory.ts';
 import { RangeCoder } from './coded-ranges.ts';
-import { HeatCounter, heatOf, ONCE_WRITTEN, rateOf } from './page-heat.ts';
+import { HeatCounter, heatOf, type PageHeat, rateOf } from './page-heat.ts';
 import { type SizedStretch, UNKNOWN_SIZE } from './page-sizes.ts';
 import type { Recording } from './recording.ts';
 import { sharedCopy } from './shared-arrays.ts';
@@ -72,7 +72,6 @@ export async function recordWorkload(
     written: written.build(),
     gone: gone.build(),
     heat: countedHeat(memory, heat),
-    freshShare: heat.freshShare(),
     cpuShare: memory.cpuShare,
     notes: [],
   };
@@ -89,14 +88,15 @@ function beginShots(memory: SimulatedMemory): StateShots {
 }
 
 /** Heat by what was counted: stores per interval in which there was one. */
-function countedHeat(memory: SimulatedMemory, times: HeatCounter): Uint8Array {
-  const heat = new Uint8Array(new SharedArrayBuffer(memory.pageCount));
+function countedHeat(memory: SimulatedMemory, times: HeatCounter): PageHeat {
+  const built = times.build(memory.pageCount);
   for (let page = 0; page < memory.pageCount; page++) {
-    const written = times.timesWritten(page);
     const stores = memory.storesOf(page);
-    if (written > 0) heat[page] = stores <= 1 ? ONCE_WRITTEN : heatOf(rateOf(stores / written));
+    if (stores <= 1) continue;
+    built.heat[page] = heatOf(rateOf(stores / times.timesWritten(page)));
+    built.hot[page >>> 5]! |= 1 << (page & 31);
   }
-  return heat;
+  return built;
 }
 
 function layoutOf(memory: SimulatedMemory): Pick<Recording, 'segments' | 'mappings' | 'sizes'> {

@@ -4,7 +4,7 @@ import { PageBitmap } from '../page-bitmap.ts';
 import type { NumberedSegment } from '../page-numbers.ts';
 import { RangeDecoder } from './coded-ranges.ts';
 import { findStretch } from './mapped-sizes.ts';
-import { isNeverWritten, moreWritesThresholds, ONCE_WRITTEN } from './page-heat.ts';
+import { isNeverWritten, moreWritesThresholds } from './page-heat.ts';
 import { differenceAfter, type PageSize } from './page-sizes.ts';
 import type { Recording } from './recording.ts';
 
@@ -159,7 +159,8 @@ class RecordedMemory implements MigratingMemory {
   /** Lists the writes of the interval, if that was not done yet. */
   #open(): void {
     if (this.#writeCount >= 0) return;
-    const { written, heat } = this.#recording;
+    const { written } = this.#recording;
+    const { heat, hot } = this.#recording.heat;
     const decoder = this.#decoder;
     decoder.read(written, this.#interval);
     let writes = this.#roomFor(written.pages[this.#interval]! * 2);
@@ -167,13 +168,13 @@ class RecordedMemory implements MigratingMemory {
     for (let index = 0; index < decoder.count; index++) {
       const end = decoder.ends[index]!;
       for (let page = decoder.starts[index]!; page < end; page++) {
-        const pageHeat = heat[page]!;
-        if (pageHeat === ONCE_WRITTEN) {
+        // A bit is looked at first: the bitmap stays in the processor's cache where the heats of all pages do not.
+        if (((hot[page >>> 5]! >>> (page & 31)) & 1) === 0) {
           if (count === writes.length) writes = this.#roomFor(count + 1);
           writes[count++] = this.#lap === 0 ? page : this.#elsewhere(page);
           continue;
         }
-        const thresholds = THRESHOLDS[pageHeat]!;
+        const thresholds = THRESHOLDS[heat[page]!]!;
         const drawn = this.#draw() >>> 16;
         let more = 0;
         while (more < thresholds.length && drawn < thresholds[more]!) more++;
@@ -215,7 +216,7 @@ class RecordedMemory implements MigratingMemory {
 
   /** A page of the same stretch of addresses that was not written, for those of which a program would write others. */
   #elsewhere(page: number): number {
-    const { heat, freshShare } = this.#recording;
+    const { heat, freshShare } = this.#recording.heat;
     let hash = mix32(page ^ Math.imul(this.#lap, 0x9e3779b9));
     if (hash >= freshShare * 2 ** 32) return page;
     const segment = this.#segmentOf(page);

@@ -1,4 +1,5 @@
 import type { NumberedSegment } from '../page-numbers.ts';
+import type { PageHeat } from './page-heat.ts';
 import type { PageSizes } from './page-sizes.ts';
 
 /** Page ranges of each interval, coded one behind the other: see `coded-ranges.ts`. */
@@ -58,10 +59,8 @@ export interface Recording {
   readonly written: CodedRanges;
   /** Pages that were there at an interval's beginning and not at its end. */
   readonly gone: CodedRanges;
-  /** Class of each page by how often it is written: see `page-heat.ts`. */
-  readonly heat: Uint8Array;
-  /** Of the pages written in one interval only, the share that would be others if as much again were recorded. */
-  readonly freshShare: number;
+  /** How often each page is written. */
+  readonly heat: PageHeat;
   readonly sizes: PageSizes;
   /** Share of a processor that the program needs to keep its pace; 0: unknown, taken as never slowed. */
   readonly cpuShare: number;

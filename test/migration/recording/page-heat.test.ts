@@ -24,7 +24,7 @@ function meanOfPages(rate: number, lengths: readonly number[], activeUntil = len
       if (isWritten && interval < activeUntil) counter.add(page, page + 1);
     }
   }
-  const heat = counter.build(400);
+  const { heat } = counter.build(400);
   return heat.reduce((sum, each) => sum + meanWrites(each), 0) / 400;
 }
 
@@ -56,7 +56,8 @@ describe('the heat of pages', () => {
     expect(counter.timesWritten(3)).toBe(1);
     expect(counter.timesWritten(8999)).toBe(1);
     expect(counter.timesWritten(9000)).toBe(0);
-    const heat = counter.build(10_000);
+    const { heat, hot } = counter.build(10_000);
+    expect(hot.every((word) => word === 0)).toBe(true);
     expect([3, 5000, 8999].map((page) => heat[page])).toEqual([ONCE_WRITTEN, ONCE_WRITTEN, ONCE_WRITTEN]);
     expect([0, 4, 4999, 9000].every((page) => isNeverWritten(heat[page]!))).toBe(true);
   });
