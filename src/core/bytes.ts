@@ -3,6 +3,13 @@ import { IntegrityError } from './errors.ts';
 const UTF8_ENCODER = new TextEncoder();
 const UTF8_DECODER = new TextDecoder('utf-8', { fatal: true });
 
+const LARGE_BYTES = 64 * 1024;
+
+/** Bytes that nobody sees before they are written. Clearing many of them takes as long as filling them. */
+function room(bytes: number): Uint8Array<ArrayBuffer> {
+  return bytes < LARGE_BYTES ? new Uint8Array(bytes) : new Uint8Array(Buffer.allocUnsafeSlow(bytes).buffer);
+}
+
 /**
  * Appends little-endian values to a growing buffer. Integers above 2^32 are plain numbers up to 2^53 - 1, which
  * is enough for page numbers, file sizes and counters.
@@ -13,7 +20,7 @@ export class ByteWriter {
   #length = 0;
 
   constructor(initialCapacityBytes = 256) {
-    this.#bytes = new Uint8Array(initialCapacityBytes);
+    this.#bytes = room(initialCapacityBytes);
     this.#view = new DataView(this.#bytes.buffer);
   }
 
@@ -93,7 +100,7 @@ export class ByteWriter {
   #reserve(bytes: number): void {
     const needed = this.#length + bytes;
     if (needed <= this.#bytes.length) return;
-    const grown = new Uint8Array(Math.max(needed, this.#bytes.length * 2));
+    const grown = room(Math.max(needed, this.#bytes.length * 2));
     grown.set(this.#bytes.subarray(0, this.#length));
     this.#bytes = grown;
     this.#view = new DataView(grown.buffer);

@@ -14,6 +14,7 @@ import { benchSimulatedDump } from './simulated.ts';
 import { benchSimulator } from './simulator.ts';
 import { benchSlowDown } from './slow-down.ts';
 import { benchTracking } from './tracking.ts';
+import { benchWire } from './wire.ts';
 
 const { values: options } = parseArgs({
   options: {
@@ -33,6 +34,7 @@ const sections: Readonly<Record<string, () => void | Promise<void>>> = {
   redis: () => benchLive(findings, directory, Number(options.megabytes) * 1e6),
   tracking: () => benchTracking(findings, directory),
   'slow-down': () => benchSlowDown(findings, directory),
+  wire: () => benchWire(findings),
   large: () => benchLargeTargets(findings, directory),
 };
 

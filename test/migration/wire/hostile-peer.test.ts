@@ -192,7 +192,7 @@ describe('an other end that means no good', () => {
           await expectToEnd(Buffer.concat([bytes.subarray(0, length), more]));
         },
       ),
-      { numRuns: 300 },
+      { numRuns: 150 },
     );
   });
 
@@ -215,7 +215,7 @@ describe('an other end that means no good', () => {
       fc.asyncProperty(fc.array(arbitraryFrame, { maxLength: 10 }), (frames) =>
         expectToEnd(Buffer.concat([preamble(), OPEN, ...frames])),
       ),
-      { numRuns: 300 },
+      { numRuns: 150 },
     );
   });
 });

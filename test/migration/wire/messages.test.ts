@@ -72,7 +72,7 @@ describe('the messages of a migration', () => {
       fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
         complaintOf(bytes);
       }),
-      { numRuns: 2000 },
+      { numRuns: 1000 },
     );
   });
 

@@ -94,7 +94,7 @@ describe('a session', () => {
           return expectDelivery({ connections, faults }, there, back);
         },
       ),
-      { numRuns: 100 },
+      { numRuns: 60 },
     );
   });
 
