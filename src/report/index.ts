@@ -44,6 +44,7 @@ export {
   formatVerification,
   prunedJson,
 } from './store-report.ts';
+export { formatSweep } from './sweep-report.ts';
 export { type Column, formatFields, formatTable } from './table.ts';
 export { formatUntracked } from './untrack-report.ts';
 export {

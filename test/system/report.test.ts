@@ -76,7 +76,7 @@ describe.skipIf(lacking(existsSync(CHROMIUM)))(`the page of a rehearsal in ${CHR
   it('shows its charts', async () => {
     expect(await page.title()).toContain('redis-server </title></script>');
     expect(await page.locator('h1').innerText()).toContain('qemu converges');
-    const curve = await page.locator('#over-time path.line').boundingBox();
+    const curve = await page.locator('#over-time path.line.remaining').boundingBox();
     expect(curve!.width).toBeGreaterThan(800);
     expect(curve!.height).toBeGreaterThan(200);
     expect(await page.locator('[role=slider]').count()).toBe(5);

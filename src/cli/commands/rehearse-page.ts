@@ -5,6 +5,7 @@ import {
   type Rehearsal,
   type RehearsalOptions,
   recordWorkload,
+  type SweepResult,
 } from '../../migration/index.ts';
 import { rehearsalParameters, renderRehearsalReport, type Shadow } from '../../report/index.ts';
 import { parseWorkload } from '../../workload/index.ts';
@@ -18,6 +19,7 @@ export interface DoneRehearsal {
   /** What became of it on the real network. */
   readonly shadow?: Shadow;
   readonly notes: readonly string[];
+  readonly sweep?: SweepResult;
 }
 
 /** A workload is shown for as long as its migration takes, within these bounds. */
@@ -29,17 +31,21 @@ const PROFILE_INTERVAL_MICROSECONDS = 100_000;
  * Rehearses and writes a page about it: whole, or not at all.
  * @throws OutputError if the file exists, before anything is rehearsed, or cannot be written; whatever `rehearse` throws.
  */
-export async function withPage(path: string, rehearse: () => Promise<DoneRehearsal>): Promise<DoneRehearsal> {
+export async function withPage<Done extends DoneRehearsal>(
+  path: string,
+  rehearse: () => Promise<Done>,
+): Promise<Done> {
   return writeWholeFile(path, async (file) => {
     const done = await rehearse();
-    const { rehearsed, parameters, rehearsal, notes, shadow } = done;
+    const { rehearsed, parameters, rehearsal, notes, shadow, sweep } = done;
     const page = renderRehearsalReport({
       rehearsal,
       target: rehearsed.name,
       profile: await profileFor(rehearsed, rehearsal),
       parameters: rehearsalParameters(parameters),
       notes,
-      ...(shadow === undefined ? {} : { shadow: { kind: 'shadow', ...shadow.migration } }),
+      ...(shadow === undefined ? {} : { shadow }),
+      ...(sweep === undefined ? {} : { sweep }),
       generatedAt: new Date(),
     });
     await attempt(path, () => file.writeFile(page));

@@ -1,3 +1,3 @@
-export type { MeasuredRun, RehearsalReportInput, ReportParameter } from './input.ts';
+export type { RehearsalReportInput, ReportParameter } from './input.ts';
 export { rehearsalParameters } from './parameters.ts';
 export { renderRehearsalReport } from './render.ts';

@@ -1,4 +1,5 @@
-import type { MemoryProfile, Rehearsal, Round, SweepResult } from '../../migration/index.ts';
+import type { MemoryProfile, Rehearsal, SweepResult } from '../../migration/index.ts';
+import type { Shadow } from '../shadow-report.ts';
 
 /** Everything that the page of a rehearsal shows. Plain data: the page is the same for the same input. */
 export interface RehearsalReportInput {
@@ -9,8 +10,8 @@ export interface RehearsalReportInput {
   readonly sweep?: SweepResult;
   /** All that the rehearsal was told or took for granted, in the order in which it is shown. */
   readonly parameters: readonly ReportParameter[];
-  /** What a real run measured, to be held against the prediction. */
-  readonly shadow?: MeasuredRun;
+  /** What became of it on the real network. */
+  readonly shadow?: Shadow;
   /** What else is to be known about how this came to be. */
   readonly notes: readonly string[];
   readonly generatedAt: Date;
@@ -23,15 +24,4 @@ export interface ReportParameter {
   /** The value as people write it, and what is usual if that is another one. */
   readonly value: string;
   readonly usual?: string;
-}
-
-/** A real run of what was rehearsed, on the real network. */
-export interface MeasuredRun {
-  readonly kind: 'shadow' | 'migration';
-  /** Where to. */
-  readonly peer: string;
-  readonly totalMicroseconds: number;
-  readonly downtimeMicroseconds: number;
-  readonly transferredBytes: number;
-  readonly rounds: readonly Round[];
 }

@@ -1,5 +1,5 @@
 import { formatBytes, formatDuration } from '../../core/index.ts';
-import type { CurvePoint, Rehearsal, Round } from '../../migration/index.ts';
+import type { CurvePoint, Outcome, Rehearsal, Round } from '../../migration/index.ts';
 import { html, type Markup } from './markup.ts';
 import {
   areaPath,
@@ -14,6 +14,7 @@ import {
 } from './plot.ts';
 import { byteScale, type Scale, timeScale } from './scale.ts';
 import { figure } from './section.ts';
+import { type DataTable, tableDetails } from './table.ts';
 import { thinned } from './thin.ts';
 
 const MOST_POINTS = 600;
@@ -42,17 +43,23 @@ export function endOf(rehearsal: Rehearsal): number {
 }
 
 /** Remaining memory over time, with the rounds, the throttling and the stop. */
-export function remainingChart(rehearsal: Rehearsal): Markup {
+export function remainingChart(rehearsal: Rehearsal, measured?: Outcome): Markup {
   const { rounds, totalMicroseconds } = rehearsal;
   const curve = thinned(rehearsal.curve, MOST_POINTS, (point) => point.remainingBytes);
-  const most = curve.reduce((high, { remainingBytes }) => Math.max(high, remainingBytes), 0);
-  const across = timeScale(endOf(rehearsal));
+  const most = [...curve, ...(measured?.curve ?? [])].reduce(
+    (high, { remainingBytes }) => Math.max(high, remainingBytes),
+    0,
+  );
+  const real = thinned(measured?.curve ?? [], MOST_POINTS, (point) => point.remainingBytes);
+  const across = timeScale(Math.max(endOf(rehearsal), real.at(-1)?.atMicroseconds ?? 0));
   const up = byteScale(most);
   const stop = stopOf(rehearsal);
   const throttled = rounds.some(({ throttlePercent }) => throttlePercent > 0);
-  const places = curve.map(
-    (point): Place => [across.shareOf(point.atMicroseconds), up.shareOf(point.remainingBytes)],
-  );
+  const placeOf = (point: CurvePoint): Place => [
+    across.shareOf(point.atMicroseconds),
+    up.shareOf(point.remainingBytes),
+  ];
+  const places = curve.map(placeOf);
   const plot = renderPlot({
     id: 'remaining',
     title: 'Remaining memory over time',
@@ -67,35 +74,48 @@ export function remainingChart(rehearsal: Rehearsal): Markup {
     drawing: [
       stop === undefined ? undefined : stopBand(stop, across),
       html`<path class="area remaining" d="${areaPath(places)}"/><path class="line remaining" d="${linePath(places)}"/>`,
+      real.length > 1 && html`<path class="line measured" d="${linePath(real.map(placeOf))}"/>`,
     ],
     overlay: [roundMarks(rounds, across), stop === undefined ? undefined : stopMark(stop, across)],
     places,
     lane: throttled && throttleLane(rounds, across, endOf(rehearsal)),
-    table: {
-      caption: `Remaining memory at ${curve.length} instants`,
-      columns: [
-        { heading: 'at', align: 'right' },
-        { heading: 'remaining', align: 'right' },
-        { heading: 'round', align: 'right' },
-      ],
-      rows: curve.map((point) => [
-        formatDuration(point.atMicroseconds),
-        formatBytes(point.remainingBytes),
-        String(roundAt(rounds, point)),
-      ]),
-    },
+    table: curveTable(`Remaining memory at ${curve.length} instants`, curve, rounds),
   });
+  const behind =
+    measured !== undefined &&
+    real.length > 1 &&
+    tableDetails(
+      'remaining-measured-data',
+      curveTable(`As measured at ${real.length} instants`, real, measured.rounds),
+    );
   return figure({
     id: 'over-time',
     title: 'Remaining memory',
     lead: 'What is left to send. Each round sends what was written during the one before; the numbers above are the rounds.',
     legend: [
       { mark: 'line remaining', text: 'remaining memory' },
+      ...(real.length > 1 ? [{ mark: 'line measured', text: 'as measured' }] : []),
       ...(stop === undefined ? [] : [{ mark: 'band stop', text: 'the service stands still' }]),
       ...(throttled ? [{ mark: 'band throttle', text: 'processor time taken from it' }] : []),
     ],
-    content: plot,
+    content: [plot, behind],
   });
+}
+
+function curveTable(caption: string, curve: readonly CurvePoint[], rounds: readonly Round[]): DataTable {
+  return {
+    caption,
+    columns: [
+      { heading: 'at', align: 'right' },
+      { heading: 'remaining', align: 'right' },
+      { heading: 'round', align: 'right' },
+    ],
+    rows: curve.map((point) => [
+      formatDuration(point.atMicroseconds),
+      formatBytes(point.remainingBytes),
+      String(roundAt(rounds, point)),
+    ]),
+  };
 }
 
 /** The number of the round in which a point lies; where one begins, the new one. */

@@ -32,7 +32,7 @@ export function renderRehearsalReport(input: RehearsalReportInput): string {
 <header class="bar"><p><strong>ckpt</strong> rehearsal of a live migration</p><button type="button" id="theme" hidden></button></header>
 <main>
 ${verdict(input)}
-${remainingChart(rehearsal)}
+${remainingChart(rehearsal, shadow?.migration)}
 ${advice(rehearsal)}
 ${shadow !== undefined && comparison(rehearsal, shadow)}
 ${roundRatesChart(rehearsal)}

@@ -1,5 +1,5 @@
-import { formatBytes, formatCount, formatDuration } from '../../core/index.ts';
-import type { Rehearsal } from '../../migration/index.ts';
+import { formatBandwidth, formatBytes, formatCount, formatDuration } from '../../core/index.ts';
+import type { IntervalName, Outcome, Rehearsal } from '../../migration/index.ts';
 import {
   convergenceWords,
   formatInterval,
@@ -9,7 +9,8 @@ import {
   serviceFields,
   verdictSentence,
 } from '../rehearsal-words.ts';
-import type { MeasuredRun, RehearsalReportInput, ReportParameter } from './input.ts';
+import type { Shadow } from '../shadow-report.ts';
+import type { RehearsalReportInput, ReportParameter } from './input.ts';
 import { type Content, html, type Markup } from './markup.ts';
 import { section } from './section.ts';
 import { scrollingTable } from './table.ts';
@@ -153,63 +154,68 @@ export function serviceCost(rehearsal: Rehearsal): Markup {
   return section({ id: 'service', title: 'Cost to the service', content: fieldList(fields) });
 }
 
-/** The prediction beside what a real run measured. */
-export function comparison(rehearsal: Rehearsal, measured: MeasuredRun): Markup {
-  const compared: KeyFigure[] = [
-    {
-      name: 'total time',
-      value: measured.totalMicroseconds,
-      bounds: rehearsal.intervals.totalMicroseconds,
-      format: formatDuration,
-    },
-    {
-      name: 'downtime',
-      value: measured.downtimeMicroseconds,
-      bounds: rehearsal.intervals.downtimeMicroseconds,
-      format: formatDuration,
-    },
-    {
-      name: 'sent',
-      value: measured.transferredBytes,
-      bounds: rehearsal.intervals.transferredBytes,
-      format: formatBytes,
-    },
-    {
-      name: 'rounds',
-      value: measured.rounds.length,
-      bounds: rehearsal.intervals.rounds,
-      format: formatCount,
-    },
-  ];
-  const predicted = [
-    rehearsal.totalMicroseconds,
-    rehearsal.downtimeMicroseconds,
-    rehearsal.transferredBytes,
-    rehearsal.rounds.length,
-  ];
-  const what = measured.kind === 'shadow' ? 'a rehearsal on the real network' : 'the migration';
+interface ComparedFigure {
+  readonly name: string;
+  readonly figure: (figures: Outcome) => number;
+  readonly interval: IntervalName;
+  readonly format: (value: number) => string;
+}
+
+const COMPARED: readonly ComparedFigure[] = [
+  {
+    name: 'total time',
+    figure: ({ totalMicroseconds }) => totalMicroseconds,
+    interval: 'totalMicroseconds',
+    format: formatDuration,
+  },
+  {
+    name: 'downtime',
+    figure: ({ downtimeMicroseconds }) => downtimeMicroseconds,
+    interval: 'downtimeMicroseconds',
+    format: formatDuration,
+  },
+  {
+    name: 'sent',
+    figure: ({ transferredBytes }) => transferredBytes,
+    interval: 'transferredBytes',
+    format: formatBytes,
+  },
+  { name: 'rounds', figure: ({ rounds }) => rounds.length, interval: 'rounds', format: formatCount },
+];
+
+/** The prediction beside what was measured, and beside what is predicted for the network that was found. */
+export function comparison(rehearsal: Rehearsal, { migration, predicted }: Shadow): Markup {
+  const found = `predicted at ${formatBandwidth(migration.linkBytesPerSecond)}, unstored`;
   return section({
     id: 'measured',
     title: 'Predicted and measured',
-    lead: `Measured: ${what}, to ${measured.peer}.`,
+    lead:
+      `Sent for real to ${migration.peer}, which kept nothing. Deviation and bounds are those of the prediction with ` +
+      'the bandwidth that was found, and a destination that stores nothing.',
     content: scrollingTable('measured-data', {
       caption: 'Predicted and measured',
       columns: [
         { heading: 'figure' },
         { heading: 'predicted', align: 'right' },
-        { heading: '90 % interval', align: 'right' },
         { heading: 'measured', align: 'right' },
+        { heading: found, align: 'right' },
+        { heading: '90 % interval', align: 'right' },
         { heading: 'deviation', align: 'right' },
         { heading: 'within' },
       ],
-      rows: compared.map(({ name, value, bounds, format }, index) => [
-        name,
-        format(predicted[index]!),
-        formatInterval(bounds, format),
-        format(value),
-        deviation(predicted[index]!, value),
-        value >= bounds[0] && value <= bounds[1] ? '✓ yes' : '✕ no',
-      ]),
+      rows: COMPARED.map(({ name, figure, interval, format }) => {
+        const [expected, measured] = [figure(predicted), figure(migration)];
+        const bounds = predicted.intervals[interval];
+        return [
+          name,
+          format(figure(rehearsal)),
+          format(measured),
+          format(expected),
+          formatInterval(bounds, format),
+          deviation(expected, measured),
+          measured >= bounds[0] && measured <= bounds[1] ? '✓ yes' : '✕ no',
+        ];
+      }),
     }),
   });
 }

@@ -71,6 +71,7 @@ h3{margin:18px 0 6px;font-size:13px;font-weight:600;color:var(--muted)}
 .line{fill:none;stroke-width:2;stroke-linejoin:round;vector-effect:non-scaling-stroke}
 .line.remaining{stroke:var(--remaining)}
 .line.sent{stroke:var(--remaining);stroke-dasharray:5 4}
+.line.measured{stroke:var(--text);stroke-width:1.5;stroke-dasharray:2 3}
 .line.dirtied{stroke:var(--dirtied)}
 .line.workingSet{stroke:var(--workingSet)}
 .area.remaining{fill:var(--remaining);fill-opacity:.13}

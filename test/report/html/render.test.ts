@@ -92,7 +92,11 @@ describe('the tables behind the charts', () => {
     );
     const points = chartPoints(page, 'remaining');
     expect(points).toHaveLength(rows.length);
-    const end = rehearsal.curve.at(-1)!.atMicroseconds;
+    const measured = input.shadow!.migration.curve;
+    expect(tableRows(page, 'remaining-measured-data').map(([at]) => at)).toEqual(
+      measured.map((point) => formatDuration(point.atMicroseconds)),
+    );
+    const end = measured.at(-1)!.atMicroseconds;
     for (const [index, point] of rehearsal.curve.entries()) {
       expect(points[index]![0]).toBeCloseTo(point.atMicroseconds / end, 3);
       expect(points[index]![1]).toBeCloseTo(1 - point.remainingBytes / 2 ** 31, 3);
@@ -173,6 +177,7 @@ describe('the tables behind the charts', () => {
 /** The sample with every text that comes from a target or from the network replaced. */
 function withTexts(text: string): RehearsalReportInput {
   const sweep = sampleSweep(2);
+  const shadow = sampleInput().shadow!;
   const axes = sweep.axes.map(({ values }) => ({
     name: text,
     values: values.map(({ value }) => ({ label: text, value })),
@@ -183,7 +188,7 @@ function withTexts(text: string): RehearsalReportInput {
     sweep: { ...sweep, axes },
     parameters: [{ group: text, name: text, value: text, usual: `${text}!` }],
     notes: [text],
-    shadow: { ...sampleInput().shadow!, peer: text },
+    shadow: { ...shadow, migration: { ...shadow.migration, peer: text } },
   });
 }
 

@@ -5,7 +5,7 @@ import {
   type Round,
   type SweepResult,
 } from '../../../src/migration/index.ts';
-import { type RehearsalReportInput, rehearsalParameters } from '../../../src/report/index.ts';
+import { type RehearsalReportInput, rehearsalParameters, type Shadow } from '../../../src/report/index.ts';
 
 const MEBIBYTE = 2 ** 20;
 
@@ -178,6 +178,36 @@ export function sampleSweep(bandwidths = 6, policies: readonly string[] = ['qemu
   return { axes, runs: 1, cells, frontier };
 }
 
+/** The sample on a network that took a little longer, with a longer stop. */
+function sampleShadow(): Shadow {
+  const { runs, convergence, intervals, advice, ...outcome } = sampleRehearsal();
+  const stretched = (microseconds: number) => Math.round(microseconds * 1.02);
+  return {
+    migration: {
+      ...outcome,
+      totalMicroseconds: stretched(outcome.totalMicroseconds),
+      downtimeMicroseconds: Math.round(outcome.downtimeMicroseconds * 1.6),
+      curve: outcome.curve.map((point) => ({ ...point, atMicroseconds: stretched(point.atMicroseconds) })),
+      end: 'rehearsed',
+      migrationId: '5f0c',
+      target: { kind: 'live', name: '4711 (redis-server)', fingerprint: 'boot-start-exe' },
+      peer: '192.0.2.7:4400',
+      tracker: 'pagemap-scan',
+      trackerReason: 'it is there',
+      processes: 1,
+      checkpoint: undefined,
+      memoryDigest: undefined,
+      obstacles: [],
+      scans: { count: 6, microseconds: 31_000, longest: 7000 },
+      linkBytesPerSecond: 1.15e8,
+      storeMicroseconds: 0,
+      stop: undefined,
+      warnings: [],
+    },
+    predicted: sampleRehearsal(),
+  };
+}
+
 /** Everything that a page can show. */
 export function sampleInput(changes: Partial<RehearsalReportInput> = {}): RehearsalReportInput {
   const rehearsal = sampleRehearsal();
@@ -192,14 +222,7 @@ export function sampleInput(changes: Partial<RehearsalReportInput> = {}): Rehear
       costs: { stateBytes: 35_000, compressNanosecondsPerByte: { zstd: 0.06, zlib: 0.76 } },
     }),
     notes: ['watched for 60.0 s; meanwhile it stood still for 41.2 ms altogether, 3.1 ms at a time'],
-    shadow: {
-      kind: 'shadow',
-      peer: '192.0.2.7:4400',
-      totalMicroseconds: rehearsal.totalMicroseconds * 1.02,
-      downtimeMicroseconds: rehearsal.downtimeMicroseconds * 1.6,
-      transferredBytes: rehearsal.transferredBytes,
-      rounds: rehearsal.rounds,
-    },
+    shadow: sampleShadow(),
     generatedAt: new Date('2026-11-21T15:40:00Z'),
     ...changes,
   };
