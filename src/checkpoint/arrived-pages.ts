@@ -43,17 +43,22 @@ export class ArrivedPages {
     for (let page = startPage; page < endPage; page++) this.add(page, ZERO_ENTRY, 0);
   }
 
+  /** All pages so far. */
+  get pages(): PageRangeList {
+    const late = new PageRangeList();
+    for (const page of Float64Array.from(this.#outOfOrder.keys()).sort()) late.append(page, page + 1);
+    return this.#inOrder.union(late);
+  }
+
   /** Ends the adding. @returns all pages, and where each of them is */
   finish(): { readonly pages: PageRangeList; readonly places: PreviousPages } {
     this.#log.seal();
     const late = new EntryLog(this.#scratch);
-    const latePages = new PageRangeList();
     for (const page of Float64Array.from(this.#outOfOrder.keys()).sort()) {
       late.add(page, this.#columns, this.#outOfOrder.get(page)!);
-      latePages.append(page, page + 1);
     }
     late.seal();
-    return { pages: this.#inOrder.union(latePages), places: new PreviousPages([late, this.#log], undefined) };
+    return { pages: this.pages, places: new PreviousPages([late, this.#log], undefined) };
   }
 
   #keepApart(page: number, entries: EntryColumns, index: number): void {

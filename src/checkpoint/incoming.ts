@@ -131,6 +131,19 @@ export class IncomingCheckpoints {
     gone.set(pid, (gone.get(pid) ?? new PageRangeList()).union(pages));
   }
 
+  /** Waits until everything that was added is in the pack or on its way there. @throws as `add` */
+  async settled(): Promise<void> {
+    await this.#encodeAll();
+  }
+
+  /** Pages of a process that `seal` would give it now. */
+  async present(process: NewProcess): Promise<PageRangeList> {
+    await this.#encodeAll();
+    const arrived = this.#open.arrived.get(process.pid)?.pages ?? new PageRangeList();
+    const here = arrived.intersection(PageRangeList.of(...process.vmas));
+    return this.#inherited(process, here).union(here);
+  }
+
   /**
    * Completes the page indexes. What neither came nor was dropped is as in the checkpoint before, for processes that
    * are still in the same program.
@@ -207,18 +220,23 @@ export class IncomingCheckpoints {
     return fresh;
   }
 
+  /** Pages that are as in the checkpoint before: those of the same program that have neither come anew nor gone. */
+  #inherited({ pid, fingerprint, vmas }: NewProcess, here: PageRangeList): PageRangeList {
+    const before = this.#processes.get(pid);
+    if (before === undefined || before.fingerprint !== fingerprint) return new PageRangeList();
+    const gone = this.#open.gone.get(pid) ?? new PageRangeList();
+    return before.present
+      .intersection(PageRangeList.of(...vmas))
+      .difference(gone)
+      .difference(here);
+  }
+
   async #finishProcess(current: Incoming, process: NewProcess): Promise<void> {
     const { pid, fingerprint, vmas } = process;
-    const before = this.#processes.get(pid);
-    const isSame = before !== undefined && before.fingerprint === fingerprint;
-    const mapped = PageRangeList.of(...vmas);
     const arrived = (current.arrived.get(pid) ?? new ArrivedPages(this.#scratch)).finish();
-    const here = arrived.pages.intersection(mapped);
-    const gone = current.gone.get(pid) ?? new PageRangeList();
-    const inherited = isSame
-      ? before.present.intersection(mapped).difference(gone).difference(here)
-      : new PageRangeList();
-    const index = isSame ? await this.#parent?.index(pid) : undefined;
+    const here = arrived.pages.intersection(PageRangeList.of(...vmas));
+    const inherited = this.#inherited(process, here);
+    const index = inherited.rangeCount > 0 ? await this.#parent?.index(pid) : undefined;
     const builder = current.writer.buildIndex(index);
     const feeder = new IndexFeeder({ builder, log: undefined }, [
       unchangedPages(inherited, undefined),

@@ -36,7 +36,8 @@ export function readFrames(reader: ByteReader, frames: FrameTable): void {
     frames.compounds.set(reader.varint(), { entire: reader.varint(), total: reader.varint() });
   }
   for (let count = reader.varint(); count > 0; count--) {
-    frames.bytes.set(reader.varint(), reader.raw(4096).slice());
+    // Not `slice`: that of a Buffer shares its memory, which the program writes to.
+    frames.bytes.set(reader.varint(), new Uint8Array(reader.raw(4096)));
   }
 }
 

@@ -13,6 +13,7 @@ import { ReceivingSession } from './session.ts';
 const ANSWERS: Readonly<Record<MigrationStatus, MessageOf<'outcome'>['status']>> = {
   receiving: 'failed',
   committed: 'committed',
+  fetching: 'failed',
   started: 'started',
   kept: 'failed',
   failed: 'failed',

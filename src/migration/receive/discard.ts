@@ -68,5 +68,6 @@ export async function countMigration(parts: {
     pid: null,
     obstacles: [],
     run: null,
+    fetched: null,
   };
 }

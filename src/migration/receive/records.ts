@@ -10,11 +10,18 @@ const MIGRATION_ID = /^[A-Za-z0-9-]{1,64}$/;
 const RECORD_SUFFIX = '.json';
 
 /** How far a migration has come at its destination. */
-export const MIGRATION_STATUSES = ['receiving', 'committed', 'started', 'kept', 'failed'] as const;
+export const MIGRATION_STATUSES = [
+  'receiving',
+  'committed',
+  'fetching',
+  'started',
+  'kept',
+  'failed',
+] as const;
 
 /**
  * `receiving`: nothing of it may ever run unless `committed` follows. `committed`: it is to run here, and nowhere else.
- * `started`: it runs here, or has. `kept`: it could not be made to run; its checkpoint is here, and the source goes on.
+ * `fetching`: it runs here while memory of it is still at the source. `started`: it runs here, or has. `kept`: it could not be made to run; its checkpoint is here, and the source goes on.
  * `failed`: nothing of it is here.
  */
 export type MigrationStatus = (typeof MIGRATION_STATUSES)[number];

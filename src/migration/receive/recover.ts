@@ -31,7 +31,7 @@ export async function recoverMigrations(
   options: ReceiveOptions,
 ): Promise<void> {
   const unfinished = (await records.all()).filter(
-    ({ status }) => status === 'receiving' || status === 'committed',
+    ({ status }) => status === 'receiving' || status === 'committed' || status === 'fetching',
   );
   if (unfinished.length === 0) return;
   const store = await Store.open(storeDirectory, { access: 'write', command: 'ckpt receive', codec: pool });
@@ -40,9 +40,9 @@ export async function recoverMigrations(
       const { target, since, status } = record;
       const name = `the migration of ${target.name} of ${since}`;
       const text =
-        status === 'receiving'
-          ? await removeUnfinished(store, records, record, name)
-          : await carryOut(storeDirectory, records, record, options, name);
+        status === 'committed'
+          ? await carryOut(storeDirectory, records, record, options, name)
+          : await removeUnfinished(store, records, record, name);
       options.onEvent?.({ kind: 'note', text });
     }
   } finally {

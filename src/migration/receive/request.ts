@@ -1,4 +1,5 @@
 import type { Compression } from '../../store/index.ts';
+import type { FetchCounts } from './post-copy.ts';
 
 /** How migrations are received. */
 export interface ReceiveOptions {
@@ -61,6 +62,8 @@ export interface ReceivedMigration {
   readonly obstacles: readonly string[];
   /** How a simulated target went on. */
   readonly run: RanOn | null;
+  /** What it cost to run before all of the memory was here; null unless it did. */
+  readonly fetched: FetchCounts | null;
 }
 
 /** A simulated target after it has run on. */

@@ -5,7 +5,16 @@ import { Store } from '../../store/index.ts';
 import type { SimulatedTarget, TargetState } from '../../target/index.ts';
 import type { Channel } from '../wire/channel.ts';
 import type { MessageOf } from '../wire/messages.ts';
-import { type PreparedTarget, preparedSimulated, prepareLive, restoreProved, runOn } from './prepared.ts';
+import { type FetchCounts, LazyTarget } from './post-copy.ts';
+import {
+  type PreparedTarget,
+  preparedSimulated,
+  prepareLive,
+  rest,
+  restoreProved,
+  restoreSimulated,
+  runOn,
+} from './prepared.ts';
 import type { MigrationRecord, MigrationRecords, WrittenCheckpoint } from './records.ts';
 import { removeCheckpoints } from './recover.ts';
 import type { RanOn, ReceivedMigration, ReceiveOptions } from './request.ts';
@@ -42,6 +51,7 @@ export class ReceivingSession {
   #lastRoundAt = 0;
   #prepared: PreparedTarget | undefined;
   #simulated: SimulatedTarget | undefined;
+  #lazy: LazyTarget | undefined;
 
   constructor(parts: SessionParts) {
     this.#parts = parts;
@@ -94,12 +104,14 @@ export class ReceivingSession {
 
   async #receive(store: Store, incoming: IncomingCheckpoints): Promise<ReceivedMigration> {
     const { channel, hello } = this.#parts;
+    const isLazy = hello.strategy === 'post-copy' || hello.strategy === 'hybrid';
+    let last: ReceivedRound;
     let ready: MessageOf<'ready'>;
     try {
       await this.#keep({});
       await channel.send({ type: 'welcome', program: hello.program, storeName: store.directory });
-      const last = await this.#receiveRounds(incoming);
-      ready = await this.#prepare(incoming, last);
+      last = await this.#receiveRounds(incoming);
+      ready = await (isLazy ? this.#prepareLazily(incoming, last) : this.#prepare(incoming, last));
       this.#parts.options.signal?.throwIfAborted();
       await channel.send(ready);
       if (ready.canRun) await this.#reader.expect('commit');
@@ -107,6 +119,7 @@ export class ReceivingSession {
       await this.#giveUp(store, incoming, error);
       throw error;
     }
+    if (this.#lazy !== undefined) return this.#runLazily(store, incoming, this.#lazy, last);
     return ready.canRun ? this.#start(store, ready) : this.#leaveReady(ready);
   }
 
@@ -173,6 +186,62 @@ export class ReceivingSession {
     if (target.kind === 'live') return undefined;
     this.#simulated = await restoreProved(state, target, memoryDigest, this.#parts.pool);
     return preparedSimulated;
+  }
+
+  /** Restores the target, which is to run before its memory has come. */
+  async #prepareLazily(
+    incoming: IncomingCheckpoints,
+    { processes, state }: ReceivedRound,
+  ): Promise<MessageOf<'ready'>> {
+    const { pool } = this.#parts;
+    if (state === undefined) throw new PeerError('the other end sent no state of the target');
+    const target = restoreSimulated(state, this.#record.target);
+    this.#lazy = await LazyTarget.prepare(target, incoming, processes, pool);
+    return { type: 'ready', checkpoint: 0, memoryDigest: '', canRun: true, obstacles: [] };
+  }
+
+  /**
+   * Lets the target run while its memory comes. If that ends before all of it is here the target is lost: what it was
+   * at the stop is still at the source, what it has done since is nowhere.
+   */
+  async #runLazily(
+    store: Store,
+    incoming: IncomingCheckpoints,
+    lazy: LazyTarget,
+    { processes, state }: ReceivedRound,
+  ): Promise<ReceivedMigration> {
+    const { channel, options, pool } = this.#parts;
+    const { migrationId, target } = this.#record;
+    const { number, createdAt } = this.#record.checkpoints.at(-1)!;
+    const committed = machineClock();
+    const lastRound = committed - this.#lastRoundAt;
+    const stopped = lazy.target.nowMicroseconds();
+    const { memoryDigest } = lazy;
+    const ready = { type: 'ready', checkpoint: number, memoryDigest, canRun: true, obstacles: [] } as const;
+    let start = 0;
+    try {
+      await this.#keep({ status: 'fetching' });
+      await channel.send({ type: 'started', migrationId, pid: 0 });
+      start = machineClock() - committed;
+      const [sent] = await Promise.all([
+        lazy.receive(this.#reader),
+        lazy.run(channel, options.runMicroseconds),
+      ]);
+      const received = await incoming.seal(processes);
+      requireEqual(received, sent);
+      requireEqual(received, memoryDigest);
+      const times = () => ({ freeze: 0, scan: 0, read: 0, total: Math.round(machineClock() - committed) });
+      await incoming.commit({ preDump: false, target, tracker: TRACKER, createdAt, times }, state);
+    } catch (error) {
+      await this.#giveUp(store, incoming, error);
+      throw lost(error, target.name, lazy.target.nowMicroseconds() - stopped);
+    }
+    await this.#keep({ status: 'started' });
+    await channel.send(ready).catch(() => undefined);
+    await channel.close().catch(() => undefined);
+    const ran = lazy.target.nowMicroseconds() - stopped;
+    const run = ran === 0 ? null : await rest(lazy.target, store, pool, ran);
+    return this.#result('started', ready, { pid: null, run, lastRound, start, fetched: lazy.counts });
   }
 
   /** The other end has said that it does not run the target any more. */
@@ -252,6 +321,7 @@ export class ReceivingSession {
       readonly run: RanOn | null;
       readonly lastRound: number;
       readonly start: number;
+      readonly fetched?: FetchCounts;
     },
   ): ReceivedMigration {
     const { receivedPages, zeroPages } = this.#reader;
@@ -272,8 +342,22 @@ export class ReceivingSession {
       pid: end.pid,
       obstacles: ready.obstacles,
       run: end.run,
+      fetched: end.fetched ?? null,
     };
   }
+}
+
+/** What became of a target that ran here when the rest of its memory could not come any more. */
+function lost(cause: unknown, name: string, ranMicroseconds: number): PeerError {
+  const why = cause instanceof Error ? cause.message : String(cause);
+  return new PeerError(
+    `${name} has stopped for good after ${ranMicroseconds} us here, since not all of its memory has come: ${why}`,
+    {
+      hint: 'the source still has it as it was when it was handed over',
+      data: { ranMicroseconds },
+      cause,
+    },
+  );
 }
 
 /** @throws IntegrityError */
