@@ -16,6 +16,7 @@ export {
   restoredJson,
 } from './dump-report.ts';
 export * from './html/index.ts';
+export { formatImage } from './image-report.ts';
 export { ASCII_INK, BLOCK_INK, type Ink } from './ink.ts';
 export {
   formatMigration,

@@ -41,6 +41,7 @@ describe('ckpt', () => {
       ['restore', '-D', 'x', '--in-place', '-t', '7', '--to', 'y'],
       '--in-place -t PID rewinds a live process',
     ],
+    [['decode', '/nonexistent.img'], 'cannot read the image /nonexistent.img'],
     [['gdb', '-D', 'x'], "missing required argument 'checkpoint'"],
     [['sim', 'maps'], 'name either a workload file or a store'],
     [['sim', 'run', '/nonexistent.sd'], 'cannot read /nonexistent.sd'],

@@ -1,0 +1,216 @@
+import { type FileHandle, open } from 'node:fs/promises';
+import { IntegrityError, UsageError } from '../../core/index.ts';
+import { COMMON_MAGIC, type ImageKind, imageKindOf, messageNamed, SERVICE_MAGIC } from './image-kinds.ts';
+import { decodePlain, type PlainMessage } from './plain-message.ts';
+
+/** One entry of an image. */
+export interface ImageEntry {
+  /** Where its length stands. */
+  readonly offsetBytes: number;
+  readonly message: PlainMessage;
+  /** What follows it in the file: raw bytes, or messages with raw bytes of their own. */
+  readonly payloadBytes: number;
+}
+
+/** The longest message that is believed: the mappings of a process with a million of them take a third of it. */
+const MAX_MESSAGE_BYTES = 256 * 1024 * 1024;
+/** Bytes that are read at once. */
+const WINDOW_BYTES = 256 * 1024;
+
+/**
+ * Reads one image file of CRIU from its beginning to its end, entry by entry (criu/image.c, criu/protobuf.c): any file
+ * but the raw ones, such as `pages-1.img`.
+ */
+export class ImageFile {
+  readonly path: string;
+  readonly kind: ImageKind;
+  readonly #input: WindowedFile;
+
+  private constructor(path: string, kind: ImageKind, input: WindowedFile) {
+    this.path = path;
+    this.kind = kind;
+    this.#input = input;
+  }
+
+  /**
+   * @throws UsageError if the file cannot be read, or is of a kind whose entries are not known here; IntegrityError if
+   *   it is no image.
+   */
+  static async open(path: string): Promise<ImageFile> {
+    const input = await WindowedFile.open(path);
+    try {
+      return new ImageFile(path, await readKind(input), input);
+    } catch (error) {
+      await input.close();
+      throw error;
+    }
+  }
+
+  /** The entries, once; the file is closed behind the last one. @throws IntegrityError naming the offset */
+  async *entries(): AsyncGenerator<ImageEntry> {
+    const { kind } = this;
+    try {
+      let name = kind.firstMessage ?? kind.message ?? '';
+      while (this.#input.remainingBytes > 0) {
+        const offsetBytes = this.#input.offsetBytes;
+        const message = await this.#message(name);
+        name = kind.message ?? '';
+        const behind = this.#input.offsetBytes;
+        await this.#skipPayload(message);
+        yield { offsetBytes, message, payloadBytes: this.#input.offsetBytes - behind };
+      }
+    } finally {
+      await this.close();
+    }
+  }
+
+  close(): Promise<void> {
+    return this.#input.close();
+  }
+
+  async #message(name: string): Promise<PlainMessage> {
+    const layout = messageNamed(name);
+    const at = this.#input.offsetBytes;
+    const length = (await this.#input.take(4, `the length of ${name}`)).readUInt32LE();
+    if (length > MAX_MESSAGE_BYTES) throw this.#input.damaged(`a message of ${length} bytes`, at);
+    const bytes = await this.#input.take(length, name);
+    try {
+      return decodePlain(layout, bytes);
+    } catch (error) {
+      throw this.#input.damaged(`no ${name} (${(error as Error).message})`, at);
+    }
+  }
+
+  async #skipPayload(message: PlainMessage): Promise<void> {
+    const rule = this.kind.payload;
+    if (rule === undefined || message['in_pagemaps'] === true) return;
+    if (rule.kind === 'counted') {
+      const units = rule.fields.reduce((sum, field) => sum + Number(message[field] ?? 0), 0);
+      await this.#skip(units * rule.unitBytes, rule.roundedTo);
+    } else if (rule.kind === 'messages') {
+      const count = Number(message[rule.count] ?? 0);
+      for (let index = 0; index < count; index++) {
+        const one = await this.#message(rule.message);
+        await this.#skip(Number(one[rule.field]), rule.roundedTo);
+      }
+    } else if (message[rule.unless] !== true) this.#input.skip(this.#input.remainingBytes, 'the content');
+    else {
+      while (this.#input.remainingBytes > 0) {
+        const chunk = await this.#message(rule.message);
+        await this.#skip(Number(chunk[rule.field]), 1);
+      }
+    }
+  }
+
+  async #skip(bytes: number, roundedTo: number): Promise<void> {
+    this.#input.skip(Math.ceil(bytes / roundedTo) * roundedTo, `the data of ${this.kind.message}`);
+  }
+}
+
+async function readKind(input: WindowedFile): Promise<ImageKind> {
+  const first = (await input.take(4, 'the magic')).readUInt32LE();
+  const framed = first === COMMON_MAGIC || first === SERVICE_MAGIC;
+  const magic = framed ? (await input.take(4, 'the magic')).readUInt32LE() : first;
+  const kind = imageKindOf(magic);
+  if (kind === undefined || (kind.bare === true) === framed) {
+    throw new IntegrityError(`${input.path} is no image of CRIU: it begins with 0x${first.toString(16)}`, {
+      hint: 'pages-N.img, *.tar.gz.img and dumps of iproute are raw data without a magic',
+      data: { path: input.path, magic },
+    });
+  }
+  if (kind.message === undefined) {
+    throw new UsageError(`${input.path} is an image ${kind.name}, whose entries ckpt does not know`, {
+      hint: "CRIU's own 'crit decode' may",
+      data: { path: input.path, kind: kind.name },
+    });
+  }
+  return kind;
+}
+
+/** A file that is read forward, a window of it in memory. */
+class WindowedFile {
+  readonly path: string;
+  readonly #file: FileHandle;
+  readonly #sizeBytes: number;
+  #offset = 0;
+  #window: Buffer = Buffer.alloc(0);
+  #windowStart = 0;
+  #closed = false;
+
+  private constructor(path: string, file: FileHandle, sizeBytes: number) {
+    this.path = path;
+    this.#file = file;
+    this.#sizeBytes = sizeBytes;
+  }
+
+  static async open(path: string): Promise<WindowedFile> {
+    try {
+      const file = await open(path, 'r');
+      const status = await file.stat();
+      if (!status.isFile()) {
+        await file.close();
+        throw new Error('it is no file');
+      }
+      return new WindowedFile(path, file, status.size);
+    } catch (error) {
+      throw new UsageError(`cannot read the image ${path}: ${(error as Error).message}`, {
+        hint: 'name an image file of CRIU, such as inventory.img or core-1.img',
+        data: { path },
+        cause: error,
+      });
+    }
+  }
+
+  get offsetBytes(): number {
+    return this.#offset;
+  }
+
+  get remainingBytes(): number {
+    return this.#sizeBytes - this.#offset;
+  }
+
+  /** The next bytes; they are valid until the next call. */
+  async take(bytes: number, what: string): Promise<Buffer> {
+    const from = this.#offset;
+    this.skip(bytes, what);
+    const start = from - this.#windowStart;
+    if (start < 0 || start + bytes > this.#window.length) await this.#fill(from, bytes);
+    const inside = from - this.#windowStart;
+    return this.#window.subarray(inside, inside + bytes);
+  }
+
+  /** Goes over bytes. @throws IntegrityError if the file does not have them */
+  skip(bytes: number, what: string): void {
+    if (!(bytes <= this.remainingBytes)) {
+      throw this.damaged(
+        `cut off: ${what} takes ${bytes} bytes, ${this.remainingBytes} are left`,
+        this.#offset,
+      );
+    }
+    this.#offset += bytes;
+  }
+
+  damaged(what: string, offsetBytes: number): IntegrityError {
+    return new IntegrityError(`${this.path} is damaged at byte ${offsetBytes}: ${what}`, {
+      data: { path: this.path, offset: offsetBytes },
+    });
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await this.#file.close();
+  }
+
+  async #fill(from: number, bytes: number): Promise<void> {
+    const window = Buffer.allocUnsafe(Math.min(Math.max(bytes, WINDOW_BYTES), this.#sizeBytes - from));
+    let filled = 0;
+    while (filled < window.length) {
+      const { bytesRead } = await this.#file.read(window, filled, window.length - filled, from + filled);
+      if (bytesRead === 0) throw this.damaged('it became shorter while it was read', from + filled);
+      filled += bytesRead;
+    }
+    this.#window = window;
+    this.#windowStart = from;
+  }
+}
