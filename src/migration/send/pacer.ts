@@ -58,9 +58,15 @@ export class BandwidthMeter {
     this.#time = time;
   }
 
-  /** 0 until the first window is over. */
+  /** Of the last window that is over, or of the time so far where none is yet; 0 before anything was sent. */
   get bytesPerSecond(): number {
-    return this.#bytesPerSecond;
+    return this.#bytesPerSecond === 0 ? this.#soFar : this.#bytesPerSecond;
+  }
+
+  get #soFar(): number {
+    if (this.#busyMicroseconds === 0) return 0;
+    const arrivedShare = this.#sentBytes === 0 ? 1 : this.#arrivedBytes / this.#sentBytes;
+    return (this.#memoryBytes * arrivedShare * 1e6) / this.#busyMicroseconds;
   }
 
   /** Bytes of messages that arrived in a second of sending, over all time so far; 0 before anything was sent. */
@@ -85,8 +91,7 @@ export class BandwidthMeter {
     this.#sentBytes += sentBytes - sent;
     this.#arrivedBytes += arrivedBytes - arrived;
     if (this.#busyMicroseconds < WINDOW_MICROSECONDS) return;
-    const arrivedShare = this.#sentBytes === 0 ? 1 : this.#arrivedBytes / this.#sentBytes;
-    this.#bytesPerSecond = (this.#memoryBytes * arrivedShare * 1e6) / this.#busyMicroseconds;
+    this.#bytesPerSecond = this.#soFar;
     this.#busyMicroseconds = 0;
     this.#memoryBytes = 0;
     this.#sentBytes = 0;

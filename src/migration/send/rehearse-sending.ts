@@ -96,7 +96,7 @@ class SendingRehearsal {
           pendingPages: this.#pending.count,
           writtenPages,
           microseconds: this.#now - began,
-          bytesPerSecond: this.#meter.rate,
+          bytesPerSecond: this.#rate,
         };
         if (rules.isEnough(found)) break;
       }
@@ -278,6 +278,11 @@ class SendingRehearsal {
     meter.rate = (meter.memory * 1e6) / meter.busy;
     meter.busy = 0;
     meter.memory = 0;
+  }
+
+  get #rate(): number {
+    const { rate, memory, busy } = this.#meter;
+    return rate === 0 && busy > 0 ? (memory * 1e6) / busy : rate;
   }
 
   #outcome(

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { PAGE_SIZE, PageRangeList } from '../../core/index.ts';
 import type { Target } from '../../target/index.ts';
 import { RoundLog } from '../rounds.ts';
@@ -11,7 +12,7 @@ import type { SourceProcess } from './source-process.ts';
 import { type GonePages, hasEndedMeanwhile, type TargetScan } from './target-scan.ts';
 
 /** How often it is looked whether what is on the way has become less. */
-const WAIT_MICROSECONDS = 500;
+const WAIT_MILLISECONDS = 1;
 
 /** How one round is sent. */
 export interface RoundRequest {
@@ -31,6 +32,8 @@ export interface RoundRequest {
 export interface RoundTally {
   readonly sentPages: number;
   readonly skippedPages: number;
+  /** In a last round: pages that exist and could not be read. The destination has none of them. */
+  readonly lost: readonly GonePages[];
 }
 
 /** Sends rounds over a channel: mappings, what is gone, and the pages that are pending. */
@@ -98,9 +101,13 @@ export class RoundSender {
         if (isFinal || !hasEndedMeanwhile(process, error)) throw error;
       }
     }
+    const lost: GonePages[] = [];
     if (isFinal) {
       for (const process of this.#scan.processes) {
-        await this.#sayGone(process.view.pid, process.endLastRound());
+        const { pid } = process.view;
+        const pages = process.endLastRound();
+        if (pages.pageCount > 0) lost.push({ pid, pages });
+        await this.#sayGone(pid, pages);
       }
     } else for (const process of this.#scan.processes) process.endRound();
     await this.#say({ type: 'round-end', number, sentPages: this.#sentPages });
@@ -110,7 +117,7 @@ export class RoundSender {
     await this.#follow();
     let skippedPages = 0;
     for (const pages of skipped.values()) skippedPages += pages.pageCount;
-    return { sentPages: this.#sentPages, skippedPages };
+    return { sentPages: this.#sentPages, skippedPages, lost };
   }
 
   /** Sends pages of a process outside of any round; the target stands still for good. */
@@ -199,7 +206,7 @@ export class RoundSender {
     this.log.zeroPages += batch.zeroPages;
     this.log.normalPages += batch.sentPages - batch.zeroPages;
     while (this.#channel.unacknowledgedBytes > MOST_UNDER_WAY_BYTES) {
-      await this.#time.waitUntil(this.#time.now() + WAIT_MICROSECONDS, this.#signal);
+      await delay(WAIT_MILLISECONDS, undefined, { signal: this.#signal });
     }
     this.#measure(batch.readPages);
     const now = this.#time.now();

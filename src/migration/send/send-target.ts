@@ -1,6 +1,12 @@
 import { ScratchFile } from '../../checkpoint/index.ts';
 import { type CodecPool, DEFAULT_ZSTD_LEVEL } from '../../codec/index.ts';
-import { IntegrityError, PAGE_SIZE, PeerError, UnsupportedError } from '../../core/index.ts';
+import {
+  formatPageAddress,
+  IntegrityError,
+  PAGE_SIZE,
+  PeerError,
+  UnsupportedError,
+} from '../../core/index.ts';
 import { memoryDigest } from '../../image/index.ts';
 import type { Target, TargetState } from '../../target/index.ts';
 import { type ChosenTracker, chooseTracker } from '../../tracker/index.ts';
@@ -237,7 +243,7 @@ class Sending {
     const state = target.captureState();
     this.#beginRound();
     const looked = this.#time.now();
-    await this.#sender.send({
+    const { lost } = await this.#sender.send({
       isFinal: true,
       isLazy,
       gone,
@@ -245,6 +251,10 @@ class Sending {
       goesOn: () => true,
       skipsWritten: false,
     });
+    for (const { pid, pages } of lost) {
+      const place = formatPageAddress(pages.startPage(0));
+      this.#warnings.push(`process ${pid}: ${pages.pageCount} pages from ${place} on could not be read`);
+    }
     target.verifyStoodStill?.();
     await this.#sendState(state);
     // Of memory that is sent later nothing is proved yet.

@@ -11,6 +11,8 @@ export interface Behaviour {
   readonly wrongDigest?: boolean;
   /** Gives up when it gets the n-th message. */
   readonly abortsAt?: number;
+  /** Says after `commit` that it could not start it. */
+  readonly failsToStart?: boolean;
   /** Never says that it has started. */
   readonly silentAfterCommit?: boolean;
 }
@@ -47,6 +49,9 @@ export class PlainDestination {
         case 'round':
           this.rounds.push(message);
           this.#mappings = new Map();
+          break;
+        case 'round-end':
+          await channel.send({ type: 'progress', storedPages: 0, storedBytes: 0 });
           break;
         case 'mappings':
           this.#mappings.set(message.pid, message);
@@ -94,6 +99,10 @@ export class PlainDestination {
           this.committed = true;
           if (this.#behaviour.silentAfterCommit === true) {
             channel.abort(new Error('the line is cut'));
+            return;
+          }
+          if (this.#behaviour.failsToStart === true) {
+            await channel.send({ type: 'abort', reason: 'no room to run' });
             return;
           }
           await channel.send({ type: 'started', migrationId: message.migrationId, pid: 1 });
