@@ -83,7 +83,9 @@ export class WatchedProcess {
       changed.append(page, page + 1);
     });
     const written = suspects.difference(doubtful).union(changed);
-    return { ...step, written, gone, samples: this.#sampler.written(this.view, written, processes) };
+    const appeared = written.difference(previous.present);
+    const samples = this.#sampler.written(this.view, written, appeared, processes);
+    return { ...step, written, gone, samples };
   }
 
   #forget(gone: PageRangeList): void {
