@@ -1,15 +1,19 @@
+import { createHash } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { digestTargetMemory, runFromCheckpoint, verifyStore } from '../../../src/checkpoint/index.ts';
+import { expect } from 'vitest';
+import { digestTargetMemory, proveMemoryDigest, verifyStore } from '../../../src/checkpoint/index.ts';
 import type { CodecPool } from '../../../src/codec/index.ts';
+import { PAGE_SIZE } from '../../../src/core/index.ts';
 import { Destination } from '../../../src/migration/receive/destination.ts';
 import type { ReceivedMigration, ReceiveOptions } from '../../../src/migration/receive/request.ts';
 import { ModelledTime } from '../../../src/migration/send/migration-time.ts';
 import { sendTarget } from '../../../src/migration/send/send-target.ts';
 import type { Migration, SendOptions } from '../../../src/migration/send/send-types.ts';
 import { Store } from '../../../src/store/index.ts';
-import { openSimulatedTarget, type Target } from '../../../src/target/index.ts';
+import { openSimulatedTarget, restoreSimulatedTarget, type Target } from '../../../src/target/index.ts';
+import { compareTracker } from '../../../src/tracker/index.ts';
 import { channelPair, type PairFaults } from '../wire/channel-pair.ts';
 
 let made = 0;
@@ -68,27 +72,73 @@ export async function migrate(
 
 const asError = (reason: unknown) => (reason instanceof Error ? reason : new Error(String(reason)));
 
-/** The memory of the same workload that was never stopped nor moved, at an instant of its own time. */
-export async function neverMoved(
-  text: string,
-  path: string,
-  microseconds: number,
-  pool: CodecPool,
-): Promise<{ readonly memoryDigest: string; readonly processes: unknown }> {
-  const target = openSimulatedTarget(text, path);
-  await target.run(microseconds);
-  const { summary } = target.captureState();
-  return { memoryDigest: await digestTargetMemory(target, pool), processes: summary['processes'] };
+/** A simulated target at an instant: what must be as if it had never been stopped, moved or looked at. */
+export interface Instant {
+  readonly nowMicroseconds: number;
+  /** SHA-256 over the pages of all processes with their addresses. */
+  readonly pages: string;
+  /** The same over the mappings. */
+  readonly mappings: string;
+  readonly processes: unknown;
 }
 
-/** The same of the one that lives in a store, after it has run on. */
-export async function movedAndRun(storeDirectory: string, checkpoint: number, runMicroseconds: number) {
-  const { memoryDigest, nowMicroseconds, summary } = await runFromCheckpoint({
-    storeDirectory,
-    checkpoint,
-    runMicroseconds,
-  });
-  return { memoryDigest, nowMicroseconds, processes: summary['processes'] };
+/** What a simulated target is now. */
+export function instantOf(target: Target): Instant {
+  const pages = createHash('sha256');
+  const mappings = createHash('sha256');
+  const content = new Uint8Array(PAGE_SIZE);
+  for (const view of target.processes()) {
+    const vmas = view.vmas();
+    for (const { startPage, endPage, flags: _, ...rest } of vmas) {
+      mappings.update(JSON.stringify([view.pid, startPage, endPage, rest]));
+    }
+    for (const { startPage, endPage } of compareTracker.collect(view, vmas, undefined).suspects) {
+      for (let page = startPage; page < endPage; page++) {
+        if (view.readMemory(page, 1, content) !== 1) continue;
+        pages.update(`${view.pid} ${page}\n`).update(content);
+      }
+    }
+  }
+  return {
+    nowMicroseconds: target.nowMicroseconds(),
+    pages: pages.digest('hex'),
+    mappings: mappings.digest('hex'),
+    processes: target.captureState().summary['processes'],
+  };
+}
+
+/** The same workload that was never stopped nor moved, at an instant of its own time. */
+export async function neverMoved(text: string, path: string, microseconds: number): Promise<Instant> {
+  const target = openSimulatedTarget(text, path);
+  await target.run(microseconds);
+  return instantOf(target);
+}
+
+/** The one that lives in a store, after it has run on. */
+export async function movedAndRun(
+  storeDirectory: string,
+  checkpoint: number,
+  microseconds: number,
+  pool: CodecPool,
+): Promise<Instant> {
+  const store = await Store.open(storeDirectory, { access: 'read', command: 'test', codec: pool });
+  try {
+    const reader = await store.openCheckpoint(checkpoint);
+    await proveMemoryDigest(reader);
+    const state = { format: reader.manifest.state!.format, bytes: (await reader.state())! };
+    const target = restoreSimulatedTarget(state);
+    expect(await digestTargetMemory(target, pool)).toBe(reader.manifest.memoryDigest);
+    await target.run(microseconds);
+    return instantOf(target);
+  } finally {
+    await store.close();
+  }
+}
+
+/** Mappings that pagemap-scan has registered do not join those that are made later, which others would. */
+export function withoutMarks(instant: Instant, tracker: string): Partial<Instant> {
+  const { mappings, ...rest } = instant;
+  return tracker === 'pagemap-scan' ? rest : { ...rest, mappings };
 }
 
 /** What is wrong with a store, in words, and which checkpoints it has. */

@@ -6,7 +6,15 @@ import { ModelledTime } from '../../../src/migration/send/migration-time.ts';
 import { openSimulatedTarget } from '../../../src/target/index.ts';
 import { SMALL_WORKLOAD } from '../../checkpoint/workload.ts';
 import { anyWorkload } from '../../workload/arbitrary-workload.ts';
-import { freshId, inspectStore, migrate, movedAndRun, neverMoved, scratchRoot } from './migrations.ts';
+import {
+  freshId,
+  inspectStore,
+  migrate,
+  movedAndRun,
+  neverMoved,
+  scratchRoot,
+  withoutMarks,
+} from './migrations.ts';
 
 const pool = new CodecPool({ workers: 0 });
 const { root, done } = scratchRoot();
@@ -31,13 +39,9 @@ describe('a simulated process that is migrated', () => {
     );
     expect(sendFailure).toBeUndefined();
     const stopped = target.nowMicroseconds();
-    const uncut = await neverMoved(text, path, stopped, pool);
-    expect(sent).toMatchObject({ end: 'moved', memoryDigest: uncut.memoryDigest });
-    expect(received).toMatchObject({ outcome: 'started', memoryDigest: uncut.memoryDigest, pid: null });
-    expect(received!.run).toMatchObject({
-      nowMicroseconds: stopped + 50_000,
-      memoryDigest: (await neverMoved(text, path, stopped + 50_000, pool)).memoryDigest,
-    });
+    expect(sent).toMatchObject({ end: 'moved', memoryDigest: received!.memoryDigest });
+    expect(received).toMatchObject({ outcome: 'started', pid: null });
+    expect(received!.run).toMatchObject({ nowMicroseconds: stopped + 50_000 });
     const { findings, checkpoints } = await inspectStore(storeDirectory, pool);
     expect(findings).toEqual([]);
     expect(checkpoints.map(({ preDump }) => preDump)).toEqual([
@@ -45,9 +49,15 @@ describe('a simulated process that is migrated', () => {
       false,
       false,
     ]);
-    expect(await movedAndRun(storeDirectory, received!.checkpoint!, 120_000)).toMatchObject(
-      await neverMoved(text, path, stopped + 120_000, pool),
-    );
+    const { checkpoint, run } = received!;
+    for (const [number, later] of [
+      [checkpoint!, 0],
+      [checkpoint!, 120_000],
+      [run!.checkpoint, 0],
+    ] as const) {
+      const moved = await movedAndRun(storeDirectory, number, later, pool);
+      expect(moved).toEqual(await neverMoved(text, path, moved.nowMicroseconds));
+    }
   });
 
   it('is the one that never moved, whatever it does, over any link, by any policy and tracker', async () => {
@@ -84,10 +94,12 @@ describe('a simulated process that is migrated', () => {
           if (sent!.end === 'given-up') return;
           const stopped = target.nowMicroseconds();
           expect(sent!.end).toBe('moved');
-          expect(received!.memoryDigest).toBe((await neverMoved(text, path, stopped, pool)).memoryDigest);
-          expect(await movedAndRun(storeDirectory, received!.checkpoint!, after)).toMatchObject(
-            await neverMoved(text, path, stopped + after, pool),
-          );
+          expect(received!.memoryDigest).toBe(sent!.memoryDigest);
+          for (const later of [0, after]) {
+            const moved = await movedAndRun(storeDirectory, received!.checkpoint!, later, pool);
+            const uncut = await neverMoved(text, path, stopped + later);
+            expect(withoutMarks(moved, sent!.tracker)).toEqual(withoutMarks(uncut, sent!.tracker));
+          }
           expect((await inspectStore(storeDirectory, pool)).findings).toEqual([]);
         },
       ),
