@@ -1,6 +1,7 @@
 import { formatBytes, formatDuration } from '../core/index.ts';
 import type { Rehearsal } from '../migration/index.ts';
 import { ASCII_INK, type Ink } from './ink.ts';
+import { stopOf } from './stop.ts';
 
 /** What there is to draw on. */
 export interface TextSurface {
@@ -33,9 +34,9 @@ export function formatRemainingCurve(rehearsal: Rehearsal, { columns, ink }: Tex
     return `${(label ?? '').padStart(gutter)} ${label === undefined ? line : tick}${cells}`;
   });
   const columnOf = (at: number) => Math.min(width - 1, Math.floor((at / end) * width));
-  const stop = rehearsal.verdict === 'converges' ? rounds.at(-1) : undefined;
+  const stop = stopOf(rehearsal);
   const starts = rounds.map(({ number, startMicroseconds }) => ({
-    text: number === stop?.number ? 'S' : String(number),
+    text: startMicroseconds === stop?.[0] ? 'S' : String(number),
     column: columnOf(startMicroseconds),
   }));
   const span = `0${formatDuration(end).padStart(width - 1)}`;

@@ -1,4 +1,4 @@
-import { formatBandwidth, formatBytes, formatCount, formatDuration } from '../core/index.ts';
+import { formatBytes, formatCount, formatDuration } from '../core/index.ts';
 import type { SweepCell, SweepResult } from '../migration/index.ts';
 import { type Column, formatTable } from './table.ts';
 
@@ -37,7 +37,6 @@ function table({ axes, cells }: SweepResult, indices: readonly number[], marked?
     { heading: 'downtime', align: 'right' },
     { heading: 'sent', align: 'right' },
     { heading: 'rounds', align: 'right' },
-    { heading: 'takes', align: 'right' },
     ...(showsService ? [{ heading: 'service lost', align: 'right' } as const] : []),
   ];
   const rows = indices.map((index) => {
@@ -51,7 +50,6 @@ function table({ axes, cells }: SweepResult, indices: readonly number[], marked?
       converges ? formatDuration(cell.downtimeMicroseconds) : '–',
       formatBytes(cell.transferredBytes),
       String(cell.rounds),
-      formatBandwidth(cell.bandwidthBytesPerSecond),
       ...(showsService ? [formatDuration(slowedMicroseconds(cell))] : []),
     ];
   });

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { BLOCK_INK } from '../../src/report/index.ts';
 import { formatRemainingCurve, PLAIN_SURFACE } from '../../src/report/remaining-curve.ts';
+import { stopOf } from '../../src/report/stop.ts';
 import { sampleRehearsal } from './html/sample.ts';
 
 const BLOCKS = { columns: 60, ink: BLOCK_INK };
@@ -65,5 +66,16 @@ describe('the curve of the remaining memory', () => {
       }),
       { numRuns: 50 },
     );
+  });
+});
+
+describe('stopOf', () => {
+  it('is the last round, and the first where nothing was sent before', () => {
+    const rehearsal = sampleRehearsal(3);
+    const [first, , last] = rehearsal.rounds.map(({ startMicroseconds }) => startMicroseconds);
+    const stop = rehearsal.downtimeMicroseconds;
+    expect(stopOf(rehearsal)).toEqual([last, last! + stop]);
+    expect(stopOf({ ...rehearsal, strategy: 'stop-and-copy' })).toEqual([first, first! + stop]);
+    expect(stopOf({ ...rehearsal, verdict: 'does-not-converge' })).toBeUndefined();
   });
 });

@@ -1,5 +1,6 @@
 import { formatBytes, formatDuration } from '../../core/index.ts';
 import type { CurvePoint, Outcome, Rehearsal, Round } from '../../migration/index.ts';
+import { stopOf } from '../stop.ts';
 import { html, type Markup } from './markup.ts';
 import {
   areaPath,
@@ -27,13 +28,6 @@ const NARROW_ROUND_LABEL = 0.09;
 const THROTTLE_LABEL = 0.05;
 const TOP_HEIGHT = 46;
 const THROTTLE_HEIGHT = 44;
-
-/** When the program stands still. The last round is sent meanwhile, or, with post-copy, what must go before it runs. */
-export function stopOf({ verdict, rounds, downtimeMicroseconds }: Rehearsal): [number, number] | undefined {
-  const last = rounds.at(-1);
-  if (verdict !== 'converges' || last === undefined) return undefined;
-  return [last.startMicroseconds, last.startMicroseconds + downtimeMicroseconds];
-}
 
 /** End of the time axis of everything that is drawn over the course of the migration. */
 export function endOf(rehearsal: Rehearsal): number {

@@ -115,7 +115,7 @@ export function advice({ advice: changes }: Rehearsal): Markup {
   });
 }
 
-export function roundsTable({ rounds }: Rehearsal): Markup {
+export function roundsTable({ rounds, strategy }: Rehearsal): Markup {
   const hidden = Math.max(0, rounds.length - 2 * SHOWN_ROUNDS);
   const shown =
     hidden === 0 ? rounds : [...rounds.slice(0, SHOWN_ROUNDS), ...rounds.slice(rounds.length - SHOWN_ROUNDS)];
@@ -123,7 +123,9 @@ export function roundsTable({ rounds }: Rehearsal): Markup {
     id: 'rounds',
     title: 'Rounds',
     lead:
-      'The last round is sent while the service stands still.' +
+      (strategy === 'stop-and-copy'
+        ? 'The service stands still all the while.'
+        : 'The last round begins when the service stands still.') +
       (hidden === 0 ? '' : ` ${formatCount(hidden)} in the middle are left out.`),
     content: scrollingTable('rounds-data', {
       caption: `${formatCount(rounds.length)} rounds`,
