@@ -65,12 +65,22 @@ export class Connection {
     return this.#transport.writableLength;
   }
 
-  /** Resolves when the other end's preamble has arrived and is one that this ckpt understands. */
+  /**
+   * Resolves when the other end's preamble has arrived and is one that this ckpt understands.
+   * @throws PeerError if it is another one, or the connection ends first.
+   */
   async preambleArrived(): Promise<void> {
-    await this.#await(() => {
-      this.#takePreamble();
-      return this.#preamble === undefined ? true : undefined;
-    });
+    try {
+      await this.#await(() => {
+        this.#takePreamble();
+        return this.#preamble === undefined ? true : undefined;
+      });
+    } catch (error) {
+      if (!(error instanceof PeerError) || error !== this.#ended || error.hint !== undefined) throw error;
+      throw new PeerError(`${error.message} before it had said who it is`, {
+        hint: 'if it expects --tls or --key-file, this end needs the same',
+      });
+    }
   }
 
   /** The next frame, for handshakes. Rejects with a PeerError if the connection ends first. */
