@@ -1,4 +1,4 @@
-import { Random, UsageError } from '../core/index.ts';
+import { UsageError } from '../core/index.ts';
 import { type Advice, advise, downtimeLimitOf, meetsLimit } from './advise.ts';
 import { USUAL_COSTS } from './costs.ts';
 import { scaledLink } from './link.ts';
@@ -103,10 +103,11 @@ export function summarize(outcomes: readonly Outcome[]): Rehearsal {
  */
 function disturbed(options: RehearsalOptions, run: number): RehearsalOptions {
   if (run === 0) return options;
-  const random = new Random(run);
-  const between = (low: number, high: number) => low + (high - low) * random.nextFraction();
+  let dimension = 0;
+  const fraction = () => spreadFraction(run, dimension++);
+  const between = (low: number, high: number) => low + (high - low) * fraction();
   // Hosts are mostly idle and sometimes busy: small values often, large ones seldom.
-  const seldom = (high: number) => high * random.nextFraction() ** 3;
+  const seldom = (high: number) => high * fraction() ** 3;
   const costs = { ...USUAL_COSTS, ...options.costs };
   const { uncertainty = USUAL_LINK_UNCERTAINTY } = options.link;
   return {
@@ -121,6 +122,25 @@ function disturbed(options: RehearsalOptions, run: number): RehearsalOptions {
       pageNanoseconds: costs.pageNanoseconds * between(0.3, 2),
     },
   };
+}
+
+/** What is unknown of a run: the link, the pace, five costs, and how busy the hosts are three times. */
+const DIMENSIONS = 9;
+/** The positive root of x^10 = x + 1. */
+const SPREAD_BASE = spreadBase(DIMENSIONS);
+
+function spreadBase(dimensions: number): number {
+  let base = 1.5;
+  for (let step = 0; step < 60; step++) base = (1 + base) ** (1 / (dimensions + 1));
+  return base;
+}
+
+/**
+ * A number of [0, 1) for one unknown of one run. Over the runs each of them is spread evenly, and so is every pair of
+ * them (an additive recurrence with Roberts' base): drawn by chance, a few runs may well miss the ends that are possible.
+ */
+function spreadFraction(run: number, dimension: number): number {
+  return (0.5 + run * SPREAD_BASE ** -(dimension + 1)) % 1;
 }
 
 /**
