@@ -33,7 +33,7 @@ const LONGEST_DOWNTIME_MICROSECONDS = 2e9;
 /** A longer stop that is at most so much longer comes before a slower service and a better network. */
 const BEARABLE_DOWNTIME = 2;
 /** Bisections end when the bounds are so close. */
-const PRECISION = 1.05;
+const PRECISION = 1.08;
 
 /** Whether a migration came to its end within the limit, as far as QEMU's rule can promise that. */
 export function meetsLimit(outcome: Outcome, limitMicroseconds: number): boolean {
@@ -126,11 +126,16 @@ function adviceOf({ change, options }: Candidate, outcome: Outcome): Advice {
 function withBandwidth(options: RehearsalOptions, factor: number): Candidate {
   const link = roundedLink(options.link, factor);
   const line = (link.bytesPerSecond * 8) / TCP_SHARE / 1e6;
-  const limited = limitOf(options.choice) > 0;
+  const limit = limitOf(options.choice);
+  const limited = limit > 0 && limit < link.bytesPerSecond;
   return {
     change: `take a link of ${formatBandwidth(link.bytesPerSecond / TCP_SHARE)}`,
     options: `--bandwidth ${Math.round(line)}Mbit/s${limited ? ' --max-bandwidth 0' : ''}`,
-    changed: { ...options, link, choice: changedChoice(options.choice, unlimited(options.choice)) },
+    changed: {
+      ...options,
+      link,
+      choice: limited ? changedChoice(options.choice, unlimited(options.choice)) : options.choice,
+    },
   };
 }
 

@@ -45,7 +45,9 @@ export type { Migration, MigrationProgress, StopTimes } from './send/send-types.
 export { type SendingCosts, USUAL_SENDING } from './send/sending-costs.ts';
 export { openSimulatedMemory, type SimulatedMemoryOptions } from './simulated-memory.ts';
 export { type MemorySource, openSource } from './source.ts';
+export { parseSweep } from './sweep/axes.ts';
 export type { AxisValue, SweepAxis, SweepCell, SweepResult } from './sweep/result.ts';
+export { type Combination, type SweepOptions, sweep } from './sweep/sweep.ts';
 export type {
   PageSample,
   TraceEnd,

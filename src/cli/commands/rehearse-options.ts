@@ -10,8 +10,10 @@ import {
   type HostCosts,
   type LinkOptions,
   type PeerAddress,
+  parseSweep,
   type RehearsalOptions,
   type SendingCosts,
+  type SweepAxis,
   TCP_SHARE,
   USUAL_SENDING,
 } from '../../migration/index.ts';
@@ -20,6 +22,9 @@ import type { CommonOptions } from '../context.ts';
 import { argument, durationOption, integer } from '../parse.ts';
 import { addressOption, declarePeerOptions, type PeerOptions } from '../peer-options.ts';
 import { declarePolicyOptions, type PolicyOptions, policyChoice } from '../policy-options.ts';
+
+/** So many rehearsals give intervals that hold 90 %. */
+export const USUAL_RUNS = 20;
 
 /** What `ckpt rehearse` is told. */
 export interface RehearseOptions extends CommonOptions, PolicyOptions, PeerOptions {
@@ -32,14 +37,15 @@ export interface RehearseOptions extends CommonOptions, PolicyOptions, PeerOptio
   readonly sender?: 'ckpt' | 'system';
   readonly compress: 'zstd' | 'none';
   readonly tracker: TrackerKind | 'auto';
-  readonly bandwidth: Profile;
+  readonly bandwidth?: Profile;
+  readonly sweep?: readonly SweepAxis[];
   readonly rtt: number;
   readonly jitter?: number;
   readonly loss?: number;
   readonly stateSize?: number;
   readonly setup: number;
   readonly after: number;
-  readonly runs: number;
+  readonly runs?: number;
   readonly readSpeed?: number;
   readonly scanTime?: number;
   readonly compressionSpeed?: number;
@@ -83,9 +89,7 @@ export function declareRehearseOptions(command: Command): void {
       new Option(
         '--bandwidth <rate>',
         'line rate of the link; with changes: 1Gbit/s,10s:200Mbit/s,30s:1Gbit/s',
-      )
-        .argParser(argument(parseProfile))
-        .makeOptionMandatory(),
+      ).argParser(argument(parseProfile)),
     )
     .addOption(durationOption('--rtt <duration>', 'round trip of the link').default(200, '200us'))
     .addOption(durationOption('--jitter <duration>', 'so much sooner or later a packet may come (0)'))
@@ -100,7 +104,15 @@ export function declareRehearseOptions(command: Command): void {
       durationOption('--after <duration>', 'sim: let the program run first').default(5_000_000, '5s'),
     )
     .addOption(
-      new Option('--runs <n>', 'rehearsals for the intervals').argParser(integer(1, 10_000)).default(20),
+      new Option('--runs <n>', 'rehearsals for the intervals (20; with --sweep 1)').argParser(
+        integer(1, 10_000),
+      ),
+    )
+    .addOption(
+      new Option(
+        '--sweep <axes>',
+        'all combinations of option values: bandwidth=1..40Gbit/s:log8,policy=qemu,clark',
+      ).argParser(argument(parseSweep)),
     );
   declarePeerOptions(command);
   declareCosts(command);
@@ -153,9 +165,13 @@ export function rehearsalOptions(
   options: RehearseOptions,
   { sending = USUAL_SENDING, ...measured }: MeasuredCosts,
 ): RehearsalOptions {
+  const { bandwidth } = options;
+  if (bandwidth === undefined) {
+    throw new UsageError('a migration needs a bandwidth', { hint: 'give it like --bandwidth 1Gbit/s' });
+  }
   return {
     link: {
-      ...options.bandwidth,
+      ...bandwidth,
       roundTripMicroseconds: options.rtt,
       setupMicroseconds: options.setup,
       ...(options.jitter === undefined ? {} : { jitterMicroseconds: options.jitter }),

@@ -11,7 +11,7 @@ import { formatMigrationProgress, type Shadow } from '../../report/index.ts';
 import type { CommandContext } from '../context.ts';
 import { policyChoice } from '../policy-options.ts';
 import { VERSION } from '../version.ts';
-import type { RehearseOptions } from './rehearse-options.ts';
+import { type RehearseOptions, USUAL_RUNS } from './rehearse-options.ts';
 import type { DoneRehearsal } from './rehearse-page.ts';
 
 /**
@@ -53,7 +53,7 @@ export async function sendShadow(
     (run) => openSource(rehearsed.source, run),
     { ...parameters, link, sending },
     {
-      runs: options.runs,
+      runs: options.runs ?? USUAL_RUNS,
       signal,
       withAdvice: false,
     },

@@ -1,21 +1,28 @@
 import type { Command } from 'commander';
 import { recordingNotes, rehearse } from '../../migration/index.ts';
-import { formatRehearsal, formatShadow, shadowJson } from '../../report/index.ts';
+import { formatRehearsal, formatShadow, formatSweep, shadowJson } from '../../report/index.ts';
 import { runsAs, type Shell, withCommonOptions } from '../command.ts';
 import type { CommandContext } from '../context.ts';
 import { EXIT_STATUS } from '../exit-status.ts';
 import { surfaceOf } from '../surface.ts';
-import { declareRehearseOptions, type RehearseOptions, rehearsalOptions } from './rehearse-options.ts';
+import {
+  declareRehearseOptions,
+  type RehearseOptions,
+  rehearsalOptions,
+  USUAL_RUNS,
+} from './rehearse-options.ts';
 import { type DoneRehearsal, withPage } from './rehearse-page.ts';
 import { sendShadow } from './rehearse-shadow.ts';
 import { openRehearsed } from './rehearse-source.ts';
+import { sweepAsTold } from './rehearse-sweep.ts';
 
 const EXAMPLES = `
 Examples:
   ckpt rehearse -t sim:fixtures/kv-store.yaml --bandwidth 1Gbit/s
   ckpt rehearse -t sim:fixtures/kv-store.yaml --bandwidth 100Mbit/s --auto-converge --downtime-limit 50ms
   ckpt rehearse -t 4711 --bandwidth 10Gbit/s --observe 30s
-  ckpt rehearse --trace redis.trace --bandwidth 1Gbit/s --policy xen --json`;
+  ckpt rehearse --trace redis.trace --bandwidth 1Gbit/s --policy xen --json
+  ckpt rehearse --trace redis.trace --sweep bandwidth=1..40Gbit/s:log8,downtime-limit=50ms,300ms,policy=qemu,clark`;
 
 /** `ckpt rehearse`: what a migration would do. */
 export function declareRehearse(program: Command, shell: Shell): void {
@@ -28,6 +35,7 @@ export function declareRehearse(program: Command, shell: Shell): void {
   declareRehearseOptions(command);
   withCommonOptions(command).action(
     runsAs<RehearseOptions>(shell, async (context, options) => {
+      if (options.sweep !== undefined) return tellSweep(context, options);
       const run = () => rehearseAsTold(context, options);
       const { rehearsal, notes, shadow } = await (options.report === undefined
         ? run()
@@ -44,13 +52,22 @@ export function declareRehearse(program: Command, shell: Shell): void {
   );
 }
 
+async function tellSweep(context: CommandContext, options: RehearseOptions): Promise<void> {
+  const run = () => sweepAsTold(context, options);
+  const { sweep, notes } = await (options.report === undefined ? run() : withPage(options.report, run));
+  context.progress.stop();
+  context.result({ ...sweep, notes }, formatSweep(sweep) + notes.map((note) => `note: ${note}\n`).join(''));
+  const converges = sweep.cells.some(({ verdict }) => verdict === 'converges');
+  if (!converges) context.exitStatus = EXIT_STATUS.notConverged;
+}
+
 async function rehearseAsTold(context: CommandContext, options: RehearseOptions): Promise<DoneRehearsal> {
   const rehearsed = await openRehearsed(context, options);
   const { source, costs, notes } = rehearsed;
   const parameters = rehearsalOptions(options, costs);
   context.progress.update({ phase: 'rehearsing' });
   const rehearsal = await rehearse(source, parameters, {
-    runs: options.runs,
+    runs: options.runs ?? USUAL_RUNS,
     signal: context.signals.signal,
     onDone: () => context.progress.update({ phase: 'rehearsing' }),
   });

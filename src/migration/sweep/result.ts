@@ -32,7 +32,7 @@ export interface SweepCell {
     readonly faultedPages: number;
     readonly faultMicroseconds: number;
   };
-  /** What the link carries at most of it: the lesser of the link and the policy's own limit, bytes a second. */
+  /** What the link carries at its best, bytes a second. */
   readonly bandwidthBytesPerSecond: number;
   /** 90 % intervals over the runs, [low, high]; absent if there was one run only. */
   readonly intervals?: Readonly<Record<IntervalName, readonly [number, number]>>;
