@@ -1,10 +1,12 @@
 import { PeerError } from '../../core/index.ts';
 import type { Channel, ChannelEvent } from './channel.ts';
 import type { Connection, ConnectionOwner } from './connection.ts';
+import { ConnectionSet } from './connection-set.ts';
 import { FRAME_TYPES, type Frame } from './frame.ts';
 import { type Acknowledgement, decodePayload, encodePayload, PAYLOADS } from './handshake.ts';
 import { Heartbeat } from './heartbeat.ts';
 import { Inbox } from './inbox.ts';
+import { Losses } from './losses.ts';
 import { decodeMessage, encodeMessage, type Message } from './messages.ts';
 import { Outbox, piecesOf } from './outbox.ts';
 import { printable } from './printable.ts';
@@ -26,9 +28,6 @@ export interface SessionOptions {
   readonly onEnded: (how: 'finished' | 'failed') => void;
 }
 
-/** So many connections lost one after another with nothing delivered between mean that none will ever deliver. */
-const MAX_FRUITLESS_LOSSES = 20;
-
 const MAX_REASON_BYTES = 512;
 
 const NOTHING = new Uint8Array(0);
@@ -40,8 +39,8 @@ export class Session implements Channel {
   readonly #outbox: Outbox;
   readonly #inbox: Inbox;
   readonly #heartbeat: Heartbeat;
-  /** Least recently used first. */
-  readonly #connections = new Map<number, Connection>();
+  readonly #losses: Losses;
+  readonly #connections = new ConnectionSet();
   #sending: Promise<void> = Promise.resolve();
   #closing: Promise<void> | undefined;
   #failure: Error | undefined;
@@ -51,10 +50,7 @@ export class Session implements Channel {
   #acknowledgementScheduled = false;
   #acknowledgementDue = false;
   #told: Acknowledgement = { received: 1, credit: 0 };
-  #giveUp: NodeJS.Timeout | undefined;
   #linger: NodeJS.Timeout | undefined;
-  #fruitlessLosses = 0;
-  #deliveredAtLoss = 0;
 
   constructor(options: SessionOptions) {
     this.peer = options.peer;
@@ -62,7 +58,8 @@ export class Session implements Channel {
     this.#outbox = new Outbox(options.windowBytes, options.credit);
     this.#inbox = new Inbox(options.windowBytes);
     this.#told = this.acknowledgement;
-    this.#heartbeat = new Heartbeat(options.silenceMilliseconds, () => [...this.#connections.values()]);
+    this.#heartbeat = new Heartbeat(options.silenceMilliseconds, () => this.#connections.all);
+    this.#losses = new Losses(options.giveUpMilliseconds, (why) => this.#giveUp(why));
   }
 
   get sentBytes(): number {
@@ -149,19 +146,23 @@ export class Session implements Channel {
     });
     await this.#until(() => this.#over || this.#outbox.endAcknowledged);
     if (this.#over) return;
-    // Nobody need wait for ever for an other end that does not close.
-    this.#linger = setTimeout(() => this.#finish(), this.#options.silenceMilliseconds);
+    this.#lingerWhileHeard();
+  }
+
+  /** Nobody need wait for ever for an other end that does not close, unless it has more to say. */
+  #lingerWhileHeard(): void {
+    const { received } = this.#inbox;
+    this.#linger = setTimeout(() => {
+      if (this.#inbox.received === received) this.#finish();
+      else this.#lingerWhileHeard();
+    }, this.#options.silenceMilliseconds);
     this.#linger.unref();
   }
 
   abort(reason: Error): void {
     if (this.#over) return;
     const text = Buffer.from(reason.message).subarray(0, MAX_REASON_BYTES);
-    for (const connection of this.#connections.values()) {
-      connection.sendFrame(FRAME_TYPES.failure, 0, 0, text);
-      connection.closeSoon();
-    }
-    this.#connections.clear();
+    this.#connections.closeWith(FRAME_TYPES.failure, text);
     this.#fail(reason);
   }
 
@@ -174,14 +175,12 @@ export class Session implements Channel {
       connection.destroy();
       return;
     }
-    const former = this.#connections.get(slot);
+    const former = this.#connections.set(slot, connection);
     if (former !== undefined) {
       former.destroy();
       this.#outbox.takeBack(former);
     }
-    this.#connections.set(slot, connection);
-    clearTimeout(this.#giveUp);
-    this.#giveUp = undefined;
+    this.#losses.stopWaiting();
     if (state !== undefined) {
       this.#guarded(() => this.#outbox.acknowledge(state.received, state.credit));
       this.#options.onEvent?.({ kind: 'connection-resumed', connections: this.#connections.size });
@@ -238,24 +237,12 @@ export class Session implements Channel {
   /** Gives waiting frames to connections as long as these take them. */
   #pump(): void {
     while (this.#outbox.waits) {
-      const chosen = this.#idlestConnection();
-      if (chosen === undefined) break;
-      const [slot, connection] = chosen;
+      const connection = this.#connections.idlest();
+      if (connection === undefined) break;
       const { header, payload } = this.#outbox.next(connection)!;
-      this.#connections.delete(slot);
-      this.#connections.set(slot, connection);
       connection.sendEncoded(header, payload);
     }
     if (this.#acknowledgementDue) this.#acknowledge();
-  }
-
-  #idlestConnection(): [number, Connection] | undefined {
-    let best: [number, Connection] | undefined;
-    for (const [slot, connection] of this.#connections) {
-      if (connection.congested) continue;
-      if (best === undefined || connection.backlogBytes < best[1].backlogBytes) best = [slot, connection];
-    }
-    return best;
   }
 
   /** Acknowledges at most once a turn of the event loop, if there is something to tell. */
@@ -272,12 +259,12 @@ export class Session implements Channel {
   }
 
   #acknowledge(): void {
-    const chosen = this.#idlestConnection();
-    this.#acknowledgementDue = chosen === undefined;
-    if (chosen === undefined) return;
+    const connection = this.#connections.idlest();
+    this.#acknowledgementDue = connection === undefined;
+    if (connection === undefined) return;
     this.#told = this.acknowledgement;
     const payload = encodePayload(PAYLOADS.acknowledgement, this.#told);
-    chosen[1].sendFrame(FRAME_TYPES.acknowledgement, 0, 0, payload);
+    connection.sendFrame(FRAME_TYPES.acknowledgement, 0, 0, payload);
   }
 
   #lost(slot: number, connection: Connection, reason: string): void {
@@ -285,22 +272,12 @@ export class Session implements Channel {
     this.#outbox.takeBack(connection);
     if (this.#over) return;
     this.#options.onEvent?.({ kind: 'connection-lost', reason, connectionsLeft: this.#connections.size });
-    if (this.#countLoss() >= MAX_FRUITLESS_LOSSES) {
-      const times = `${this.#fruitlessLosses} times in a row`;
-      this.#fail(new PeerError(`the connection to ${this.peer} was lost ${times}: ${reason}`));
-      return;
-    }
-    if (this.#connections.size === 0) this.#giveUpLater(reason);
+    const delivered = this.#inbox.received + this.#outbox.acknowledgedBefore;
+    this.#losses.add(reason, this.#connections.size, delivered);
+    // What was last acknowledged may be lost with the connection.
+    this.#acknowledgementDue = true;
     this.#pump();
     this.#options.onSlotLost?.(slot);
-  }
-
-  /** Counts the losses since something was last delivered. */
-  #countLoss(): number {
-    const delivered = this.#inbox.received + this.#outbox.acknowledgedBefore;
-    this.#fruitlessLosses = delivered === this.#deliveredAtLoss ? this.#fruitlessLosses + 1 : 0;
-    this.#deliveredAtLoss = delivered;
-    return this.#fruitlessLosses;
   }
 
   /** Both ends have closed, and all that is missing is the other end's acknowledgement of that. */
@@ -308,20 +285,15 @@ export class Session implements Channel {
     return this.#inbox.endArrived && this.#outbox.onlyEndLeft;
   }
 
-  #giveUpLater(reason: string): void {
-    const { giveUpMilliseconds } = this.#options;
-    this.#giveUp ??= setTimeout(() => {
-      if (this.#nothingLeftToSay) {
-        this.#finish();
-        return;
-      }
-      const lost = `the connection to ${this.peer} was lost (${reason})`;
+  #giveUp(why: string): void {
+    if (this.#nothingLeftToSay) this.#finish();
+    else {
       this.#fail(
-        new PeerError(`${lost} and not resumed within ${giveUpMilliseconds / 1000} s`, {
+        new PeerError(`the connection to ${this.peer} ${why}`, {
           hint: 'look at the network and at the other end, then start again',
         }),
       );
-    }, giveUpMilliseconds);
+    }
   }
 
   /** Ends the session: a connection cannot be resumed, for instance because the other end does not know it any more. */
@@ -344,31 +316,27 @@ export class Session implements Channel {
 
   #finishIfDone(): void {
     if (!this.#options.finishes || !this.#inbox.endArrived || !this.#outbox.endAcknowledged) return;
-    for (const connection of this.#connections.values()) {
-      connection.sendFrame(FRAME_TYPES.finished, 0, 0, NOTHING);
-    }
+    this.#connections.closeWith(FRAME_TYPES.finished, NOTHING);
     this.#finish();
   }
 
   #finish(): void {
     if (this.#over) return;
-    for (const connection of this.#connections.values()) connection.closeSoon();
-    this.#connections.clear();
+    this.#connections.closeSoon();
     this.#end('finished');
   }
 
   #fail(error: Error): void {
     if (this.#over) return;
     this.#failure = error;
-    for (const connection of this.#connections.values()) connection.destroy();
-    this.#connections.clear();
+    this.#connections.destroy();
     this.#options.onEvent?.({ kind: 'failed', reason: error.message });
     this.#end('failed');
   }
 
   #end(how: 'finished' | 'failed'): void {
     this.#over = true;
-    clearTimeout(this.#giveUp);
+    this.#losses.stopWaiting();
     clearTimeout(this.#linger);
     this.#heartbeat.stop();
     this.#options.onEnded(how);
