@@ -36,7 +36,7 @@ function figures(rehearsal: Rehearsal): string {
     ['total time', formatInterval(intervals.totalMicroseconds, formatDuration)],
     ['downtime', formatInterval(intervals.downtimeMicroseconds, formatDuration)],
   ];
-  const bounds = convergence === 0 ? '' : '; they end within these bounds (90 %):';
+  const bounds = convergence === 0 || rehearsal.runs === 1 ? '' : '; they end within these bounds (90 %):';
   const told: [string, string][] = [
     ['converges', `${convergenceWords(rehearsal)}${bounds}`],
     ...(convergence === 0 ? [] : ended),

@@ -34,8 +34,9 @@ export function verdictSentence(rehearsal: Rehearsal): string {
   );
 }
 
-/** `95 % of 20 rehearsals`. */
+/** `95 % of 20 rehearsals`, or whether the only one did. */
 export function convergenceWords({ convergence, runs }: Rehearsal): string {
+  if (runs === 1) return convergence === 1 ? 'the only rehearsal does' : 'the only rehearsal does not';
   return `${Math.round(convergence * 100)} % of ${runs} rehearsals`;
 }
 

@@ -131,19 +131,16 @@ function shades({ rows }: HeatGrid, most: number): Markup[] {
   return paths.flatMap((path, level) => (path === '' ? [] : [html`<path class="h${level}" d="${path}"/>`]));
 }
 
+/** In the order of their addresses, process by process. */
 function fitted({ columns, rows, counts }: MemoryProfile['heat']): HeatGrid {
-  const spans = grouped(
-    columns.map((_, column) => column),
-    MOST_COLUMNS,
-  );
+  const spans = grouped([...columns.keys()], MOST_COLUMNS);
   const several = new Set(rows.map(({ pid }) => pid)).size > 1;
-  const places = grouped(
-    rows.map((_, row) => row),
-    MOST_ROWS,
+  const order = [...rows.keys()].sort(
+    (left, right) => rows[left]!.pid - rows[right]!.pid || rows[left]!.startPage - rows[right]!.startPage,
   );
   return {
     columns: spans.map((span) => columns[span[0]!]!),
-    rows: places.map((place) => ({
+    rows: grouped(order, MOST_ROWS).map((place) => ({
       label: labelOf(
         place.map((row) => rows[row]!),
         several,

@@ -70,7 +70,7 @@ export function remainingChart(rehearsal: Rehearsal, measured?: Outcome): Markup
       html`<path class="area remaining" d="${areaPath(places)}"/><path class="line remaining" d="${linePath(places)}"/>`,
       real.length > 1 && html`<path class="line measured" d="${linePath(real.map(placeOf))}"/>`,
     ],
-    overlay: [roundMarks(rounds, across), stop === undefined ? undefined : stopMark(stop, across)],
+    overlay: [roundMarks(rounds, across, stop?.[0]), stop === undefined ? undefined : stopMark(stop, across)],
     places,
     lane: throttled && throttleLane(rounds, across, endOf(rehearsal)),
     table: curveTable(`Remaining memory at ${curve.length} instants`, curve, rounds),
@@ -134,17 +134,20 @@ function stopMark([from, to]: readonly [number, number], { shareOf }: Scale): Ma
 <text class="stop" x="${x}" y="14" text-anchor="${anchor}">stop: ${formatDuration(to - from)}</text>`;
 }
 
-function roundMarks(rounds: readonly Round[], { shareOf }: Scale): Markup {
+function roundMarks(rounds: readonly Round[], { shareOf }: Scale, stop: number | undefined): Markup {
   const shares = rounds.map(({ startMicroseconds }) => shareOf(startMicroseconds));
   const wide = spaced(shares, ROUND_LABEL);
   const narrow = spaced(shares, NARROW_ROUND_LABEL);
   const lines = rounds.length <= MOST_ROUND_LINES;
+  // The stop has a line of its own.
+  const besideStop = (share: number) => stop !== undefined && shareOf(stop) - share < ROUND_LABEL / 3;
   return html`<g class="rounds">${rounds.map(({ number }, index) => {
     if (!lines && !wide[index]) return undefined;
     const x = percent(shares[index]!);
     const line = html`<line class="round" x1="${x}" x2="${x}" y1="${TOP_HEIGHT - 6}" y2="${TOP_HEIGHT + 260}"/>`;
     const label =
       wide[index] &&
+      !besideStop(shares[index]!) &&
       html`<text x="${x}" y="${TOP_HEIGHT - 12}" text-anchor="${shares[index]! < 0.01 ? 'start' : 'middle'}"${narrow[index] ? html`` : html` class="minor"`}>${number}</text>`;
     return html`${line}${label}`;
   })}</g>`;

@@ -35,11 +35,11 @@ ${verdict(input)}
 ${remainingChart(rehearsal, shadow?.migration)}
 ${advice(rehearsal)}
 ${shadow !== undefined && comparison(rehearsal, shadow)}
+${sweep !== undefined && sweepMap(sweep)}
 ${roundRatesChart(rehearsal)}
 ${roundsTable(rehearsal)}
 ${serviceCost(rehearsal)}
 ${profile !== undefined && [html`<div class="pair">${dirtyRateChart(profile)}${workingSetChart(profile)}</div>`, heatMap(profile)]}
-${sweep !== undefined && sweepMap(sweep)}
 ${parameterLists(parameters)}
 ${rawData(input)}
 </main>

@@ -53,6 +53,8 @@ interface KeyFigure {
 
 function keyFigures(rehearsal: Rehearsal): Markup {
   const { intervals } = rehearsal;
+  // One rehearsal says nothing of what else may happen.
+  const several = rehearsal.runs > 1;
   const ended: KeyFigure[] = [
     {
       name: 'downtime',
@@ -77,13 +79,14 @@ function keyFigures(rehearsal: Rehearsal): Markup {
     },
     { name: 'rounds', value: rehearsal.rounds.length, bounds: intervals.rounds, format: formatCount },
   ];
-  return html`<dl class="figures">${figures.map(keyFigure)}
-<div><dt>converges</dt><dd><b>${Math.round(rehearsal.convergence * 100)} %</b><span>of ${rehearsal.runs} rehearsals</span></dd></div>
+  return html`<dl class="figures">${figures.map((figure) => keyFigure(figure, several))}
+${several && html`<div><dt>converges</dt><dd><b>${Math.round(rehearsal.convergence * 100)} %</b><span>of ${rehearsal.runs} rehearsals</span></dd></div>`}
 </dl>`;
 }
 
 /** A figure, its bounds in words, and as a bar on an axis that begins at zero. */
-function keyFigure({ name, value, bounds, format }: KeyFigure): Markup {
+function keyFigure({ name, value, bounds, format }: KeyFigure, bounded: boolean): Markup {
+  if (!bounded) return html`<div><dt>${name}</dt><dd><b>${format(value)}</b></dd></div>`;
   const end = Math.max(value, bounds[1]) * 1.1 || 1;
   const at = (amount: number) => Math.round((amount / end) * 1000) / 10;
   const width = Math.max(1.5, at(bounds[1]) - at(bounds[0]));
