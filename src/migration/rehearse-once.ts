@@ -79,8 +79,11 @@ export function rehearseOnce(memory: MigratingMemory, options: RehearsalOptions)
       return migrateAsPhaul(engine(CRIU_FRAMING), { ...CRIU_DEFAULTS, ...choice.options }, giveUp);
     case 'criu':
       return migrateAsCriu(engine(CRIU_FRAMING), { ...CRIU_DEFAULTS, ...choice.options }, giveUp);
-    case 'fixed':
-      return migrateFixed(engine(FIXED_FRAMING), { ...FIXED_DEFAULTS, ...choice.options }, giveUp);
+    case 'fixed': {
+      const parameters = { ...FIXED_DEFAULTS, ...choice.options };
+      checkDowntimeLimit(parameters.downtimeLimitMicroseconds, link);
+      return migrateFixed(engine(FIXED_FRAMING), parameters, giveUp);
+    }
   }
 }
 

@@ -1,5 +1,5 @@
 import { rehearseFreeze } from '../../checkpoint/index.ts';
-import { machineClock, PAGE_SIZE, TargetError, UnsupportedError } from '../../core/index.ts';
+import { machineClock, PAGE_SIZE, TargetError, UnsupportedError, UsageError } from '../../core/index.ts';
 import { openLiveTarget, type Target } from '../../target/index.ts';
 import { chooseTracker, type Tracker, type TrackerKind } from '../../tracker/index.ts';
 import type { HostCosts } from '../costs.ts';
@@ -47,10 +47,13 @@ const PROBE_SHARE = 0.1;
 /**
  * Watches a live process and measures what its migration would cost on this machine. It stands still for the scans and
  * for one look at its state, and is left running, without anything of ours in it unless that was there before.
- * @throws TargetError if it cannot be watched, or ends meanwhile; the signal's reason.
+ * @throws UsageError, TargetError if it cannot be watched, or ends meanwhile; the signal's reason.
  */
 export async function recordLive(request: LiveRecordingRequest): Promise<LiveRecording> {
   const { pid, single = false, tracker: wanted = 'auto', signal } = request;
+  if (!(request.durationMicroseconds > 0 && (request.intervalMicroseconds ?? 1) > 0)) {
+    throw new UsageError('a process can be watched only for a time and at intervals above zero');
+  }
   await rehearseFreeze(wanted);
   const target = await openLiveTarget(pid, { single });
   const withdraw = request.onStop?.(() => target.thaw());

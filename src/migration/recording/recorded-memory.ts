@@ -129,7 +129,7 @@ class RecordedMemory implements MigratingMemory {
 
   /** Everything of the interval that has not happened yet happens; the next one begins. */
   #finish(): void {
-    if (this.#writeCount < 0 && this.#lap === 0 && this.#stores === undefined) this.#writeAll();
+    if (this.#writeCount < 0 && this.#stores === undefined) this.#writeAll();
     else {
       this.#open();
       this.#writeUntil(this.#writeCount);
@@ -146,13 +146,22 @@ class RecordedMemory implements MigratingMemory {
 
   /** All pages of the interval at once, where their order does not matter. */
   #writeAll(): void {
+    const { written, heat } = this.#recording;
     const decoder = this.#decoder;
-    decoder.read(this.#recording.written, this.#interval);
+    decoder.read(written, this.#interval);
     const { starts, ends, count } = decoder;
-    const mayBeZero = this.#zero.count > 0;
+    const { dirty } = this;
+    const zero = this.#zero;
+    const movesPages = this.#lap > 0;
     for (let index = 0; index < count; index++) {
-      this.dirty.addRange(starts[index]!, ends[index]!);
-      if (mayBeZero) this.#zero.removeRange(starts[index]!, ends[index]!);
+      const end = ends[index]!;
+      for (let page = starts[index]!; page < end; page++) {
+        const bit = 1 << (page & 31);
+        const isHere = !movesPages || (heat.hot[page >>> 5]! & bit) !== 0;
+        const moved = isHere ? page : this.#elsewhere(page);
+        dirty.add(moved);
+        zero.remove(moved);
+      }
     }
   }
 
