@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import axe from 'axe-core';
-import { type BrowserContext, chromium, type Page } from 'playwright-core';
+import { type Browser, chromium, type Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { renderRehearsalReport } from '../../src/report/index.ts';
 import { sampleInput } from '../report/html/sample.ts';
@@ -35,7 +35,7 @@ const input = sampleInput({
 
 describe.skipIf(lacking(existsSync(CHROMIUM)))(`the page of a rehearsal in ${CHROMIUM}`, () => {
   let folder: string;
-  let browser: BrowserContext;
+  let browser: Browser;
   let page: Page;
   const complaints: string[] = [];
   const requests: string[] = [];
@@ -44,15 +44,13 @@ describe.skipIf(lacking(existsSync(CHROMIUM)))(`the page of a rehearsal in ${CHR
     folder = mkdtempSync(join(tmpdir(), 'ckpt-report-'));
     const file = join(folder, 'report.html');
     writeFileSync(file, renderRehearsalReport(input));
-    browser = await chromium.launchPersistentContext(join(folder, 'profile'), {
-      executablePath: CHROMIUM,
-      headless: true,
-      args: QUIET,
+    // It keeps its own files in a new folder, which goes with it.
+    browser = await chromium.launch({ executablePath: CHROMIUM, headless: true, args: QUIET });
+    page = await browser.newPage({
       viewport: { width: 1280, height: 900 },
       colorScheme: 'light',
       permissions: ['clipboard-read', 'clipboard-write'],
     });
-    page = await browser.newPage();
     page.on('console', (message) => complaints.push(message.text()));
     page.on('pageerror', (error) => complaints.push(error.message));
     page.on('request', (request) => requests.push(request.url()));
@@ -168,6 +166,16 @@ describe.skipIf(lacking(existsSync(CHROMIUM)))(`the page of a rehearsal in ${CHR
   it('fits a telephone', async () => {
     await page.setViewportSize({ width: 390, height: 844 });
     expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(390);
+  });
+
+  it('shows its charts without its script, too', async () => {
+    const still = await browser.newPage({ javaScriptEnabled: false });
+    await still.goto(page.url());
+    const curve = await still.locator('#over-time path.line.remaining').boundingBox();
+    expect(curve!.width).toBeGreaterThan(800);
+    expect(await still.getByRole('button').count()).toBe(0);
+    expect(await still.locator('.sweep .ends').first().innerText()).toContain('ms');
+    await still.close();
   });
 
   it('asked for nothing but itself, and complained of nothing', () => {
