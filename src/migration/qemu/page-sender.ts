@@ -125,7 +125,8 @@ export class PageSender {
         sent += this.#sendCached(index, lowestBits(pages, 1), lastStage);
         break;
       }
-      sent += this.#sendRun(index, pages, most - sent);
+      sent +=
+        this.#channels === undefined ? this.#sendRun(most - sent) : this.#queueRun(index, pages, most - sent);
     }
     return sent;
   }
@@ -194,21 +195,58 @@ export class PageSender {
     this.flushChannels();
   }
 
-  /** Sends the first of these pages of a word, as many as go without a write before the last one. */
-  #sendRun(index: number, pages: number, most: number): number {
-    const room = this.#channels?.room ?? this.stream.room;
+  /** Sends pages behind the cursor, as many as go without a write before the last one. */
+  #sendRun(most: number): number {
+    const pending = this.#pending;
+    const limit = Math.min(this.stream.room, most);
+    let count = 0;
+    let zeroCount = 0;
+    let isLastZero = false;
+    let index = this.#cursor >>> 5;
+    let pages = pending.word(index) & (-1 << (this.#cursor & 31));
+    for (let isFirst = true; count < limit; isFirst = false) {
+      if (pages === 0) {
+        index = pending.nextWord(index + 1);
+        // What comes before the next gigabyte's pages is for the caller to do.
+        if (index < 0 || (!isFirst && this.#startsChunk(index))) break;
+        pages = pending.word(index);
+      }
+      const held = bitsOf(pages);
+      const taken = held <= limit - count ? pages : lowestBits(pages, limit - count);
+      const zeros = this.#zerosOf(index, taken);
+      const top = 31 - Math.clz32(taken);
+      count += pending.removeFromWord(index, taken);
+      zeroCount += bitsOf(zeros);
+      isLastZero = ((zeros >>> top) & 1) === 1;
+      this.#cursor = index * 32 + top + 1;
+      pages = 0;
+    }
+    this.#log.zeroPages += zeroCount;
+    this.#log.normalPages += count - zeroCount;
+    this.stream.run(count, zeroCount, isLastZero);
+    return count;
+  }
+
+  /** Whether the dirty log of this word's gigabyte is still to be cleared. */
+  #startsChunk(index: number): boolean {
+    return (
+      this.#options.clearLog === 'before-send' && Math.floor(index / CLEARED_WORDS) !== this.#clearedChunk
+    );
+  }
+
+  /** Puts the first of these pages of a word into the channels' packet, as many as it takes. */
+  #queueRun(index: number, pages: number, most: number): number {
+    const channels = this.#channels!;
     const held = bitsOf(pages);
-    const count = Math.min(held, room, most);
+    const count = Math.min(held, channels.room, most);
     const taken = count === held ? pages : lowestBits(pages, count);
     const zeros = this.#zerosOf(index, taken);
     const zeroCount = bitsOf(zeros);
-    const top = 31 - Math.clz32(taken);
     this.#pending.removeFromWord(index, taken);
-    this.#cursor = index * 32 + top + 1;
+    this.#cursor = index * 32 + 32 - Math.clz32(taken);
     this.#log.zeroPages += zeroCount;
     this.#log.normalPages += count - zeroCount;
-    if (this.#channels === undefined) this.stream.run(count, zeroCount, ((zeros >>> top) & 1) === 1);
-    else this.stream.now = this.#channels.queue(index, taken & ~zeros, zeroCount, this.stream.now);
+    this.stream.now = channels.queue(index, taken & ~zeros, zeroCount, this.stream.now);
     return count;
   }
 
