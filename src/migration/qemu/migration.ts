@@ -8,15 +8,14 @@ import { PageBitmap } from '../page-bitmap.ts';
 import { RoundLog } from '../rounds.ts';
 import { DirtyLimitedMemory } from './dirty-limit.ts';
 import type { QemuOptions } from './options.ts';
-import { PageSender } from './page-sender.ts';
+import { PAGES_BETWEEN_CLOCKS, PageSender } from './page-sender.ts';
 import { PostcopyGuest } from './postcopy.ts';
 import { AutoConverge } from './throttle.ts';
 
 /** Length of a bandwidth window (BUFFER_DELAY of migration/migration.c). */
 const WINDOW_MICROSECONDS = 100_000;
-/** A step of sending lasts at most so long; the clock is read every 64 pages (MAX_WAIT of migration/ram.c). */
+/** A step of sending lasts at most so long (MAX_WAIT of migration/ram.c). */
 const STEP_MILLISECONDS = 50;
-const PAGES_BETWEEN_CLOCKS = 64;
 /** Where contents matter, the guest's writes are caught up with so often. */
 const PAGES_BETWEEN_LOOKS = 8;
 /** With auto-converge memory is synced at least so often after the first pass (since QEMU 9.2). */
@@ -120,19 +119,16 @@ export class QemuMigration {
   #step(): void {
     const start = this.#now;
     this.#sender.beginStep();
-    for (let sent = 0, clock = 1; !this.#budgetUsed(); ) {
+    for (let sent = 0; !this.#budgetUsed(); ) {
       if (this.#sender.sendsDifferences && sent % PAGES_BETWEEN_LOOKS === 0) this.#guest.advance(this.#now);
-      if (sent + 1 === clock) {
-        sent += this.#sender.sendFullWords(this.#budgetBytes, start + (STEP_MILLISECONDS + 1) * 1000);
-        clock = sent + 1;
-        if (this.#budgetUsed()) break;
-      }
+      sent += this.#sender.sendFullBuffers(sent, this.#budgetBytes, start + (STEP_MILLISECONDS + 1) * 1000);
+      const clock = Math.ceil(sent / PAGES_BETWEEN_CLOCKS) * PAGES_BETWEEN_CLOCKS + 1;
+      if (this.#budgetUsed()) break;
       const more = this.#sender.send(clock - sent, false);
       if (more === 0) break;
       sent += more;
       if (sent < clock) continue;
       if (Math.floor((this.#now - start) / 1000) > STEP_MILLISECONDS) break;
-      clock += PAGES_BETWEEN_CLOCKS;
     }
     this.#sender.stream.endStep();
     this.#drawCurve();

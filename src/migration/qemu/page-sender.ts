@@ -7,12 +7,14 @@ import { bitsOf, lowestBits, PageBitmap } from '../page-bitmap.ts';
 import type { RoundLog } from '../rounds.ts';
 import { MultifdChannels } from './multifd.ts';
 import type { QemuOptions } from './options.ts';
-import { MainStream } from './stream.ts';
+import { BUFFER_PAGES, MainStream } from './stream.ts';
 import { XbzrleCache } from './xbzrle-cache.ts';
 
 /** Pages of memory whose dirty log is cleared at once (clear-bitmap-shift 18: a gigabyte). */
 const CLEARED_PAGES = 1 << 18;
 const CLEARED_WORDS = CLEARED_PAGES / 32;
+/** How often a step of sending looks at the clock. */
+export const PAGES_BETWEEN_CLOCKS = 64;
 
 /** Takes pages from the pending set in the order of a cursor that goes round, and sends each as QEMU would. */
 export class PageSender {
@@ -132,31 +134,31 @@ export class PageSender {
   }
 
   /**
-   * Sends words full of whole pages, 64 pages at a time, as long as nothing else is to be decided: what `send` would do
-   * between two looks at the clock.
+   * Sends whole pages that lie side by side, 32 at a time, as long as nothing else is to be decided: what `send` would
+   * do between two looks at the clock.
+   * @param before pages that the step has sent so far; the clock is looked at behind each 64th and one more.
    * @param budgetBytes ends when more than so much has been written in all.
-   * @param latest ends where the first page of another 64 would be done at this instant or later.
+   * @param latest ends where the clock would be this or later.
    * @returns pages sent.
    */
-  sendFullWords(budgetBytes: number, latest: number): number {
+  sendFullBuffers(before: number, budgetBytes: number, latest: number): number {
     const { stream } = this;
+    if (!this.#isPlain || !stream.isEmpty) return 0;
     const pending = this.#pending;
+    const high = -1 << (this.#cursor & 31);
     let index = this.#cursor >>> 5;
-    if ((this.#cursor & 31) !== 0 || !this.#isPlain || !stream.isEmpty) return 0;
     let sent = 0;
-    while (stream.nextPageDone < latest && this.#isFullWord(index) && this.#isFullWord(index + 1)) {
-      for (let word = 0; word < 2 && stream.written <= budgetBytes; word++) {
-        if (this.#options.clearLog === 'before-send') {
-          this.#cursor = index * 32;
-          this.#clearLog(index);
-        }
-        pending.removeFromWord(index++, -1);
-        stream.wholeBuffer();
-        sent += 32;
-      }
-      if (stream.written > budgetBytes) break;
+    while (stream.written <= budgetBytes) {
+      const sinceLook = (before + sent) % PAGES_BETWEEN_CLOCKS;
+      if (sinceLook > BUFFER_PAGES || (sinceLook === 0 && stream.nextPageDone >= latest)) break;
+      if (!this.#areWhole(index, high) || !this.#areWhole(index + 1, ~high)) break;
+      if (this.#startsChunk(index) || this.#startsChunk(index + 1)) break;
+      pending.removeFromWord(index++, high);
+      pending.removeFromWord(index, ~high);
+      stream.wholeBuffer();
+      sent += BUFFER_PAGES;
     }
-    this.#cursor = index * 32;
+    this.#cursor += sent;
     this.#log.normalPages += sent;
     return sent;
   }
@@ -183,10 +185,10 @@ export class PageSender {
     return this.#channels === undefined && !this.sendsDifferences;
   }
 
-  /** Whether all 32 pages of a word are pending, and none of them holds zeros. */
-  #isFullWord(index: number): boolean {
-    if (this.#pending.word(index) !== -1) return false;
-    return !this.#options.detectZeroPages || this.#guest.memory.zerosAmong?.(index, -1) === 0;
+  /** Whether all these pages of a word are pending, and none of them holds zeros. */
+  #areWhole(index: number, pages: number): boolean {
+    if ((this.#pending.word(index) & pages) !== pages) return false;
+    return !this.#options.detectZeroPages || this.#guest.memory.zerosAmong?.(index, pages) === 0;
   }
 
   #wrap(): void {

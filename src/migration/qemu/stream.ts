@@ -7,7 +7,7 @@ const BUFFER_BYTES = 32768;
 /** Pieces that one write gathers (MAX_IOV_SIZE). */
 const GATHERED_PIECES = 64;
 /** Whole pages that fill a write: each is a header and itself. */
-const BUFFER_PAGES = GATHERED_PIECES / 2;
+export const BUFFER_PAGES = GATHERED_PIECES / 2;
 /** A page's address and flags; a page of zeros has one byte more. */
 const HEADER_BYTES = 8;
 /** Head and foot of a section, and the mark at the end of a step. */
