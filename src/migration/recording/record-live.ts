@@ -1,12 +1,12 @@
 import { rehearseFreeze } from '../../checkpoint/index.ts';
-import { machineClock, PAGE_SIZE, TargetError, UnsupportedError, UsageError } from '../../core/index.ts';
+import { machineClock, PAGE_SIZE, TargetError, UsageError } from '../../core/index.ts';
 import { openLiveTarget, type Target } from '../../target/index.ts';
 import { chooseTracker, type Tracker, type TrackerKind } from '../../tracker/index.ts';
 import type { HostCosts } from '../costs.ts';
 import { measureSending, type SendingTrial } from '../send/measure-sending.ts';
 import type { SendingCosts } from '../send/sending-costs.ts';
 import type { TraceHeader, TraceStep } from '../trace/format.ts';
-import { recordSteps } from '../trace/recorder.ts';
+import { isTracked, recordSteps, removeTracking } from '../trace/recorder.ts';
 import { RecordingBuilder } from './builder.ts';
 import { cpuMicroseconds } from './cpu-time.ts';
 import { measureCosts, median } from './measure-costs.ts';
@@ -88,7 +88,8 @@ export async function recordLive(request: LiveRecordingRequest): Promise<LiveRec
         },
       };
     } finally {
-      await leaveNothing(target, before.trackedPids);
+      // The recorder leaves nothing, but what sending takes was tried behind it.
+      if (request.sending !== undefined && !before.wasTracked) await removeTracking(target);
     }
   } finally {
     withdraw?.();
@@ -121,16 +122,20 @@ async function observe(target: Target, tracker: Tracker, request: LiveRecordingR
     durationMicroseconds,
     ...(signal === undefined ? {} : { signal }),
   });
-  for (let each = await steps.next(); ; each = await steps.next()) {
-    if (each.done !== true) {
-      builder.add(each.value);
-      frozen.push(each.value.frozenMicroseconds);
-      request.onStep?.(each.value);
-      continue;
+  try {
+    for (let each = await steps.next(); ; each = await steps.next()) {
+      if (each.done !== true) {
+        builder.add(each.value);
+        frozen.push(each.value.frozenMicroseconds);
+        request.onStep?.(each.value);
+        continue;
+      }
+      signal?.throwIfAborted();
+      if (each.value === 'target-ended' || builder.intervals === 0) throw endedError(target, began);
+      break;
     }
-    signal?.throwIfAborted();
-    if (each.value === 'target-ended' || builder.intervals === 0) throw endedError(target, began);
-    break;
+  } finally {
+    await steps.return('interrupted');
   }
   const cpu = cpuMicroseconds(pids) - cpuBefore;
   const cpuShare = Math.min(1, Math.max(0, cpu) / (machineClock() - began));
@@ -138,7 +143,7 @@ async function observe(target: Target, tracker: Tracker, request: LiveRecordingR
   return { recording, frozen: frozen.slice(1), memoryBytes: recording.pageCount * PAGE_SIZE };
 }
 
-/** Stops the target for a moment: how long does that take, how much state is there, who is tracked already? */
+/** Stops the target for a moment: how long does that take, how much state is there, is it tracked already? */
 async function lookAtState(target: Target) {
   await target.prepareFreeze?.();
   const began = machineClock();
@@ -147,27 +152,7 @@ async function lookAtState(target: Target) {
     const stateBytes = target.captureState().bytes.length;
     target.verifyStoodStill?.();
     const stopMicroseconds = machineClock() - began;
-    const trackedPids = target
-      .processes()
-      .filter(({ writeProtection }) => writeProtection?.ledger?.lastSignature() !== undefined)
-      .map(({ pid }) => pid);
-    return { stopMicroseconds, stateBytes, trackedPids: new Set(trackedPids) };
-  } finally {
-    target.thaw();
-  }
-}
-
-/** Takes out of the processes what tracking put there, where it was not there before. */
-async function leaveNothing(target: Target, trackedPids: ReadonlySet<number>): Promise<void> {
-  try {
-    await target.prepareFreeze?.();
-    await target.freeze();
-    for (const view of target.processes()) {
-      if (!trackedPids.has(view.pid)) view.writeProtection?.remove(view.vmas());
-    }
-  } catch (error) {
-    // Nothing is left in a process that has ended, and what keeps another one from being rid of it is told elsewhere.
-    if (!(error instanceof TargetError || error instanceof UnsupportedError)) throw error;
+    return { stopMicroseconds, stateBytes, wasTracked: target.processes().some(isTracked) };
   } finally {
     target.thaw();
   }

@@ -112,7 +112,7 @@ class QemuRules extends CommonRules {
     const unsupported = unsupportedQemuOption(options);
     if (unsupported !== undefined) {
       throw new UsageError(`ckpt migrate has no ${unsupported}`, {
-        hint: 'ckpt rehearse can tell what it would bring',
+        hint: "'ckpt rehearse --sender system' tells what it would bring",
       });
     }
     this.#options = options;

@@ -123,17 +123,7 @@ class Recorder {
    * on it. A target that cannot be stopped once more keeps it, as after a dump.
    */
   async leave(): Promise<void> {
-    const target = this.#target;
-    if (!this.#mayRemoveTracking || this.#tracker.kind !== 'pagemap-scan') return;
-    try {
-      await target.prepareFreeze?.();
-      await target.freeze();
-      for (const view of target.processes()) view.writeProtection?.remove(view.vmas());
-    } catch (error) {
-      if (!(error instanceof TargetError || error instanceof UnsupportedError)) throw error;
-    } finally {
-      target.thaw();
-    }
+    if (this.#mayRemoveTracking && this.#tracker.kind === 'pagemap-scan') await removeTracking(this.#target);
   }
 
   #residentPages(): number {
@@ -163,7 +153,20 @@ class Recorder {
 }
 
 /** Whether an earlier command has left its userfaultfd in the process. */
-const isTracked = ({ writeProtection }: ProcessView) =>
+export const isTracked = ({ writeProtection }: ProcessView) =>
   writeProtection?.ledger?.lastSignature() !== undefined;
+
+/** Stops the target once more to take out of it what the tracker pagemap-scan has put there, as far as it can be stopped. */
+export async function removeTracking(target: Target): Promise<void> {
+  try {
+    await target.prepareFreeze?.();
+    await target.freeze();
+    for (const view of target.processes()) view.writeProtection?.remove(view.vmas());
+  } catch (error) {
+    if (!(error instanceof TargetError || error instanceof UnsupportedError)) throw error;
+  } finally {
+    target.thaw();
+  }
+}
 
 const isGone = (error: TargetError) => error.data['gone'] === true;
