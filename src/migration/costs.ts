@@ -22,7 +22,7 @@ export interface HostCosts {
   readonly resumeMicroseconds: number;
 }
 
-/** Measured on QEMU 10 with one vCPU and few devices. */
+/** Measured on QEMU 10 with one vCPU and few devices, on hosts that were not always idle. */
 export const USUAL_COSTS: HostCosts = {
   pageNanoseconds: 1000,
   zeroPageNanoseconds: 500,
@@ -30,7 +30,7 @@ export const USUAL_COSTS: HostCosts = {
   compressNanosecondsPerByte: { zstd: 1.3, zlib: 16 },
   syncMicrosecondsPerGibibyte: 400,
   wakeMicroseconds: 100,
-  stopMicroseconds: 2000,
+  stopMicroseconds: 5000,
   stateBytes: 100_000,
-  resumeMicroseconds: 8000,
+  resumeMicroseconds: 12_000,
 };

@@ -210,7 +210,7 @@ export function warmUpMicroseconds(recording: Recording): number {
 export function linkOptions({ link }: Recording): LinkOptions {
   if (link.mbit === undefined) {
     // A local socket: as fast as memory is copied.
-    return { bytesPerSecond: 0.85e9, uncertainty: 0.5, roundTripMicroseconds: 100, backlogBytes: 200_000 };
+    return { bytesPerSecond: 1.1e9, uncertainty: 0.5, roundTripMicroseconds: 100, backlogBytes: 200_000 };
   }
   return {
     bytesPerSecond: link.mbit * 125_000 * TCP_SHARE,
