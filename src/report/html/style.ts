@@ -45,7 +45,7 @@ h1 small{font-size:.8em;font-weight:400;color:var(--muted);letter-spacing:0}
 .bad h1 svg{color:var(--bad)}
 dl{margin:0}
 dd{margin:0}
-.figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:20px 32px;margin-top:28px}
+.figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:20px 24px;margin-top:28px}
 .figures dt{color:var(--muted);font-size:13px}
 .figures b{display:block;font-size:24px;line-height:1.3;font-weight:600;letter-spacing:-.01em}
 .figures svg{display:block;margin:4px 0 3px}
