@@ -82,12 +82,8 @@ export class ReceivingSession {
    *   nothing of it is left and the source has been told
    */
   async run(): Promise<ReceivedMigration> {
-    const { storeDirectory, pool, options } = this.#parts;
-    const store = await Store.open(storeDirectory, {
-      access: 'create',
-      command: 'ckpt receive',
-      codec: pool,
-    });
+    const { pool, options } = this.#parts;
+    const store = await this.#openStore();
     try {
       for (const text of store.notices) options.onEvent?.({ kind: 'note', text });
       const compression = options.compression ?? { name: 'zstd', level: DEFAULT_ZSTD_LEVEL };
@@ -99,6 +95,16 @@ export class ReceivingSession {
       }
     } finally {
       await store.close();
+    }
+  }
+
+  async #openStore(): Promise<Store> {
+    const { storeDirectory, pool, channel } = this.#parts;
+    try {
+      return await Store.open(storeDirectory, { access: 'create', command: 'ckpt receive', codec: pool });
+    } catch (error) {
+      channel.abort(error instanceof Error ? error : new Error(String(error)));
+      throw error;
     }
   }
 

@@ -31,7 +31,17 @@ export interface LazyEnd {
  * one part after the other.
  * @throws PeerError: what runs there has then stopped for good
  */
-export async function sendLazily({ channel, answers, scan, send, digest }: LazySource): Promise<LazyEnd> {
+export async function sendLazily(source: LazySource): Promise<LazyEnd> {
+  try {
+    return await sendAll(source);
+  } catch (error) {
+    // Or the destination would wait for pages for ever.
+    source.channel.abort(error instanceof Error ? error : new Error(String(error)));
+    throw error;
+  }
+}
+
+async function sendAll({ channel, answers, scan, send, digest }: LazySource): Promise<LazyEnd> {
   const asked: MessageOf<'request-pages'>[] = [];
   let requestedPages = 0;
   const listen = async () => {
