@@ -23,6 +23,9 @@ export interface Recording {
   readonly capabilities: Readonly<Record<string, boolean>>;
   readonly parameters_effective: Readonly<Record<string, number | string | boolean>>;
   readonly link: { readonly kind: string; readonly mbit?: number };
+  /** How far a run of the second set was disturbed: see its README. */
+  readonly mean_window_ms?: number;
+  readonly link_share?: number;
   readonly baseline: { readonly writes_per_s: number };
   readonly heartbeats: { readonly source: readonly (readonly [number, number, number])[] };
   readonly polls: {
@@ -47,13 +50,22 @@ export interface Recording {
   };
 }
 
-const CASES = resolve(import.meta.dirname, '../cases/qemu-migration/runs');
+const CASES = resolve(import.meta.dirname, '../cases');
 
-export function readRecordings(): Recording[] {
-  return readdirSync(CASES)
+/** The recordings of one of the sets in test/cases. */
+export function readRecordings(
+  set: 'qemu-migration' | 'qemu-migration-more' = 'qemu-migration',
+): Recording[] {
+  const runs = join(CASES, set, 'runs');
+  return readdirSync(runs)
     .filter((name) => name.endsWith('.json'))
     .sort()
-    .map((name) => JSON.parse(readFileSync(join(CASES, name), 'utf8')) as Recording);
+    .map((name) => JSON.parse(readFileSync(join(runs, name), 'utf8')) as Recording);
+}
+
+/** Whether other work on the host left a run of the second set as it would have been. */
+export function isUndisturbed({ mean_window_ms: window = 100, link_share: share }: Recording): boolean {
+  return share === undefined ? window <= 102.5 : share >= 0.99;
 }
 
 /** The workload file in fixtures/qemu that says what the guest of a recording does. */
