@@ -134,20 +134,32 @@ async function readSecret(option: string, path: string, forbidden: number): Prom
   let file: FileHandle | undefined;
   try {
     file = await open(path, 'r');
-    const { mode, size } = await file.stat();
+    const { mode } = await file.stat();
     if ((mode & forbidden) !== 0) {
       throw new UsageError(
         `${option} ${path} can be read by others (its mode is ${(mode & 0o777).toString(8).padStart(4, '0')})`,
         { hint: `chmod 600 ${path}, and make a new one if somebody may have seen it` },
       );
     }
-    if (size > MAX_FILE_BYTES) throw new UsageError(`${option} ${path} is too long for what it should be`);
-    return await file.readFile();
+    const content = await readAtMost(file, MAX_FILE_BYTES + 1);
+    if (content.length <= MAX_FILE_BYTES) return content;
+    throw new UsageError(`${option} ${path} is too long for what it should be`);
   } catch (cause) {
     if (cause instanceof UsageError) throw cause;
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new UsageError(`${option} ${path} cannot be read: ${reason}`, { cause });
   } finally {
     await file?.close();
+  }
+}
+
+/** What a file begins with; a pipe or a device does not tell its size. */
+async function readAtMost(file: FileHandle, bytes: number): Promise<Buffer> {
+  const buffer = Buffer.alloc(bytes);
+  let length = 0;
+  for (;;) {
+    const { bytesRead } = await file.read(buffer, length, bytes - length);
+    length += bytesRead;
+    if (bytesRead === 0) return buffer.subarray(0, length);
   }
 }

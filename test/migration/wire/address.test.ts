@@ -86,6 +86,10 @@ describe('security', () => {
     await expect(loadSecurity({ keyFile: file('long', 1024 * 1024 + 1, 0o600) }, elsewhere)).rejects.toThrow(
       'is too long',
     );
+    await expect(loadSecurity({ keyFile: '/dev/zero' }, elsewhere)).rejects.toThrow('can be read by others');
+    await expect(loadSecurity({ tls: true, tlsCacert: '/dev/zero' }, elsewhere)).rejects.toThrow(
+      'is too long',
+    );
     await expect(loadSecurity({ keyFile: join(folder, 'none') }, elsewhere)).rejects.toThrow(
       'cannot be read',
     );

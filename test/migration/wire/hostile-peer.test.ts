@@ -156,6 +156,21 @@ describe('an other end that means no good', () => {
     expect(() => takePiece(most + 1)).toThrow(`a message of more than ${MAX_MESSAGE_BYTES} bytes`);
   });
 
+  it('cannot make answers pile up that it does not read', async () => {
+    const { say, sessions } = victim();
+    const near = say(preamble(), OPEN);
+    await expect.poll(() => sessions.length, { interval: 1 }).toBe(1);
+    near.pause();
+    const pings = Buffer.concat(
+      Array.from({ length: 1000 }, () => frame(FRAME_TYPES.ping, 0, 0, new Uint8Array(8))),
+    );
+    for (let count = 0; count < 100; count++) near.write(pings);
+    await expect.poll(() => near.writableLength, { interval: 5 }).toBe(0);
+    // 3.2 MB of answers were asked for.
+    expect(near.other?.writableLength).toBeLessThan(1.1 * 1024 * 1024);
+    sessions[0]!.abort(new PeerError('enough'));
+  });
+
   it('is served once for what it sends twice', async () => {
     const { say, sessions } = victim();
     const one = data(1, message('one'));

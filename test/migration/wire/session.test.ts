@@ -222,6 +222,19 @@ describe('a session', () => {
     await expect(first.send(round(1))).rejects.toThrow('the target is gone');
   });
 
+  it('does not wait for ever for an other end that does not close', async () => {
+    const { first, second } = await sessionPair({ silenceMilliseconds: 60, giveUpMilliseconds: 60 });
+    await first.close();
+    // As long as there is more to hear it listens.
+    for (let number = 0; number < 5; number++) {
+      await new Promise((resolve) => setTimeout(resolve, 30));
+      await second.send(round(number));
+      expect(await first.receive()).toEqual(round(number));
+    }
+    await expect.poll(() => first.over).toBe(true);
+    expect(await first.receive()).toBeUndefined();
+  });
+
   it('closes each direction for itself', async () => {
     const { first, second } = await sessionPair();
     await first.send(round(1));
