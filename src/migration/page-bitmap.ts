@@ -1,17 +1,20 @@
 /**
- * A growing set of page numbers, one bit a page, that knows how many it holds. A second level with one bit for each
- * word of the first makes walking through a large set with few pages cheap.
+ * A growing set of page numbers, one bit a page, that knows how many it holds. Two more levels, with one bit for each
+ * word of the level below, make walking through a large set with few pages cheap.
  */
 export class PageBitmap {
   #words: Int32Array;
   /** Bit n is set if and only if word n is not 0. */
   #summary: Int32Array;
+  /** Bit n is set if and only if word n of the summary is not 0. */
+  #top: Int32Array;
   #count = 0;
 
   constructor(pageCount: number) {
     const words = Math.max(1, Math.ceil(pageCount / 32));
     this.#words = new Int32Array(words);
     this.#summary = new Int32Array(summaryLength(words));
+    this.#top = new Int32Array(summaryLength(this.#summary.length));
   }
 
   /** A set of its own with the pages of `words`: bit n of word m is page 32 m + n. */
@@ -21,7 +24,7 @@ export class PageBitmap {
     for (let index = 0; index < words.length; index++) {
       const word = bitmap.#words[index]!;
       if (word === 0) continue;
-      bitmap.#summary[index >>> 5]! |= 1 << (index & 31);
+      bitmap.#mark(index);
       bitmap.#count += bitsOf(word);
     }
     return bitmap;
@@ -43,7 +46,7 @@ export class PageBitmap {
     const bit = 1 << (page & 31);
     if ((before & bit) !== 0) return;
     this.#words[index] = before | bit;
-    if (before === 0) this.#summary[index >>> 5]! |= 1 << (index & 31);
+    if (before === 0) this.#mark(index);
     this.#count++;
   }
 
@@ -82,8 +85,10 @@ export class PageBitmap {
   }
 
   clear(): void {
-    for (let index = this.nextWord(0); index >= 0; index = this.nextWord(index + 1)) this.#words[index] = 0;
-    this.#summary.fill(0);
+    for (let index = this.nextWord(0); index >= 0; index = this.nextWord(index + 1)) {
+      this.#words[index] = 0;
+      this.#unmark(index);
+    }
     this.#count = 0;
   }
 
@@ -110,9 +115,9 @@ export class PageBitmap {
     const summary = this.#summary;
     let at = index >>> 5;
     let bits = summary[at]! & (-1 << (index & 31));
-    while (bits === 0) {
-      at++;
-      if (at >= summary.length) return -1;
+    if (bits === 0) {
+      at = this.#nextSummary(at + 1);
+      if (at < 0) return -1;
       bits = summary[at]!;
     }
     return at * 32 + lowestBit(bits);
@@ -125,7 +130,7 @@ export class PageBitmap {
     const fresh = bits & ~before;
     if (fresh === 0) return 0;
     this.#words[index] = before | fresh;
-    if (before === 0) this.#summary[index >>> 5]! |= 1 << (index & 31);
+    if (before === 0) this.#mark(index);
     const added = bitsOf(fresh);
     this.#count += added;
     return added;
@@ -138,7 +143,7 @@ export class PageBitmap {
     if (held === 0) return 0;
     const rest = before ^ held;
     this.#words[index] = rest;
-    if (rest === 0) this.#summary[index >>> 5]! &= ~(1 << (index & 31));
+    if (rest === 0) this.#unmark(index);
     const removed = bitsOf(held);
     this.#count -= removed;
     return removed;
@@ -149,6 +154,7 @@ export class PageBitmap {
     if (this.#count === 0 && other.#words.length >= this.#words.length) {
       [this.#words, other.#words] = [other.#words, this.#words];
       [this.#summary, other.#summary] = [other.#summary, this.#summary];
+      [this.#top, other.#top] = [other.#top, this.#top];
       this.#count = other.#count;
       other.#count = 0;
       return this.#count;
@@ -161,6 +167,36 @@ export class PageBitmap {
     return added;
   }
 
+  /** A word is no longer 0. */
+  #mark(index: number): void {
+    const at = index >>> 5;
+    const before = this.#summary[at]!;
+    this.#summary[at] = before | (1 << (index & 31));
+    if (before === 0) this.#top[at >>> 5]! |= 1 << (at & 31);
+  }
+
+  /** A word is 0 now. */
+  #unmark(index: number): void {
+    const at = index >>> 5;
+    const rest = this.#summary[at]! & ~(1 << (index & 31));
+    this.#summary[at] = rest;
+    if (rest === 0) this.#top[at >>> 5]! &= ~(1 << (at & 31));
+  }
+
+  /** First word of the summary at `from` or behind it that is not 0; -1 if there is none. */
+  #nextSummary(from: number): number {
+    const top = this.#top;
+    let at = from >>> 5;
+    if (at >= top.length) return -1;
+    let bits = top[at]! & (-1 << (from & 31));
+    while (bits === 0) {
+      at++;
+      if (at >= top.length) return -1;
+      bits = top[at]!;
+    }
+    return at * 32 + lowestBit(bits);
+  }
+
   #grow(words: number): void {
     const larger = new Int32Array(Math.max(words, this.#words.length * 2));
     larger.set(this.#words);
@@ -168,6 +204,9 @@ export class PageBitmap {
     const summary = new Int32Array(summaryLength(larger.length));
     summary.set(this.#summary);
     this.#summary = summary;
+    const top = new Int32Array(summaryLength(summary.length));
+    top.set(this.#top);
+    this.#top = top;
   }
 }
 

@@ -1,5 +1,8 @@
 import { PAGE_SIZE } from '../../core/index.ts';
+import { zerosAmong } from '../memory.ts';
 import type { Outcome } from '../outcome.ts';
+import { bitsOf, lowestBits } from '../page-bitmap.ts';
+import { RotatedPages } from './rotated-pages.ts';
 import type { PageFraming, RoundEngine } from './round-engine.ts';
 
 /** "Live Migration of Virtual Machines" (Clark and others, NSDI 2005), with the constants of its code in Xen 2. */
@@ -33,35 +36,49 @@ export const CLARK_DEFAULTS: ClarkOptions = {
 export const CLARK_FRAMING: PageFraming = { headerBytes: 4, zeroPageBytes: 4100 };
 /** The dirty log is looked at before each batch. */
 const BATCH_PAGES = 1024;
-/** Page numbers are rotated by so many bits, so that neighbours, hot or cold together, are sent far apart. */
-const ROTATED_BITS = 10;
-
 /** One live round. @returns pages sent and pages skipped. */
 function sendRound(engine: RoundEngine, rate: number, skipping: boolean): { sent: number; skipped: number } {
-  const bits = Math.max(ROTATED_BITS + 1, Math.ceil(Math.log2(Math.max(2, engine.memory.pageCount))));
-  const count = 2 ** bits;
-  const low = 2 ** (bits - ROTATED_BITS);
+  const { memory } = engine;
+  const pages = engine.takePending();
+  const pending = new RotatedPages(memory.pageCount);
+  const zero = new RotatedPages(memory.pageCount);
+  const dirty = new RotatedPages(memory.pageCount);
+  const look = () => engine.peekDirty((word, written) => dirty.add(word, written));
+  look();
+  for (let word = pages.nextWord(0); word >= 0; word = pages.nextWord(word + 1)) {
+    pending.add(word, pages.word(word));
+    zero.add(word, zerosAmong(memory, word, pages.word(word)));
+  }
   let sent = 0;
   let skipped = 0;
-  let dirty = engine.peekDirty();
-  for (let index = 0, batched = 0; index < count; index++) {
-    const page = (index % low) * 2 ** ROTATED_BITS + Math.floor(index / low);
-    if (!engine.pending.has(page)) continue;
-    if (skipping && dirty.has(page)) {
-      engine.pending.remove(page);
-      skipped++;
-      continue;
-    }
-    engine.send(page >>> 5, 1 << (page & 31), rate);
-    sent++;
-    if (++batched === BATCH_PAGES) {
+  for (let word = pending.nextWord(0), batched = 0; word >= 0; word = pending.nextWord(word + 1)) {
+    for (let rest = pending.word(word); rest !== 0; ) {
+      const written = dirty.word(word);
+      const candidates = skipping ? rest & ~written : rest;
+      const count = Math.min(bitsOf(candidates), BATCH_PAGES - batched);
+      const chosen = lowestBits(candidates, count);
+      batched += count;
+      // Where a batch ends within the word, those behind it are for the next one to decide on.
+      const passed = batched < BATCH_PAGES ? rest : rest & upToHighest(chosen);
+      engine.sendPages(chosen, chosen & zero.word(word) & ~written, rate);
+      const left = bitsOf(passed) - count;
+      engine.skip(left);
+      sent += count;
+      skipped += left;
+      rest ^= passed;
+      if (batched < BATCH_PAGES) continue;
       engine.flush(rate);
-      dirty = engine.peekDirty();
+      look();
       batched = 0;
     }
   }
   engine.flush(rate);
   return { sent, skipped };
+}
+
+/** All bits up to the highest one that is set. */
+function upToHighest(bits: number): number {
+  return -1 >>> Math.clz32(bits);
 }
 
 /** Rounds at a rate that follows the program's, sparing what it writes all the time; then the stop, at full rate. */

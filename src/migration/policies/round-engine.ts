@@ -46,6 +46,10 @@ export class RoundEngine {
   #batchBytes = 0;
   #batchPages = 0;
   #stoppedAt: number | undefined;
+  /** What `peekDirty` has seen since the last sync. */
+  readonly #peeked = new PageBitmap(0);
+  /** Pages that were taken from the pending ones and are to be sent. */
+  #takenPages = 0;
   /** In post-copy pages are as they were at the stop. */
   #zerosAtStop: PageBitmap | undefined;
 
@@ -67,19 +71,43 @@ export class RoundEngine {
     return this.#look();
   }
 
-  /** Everything that has been written since the last sync, without taking it from the log. */
-  peekDirty(): PageBitmap {
+  /** Looks at what has been written since the last sync. @param visit is told of the words with pages that are new. */
+  peekDirty(visit: (word: number, pages: number) => void): void {
     this.guest.advance(this.now);
-    return this.memory.dirty;
+    const { dirty } = this.memory;
+    const peeked = this.#peeked;
+    for (let word = dirty.nextWord(0); word >= 0; word = dirty.nextWord(word + 1)) {
+      const fresh = dirty.word(word) & ~peeked.word(word);
+      if (fresh !== 0) visit(word, fresh);
+    }
+    peeked.absorb(dirty);
+  }
+
+  /** Takes all pending pages for a round in an order of its own, whose pages `sendPages` sends or `skip` leaves out. */
+  takePending(): PageBitmap {
+    const taken = new PageBitmap(0);
+    taken.absorb(this.pending);
+    this.#takenPages = taken.count;
+    return taken;
+  }
+
+  /** So many of the pages taken are left to a later round: they have been written again. */
+  skip(count: number): void {
+    this.#takenPages -= count;
   }
 
   /** Sends the pages of a word whose bits are set in `pages`, and takes them from the pending ones. */
   send(word: number, pages: number, bytesPerSecond: number): void {
-    const { pageNanoseconds, zeroPageNanoseconds } = this.#costs;
-    this.pending.removeFromWord(word, pages);
     const zeros = this.#zerosAtStop
       ? pages & this.#zerosAtStop.word(word)
       : zerosAmong(this.memory, word, pages);
+    this.#takenPages += this.pending.removeFromWord(word, pages);
+    this.sendPages(pages, zeros, bytesPerSecond);
+  }
+
+  /** Sends pages that are no longer pending, a bit each; those in `zeros` hold zeros only. */
+  sendPages(pages: number, zeros: number, bytesPerSecond: number): void {
+    const { pageNanoseconds, zeroPageNanoseconds } = this.#costs;
     for (let rest = pages; rest !== 0; ) {
       const held = bitsOf(rest);
       const count = Math.min(held, BATCH_PAGES - this.#batchPages);
@@ -92,6 +120,7 @@ export class RoundEngine {
       this.#batchBytes +=
         zeroCount * this.#framing.zeroPageBytes + normalCount * (PAGE_SIZE + this.#framing.headerBytes);
       this.#batchPages += count;
+      this.#takenPages -= count;
       if (this.#batchPages >= BATCH_PAGES) this.flush(bytesPerSecond);
       rest ^= batch;
     }
@@ -115,7 +144,7 @@ export class RoundEngine {
     this.now = Number.isFinite(paced) ? Math.max(written, paced) : written;
     this.#batchBytes = 0;
     this.#batchPages = 0;
-    if (this.log.curve.isDue(this.now)) this.log.curve.add(this.now, this.pending.count * PAGE_SIZE);
+    if (this.log.curve.isDue(this.now)) this.log.curve.add(this.now, this.#remainingBytes);
   }
 
   /** Waits until everything sent so far has arrived. */
@@ -222,7 +251,7 @@ export class RoundEngine {
     downtime: number,
     reported: number,
   ): Outcome {
-    this.log.end(this.memory.dirty.count, this.sentBytes);
+    this.log.end(this.#peeked.count + this.memory.dirty.count, this.sentBytes);
     return {
       verdict,
       policy,
@@ -243,10 +272,17 @@ export class RoundEngine {
     };
   }
 
+  get #remainingBytes(): number {
+    return (this.pending.count + this.#takenPages) * PAGE_SIZE;
+  }
+
   #look(): number {
-    this.log.curve.add(this.now, this.pending.count * PAGE_SIZE);
-    const dirtied = this.memory.dirty.count;
-    const added = this.pending.absorb(this.memory.dirty);
+    this.log.curve.add(this.now, this.#remainingBytes);
+    const { dirty } = this.memory;
+    const written = this.#peeked.count === 0 ? dirty : this.#peeked;
+    if (written !== dirty) written.absorb(dirty);
+    const dirtied = written.count;
+    const added = this.pending.absorb(written);
     this.log.begin(this.now, dirtied, this.pending.count, this.sentBytes, 0);
     const gibibytes = (this.memory.pageCount * PAGE_SIZE) / 2 ** 30;
     this.now += this.#costs.syncMicrosecondsPerGibibyte * gibibytes;
