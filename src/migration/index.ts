@@ -61,6 +61,7 @@ export { TraceReader } from './trace/reader.ts';
 export { type RecordRequest, type RecordResult, recordTrace } from './trace/record.ts';
 export { DEFAULT_MAX_TRACE_BYTES } from './trace/size-budget.ts';
 export { TraceWriter } from './trace/writer.ts';
+export { USUAL, type UsualParameters } from './usual.ts';
 export type { WatchedContent } from './watch/content-tally.ts';
 export type { WatchedMapping } from './watch/mapping-tally.ts';
 export { type WatchRequest, type WatchSample, type WatchStart, watchTarget } from './watch/watch.ts';

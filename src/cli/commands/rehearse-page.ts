@@ -6,6 +6,7 @@ import {
   type RehearsalOptions,
   recordWorkload,
   type SweepResult,
+  USUAL,
 } from '../../migration/index.ts';
 import { rehearsalParameters, renderRehearsalReport, type Shadow } from '../../report/index.ts';
 import { parseWorkload } from '../../workload/index.ts';
@@ -42,7 +43,7 @@ export async function withPage<Done extends DoneRehearsal>(
       rehearsal,
       target: rehearsed.name,
       profile: await profileFor(rehearsed, rehearsal),
-      parameters: rehearsalParameters(parameters),
+      parameters: rehearsalParameters(parameters, USUAL),
       notes,
       ...(shadow === undefined ? {} : { shadow }),
       ...(sweep === undefined ? {} : { sweep }),

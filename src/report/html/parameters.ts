@@ -1,36 +1,16 @@
 import { formatBandwidth, formatBytes, formatCount, formatDuration } from '../../core/index.ts';
-import {
-  CLARK_DEFAULTS,
-  CRIU_DEFAULTS,
-  FIXED_DEFAULTS,
-  type PolicyName,
-  QEMU_DEFAULTS,
-  type RehearsalOptions,
-  TCP_SHARE,
-  USUAL_COSTS,
-  USUAL_SENDING,
-  XEN_DEFAULTS,
-} from '../../migration/index.ts';
+import type { RehearsalOptions, UsualParameters } from '../../migration/index.ts';
 import type { ReportParameter } from './input.ts';
 
-const POLICY_DEFAULTS: Readonly<Record<PolicyName, object>> = {
-  qemu: QEMU_DEFAULTS,
-  xen: XEN_DEFAULTS,
-  clark: CLARK_DEFAULTS,
-  phaul: CRIU_DEFAULTS,
-  criu: CRIU_DEFAULTS,
-  fixed: FIXED_DEFAULTS,
-};
-
 /** All that a rehearsal goes by, also what it takes for granted, with what is usual where that is something else. */
-export function rehearsalParameters(options: RehearsalOptions): ReportParameter[] {
+export function rehearsalParameters(options: RehearsalOptions, usual: UsualParameters): ReportParameter[] {
   const { link, choice, costs = {}, sending, giveUpAfterMicroseconds } = options;
   const { bytesPerSecond, profile = [], ...rest } = link;
   const bandwidth = [
-    formatBandwidth(bytesPerSecond / TCP_SHARE),
+    formatBandwidth(bytesPerSecond / usual.tcpShare),
     ...profile.map(
       (step) =>
-        `from ${formatDuration(step.atMicroseconds)} on ${formatBandwidth(step.bytesPerSecond / TCP_SHARE)}`,
+        `from ${formatDuration(step.atMicroseconds)} on ${formatBandwidth(step.bytesPerSecond / usual.tcpShare)}`,
     ),
   ];
   const patience =
@@ -40,10 +20,10 @@ export function rehearsalParameters(options: RehearsalOptions): ReportParameter[
   return [
     { group: 'Link', name: 'bandwidth', value: bandwidth.join(', ') },
     ...compared('Link', rest, rest),
-    ...compared(`Policy ${choice.policy}`, { ...choice.options }, POLICY_DEFAULTS[choice.policy]),
+    ...compared(`Policy ${choice.policy}`, { ...choice.options }, usual.policies[choice.policy]),
     { group: `Policy ${choice.policy}`, name: 'gives up', value: patience },
-    ...compared('Costs', costs, USUAL_COSTS),
-    ...(sending === undefined ? [] : compared('Sending by ckpt migrate', sending, USUAL_SENDING)),
+    ...compared('Costs', costs, usual.costs),
+    ...(sending === undefined ? [] : compared('Sending by ckpt migrate', sending, usual.sending)),
   ];
 }
 

@@ -1,5 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { POLICY_NAMES, QEMU_DEFAULTS, USUAL_COSTS, USUAL_SENDING } from '../../../src/migration/index.ts';
+import {
+  POLICY_NAMES,
+  QEMU_DEFAULTS,
+  USUAL,
+  USUAL_COSTS,
+  USUAL_SENDING,
+} from '../../../src/migration/index.ts';
 import { rehearsalParameters } from '../../../src/report/index.ts';
 
 const LINK = { bytesPerSecond: 1e9 };
@@ -7,21 +13,21 @@ const LINK = { bytesPerSecond: 1e9 };
 describe('rehearsalParameters', () => {
   it('names everything that a rehearsal takes for granted, whatever the policy', () => {
     for (const policy of POLICY_NAMES) {
-      const parameters = rehearsalParameters({ link: LINK, choice: { policy } });
+      const parameters = rehearsalParameters({ link: LINK, choice: { policy } }, USUAL);
       expect(parameters.filter(({ usual }) => usual !== undefined)).toEqual([]);
       expect(parameters.filter(({ group }) => group === 'Costs')).toHaveLength(
         Object.keys(USUAL_COSTS).length + 1,
       );
       for (const { value } of parameters) expect(value).not.toMatch(/NaN|undefined|object|Infinity/);
     }
-    const qemu = rehearsalParameters({ link: LINK, choice: { policy: 'qemu' } });
+    const qemu = rehearsalParameters({ link: LINK, choice: { policy: 'qemu' } }, USUAL);
     const own = qemu.filter(({ group }) => group === 'Policy qemu');
     expect(own).toHaveLength(Object.keys(QEMU_DEFAULTS).length + 1);
   });
 
   it('names what sending costs where ckpt sends', () => {
     const sending = { ...USUAL_SENDING, again: { share: 0.25, unchanged: 0.125 }, lookMicroseconds: 4000 };
-    const parameters = rehearsalParameters({ link: LINK, choice: { policy: 'xen' }, sending });
+    const parameters = rehearsalParameters({ link: LINK, choice: { policy: 'xen' }, sending }, USUAL);
     const own = parameters.filter(({ group }) => group === 'Sending by ckpt migrate');
     expect(own).toHaveLength(Object.keys(USUAL_SENDING).length + 2);
     expect(
@@ -34,25 +40,28 @@ describe('rehearsalParameters', () => {
   });
 
   it('says what is usual where something else was chosen', () => {
-    const parameters = rehearsalParameters({
-      link: {
-        ...LINK,
-        roundTripMicroseconds: 1500,
-        loss: 0.015,
-        profile: [{ atMicroseconds: 1e7, ...LINK }],
-      },
-      choice: {
-        policy: 'qemu',
-        options: {
-          downtimeLimitMicroseconds: 50_000,
-          postcopyAfter: { rounds: 2 },
-          maxBandwidth: 0,
-          xbzrle: true,
+    const parameters = rehearsalParameters(
+      {
+        link: {
+          ...LINK,
+          roundTripMicroseconds: 1500,
+          loss: 0.015,
+          profile: [{ atMicroseconds: 1e7, ...LINK }],
         },
+        choice: {
+          policy: 'qemu',
+          options: {
+            downtimeLimitMicroseconds: 50_000,
+            postcopyAfter: { rounds: 2 },
+            maxBandwidth: 0,
+            xbzrle: true,
+          },
+        },
+        costs: { stateBytes: 50_000, compressNanosecondsPerByte: { zstd: 2, zlib: 16 } },
+        giveUpAfterMicroseconds: 9e6,
       },
-      costs: { stateBytes: 50_000, compressNanosecondsPerByte: { zstd: 2, zlib: 16 } },
-      giveUpAfterMicroseconds: 9e6,
-    });
+      USUAL,
+    );
     const find = (name: string) => parameters.find((parameter) => parameter.name === name);
     expect(find('downtime-limit')).toMatchObject({ value: '50.0 ms', usual: '300 ms' });
     expect(find('postcopy-after')).toMatchObject({ value: 'rounds 2', usual: 'no' });

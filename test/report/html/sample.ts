@@ -4,6 +4,7 @@ import {
   type Rehearsal,
   type Round,
   type SweepResult,
+  USUAL,
 } from '../../../src/migration/index.ts';
 import { type RehearsalReportInput, rehearsalParameters, type Shadow } from '../../../src/report/index.ts';
 
@@ -216,11 +217,14 @@ export function sampleInput(changes: Partial<RehearsalReportInput> = {}): Rehear
     target: 'redis-server (PID 4711)',
     profile: sampleProfile(),
     sweep: sampleSweep(),
-    parameters: rehearsalParameters({
-      link: { bytesPerSecond: 1.17e8, roundTripMicroseconds: 200, setupMicroseconds: 3000, loss: 0.001 },
-      choice: { policy: 'qemu', options: { ...QEMU_DEFAULTS, downtimeLimitMicroseconds: 250_000 } },
-      costs: { stateBytes: 35_000, compressNanosecondsPerByte: { zstd: 0.06, zlib: 0.76 } },
-    }),
+    parameters: rehearsalParameters(
+      {
+        link: { bytesPerSecond: 1.17e8, roundTripMicroseconds: 200, setupMicroseconds: 3000, loss: 0.001 },
+        choice: { policy: 'qemu', options: { ...QEMU_DEFAULTS, downtimeLimitMicroseconds: 250_000 } },
+        costs: { stateBytes: 35_000, compressNanosecondsPerByte: { zstd: 0.06, zlib: 0.76 } },
+      },
+      USUAL,
+    ),
     notes: ['watched for 60.0 s; meanwhile it stood still for 41.2 ms altogether, 3.1 ms at a time'],
     shadow: sampleShadow(),
     generatedAt: new Date('2026-11-21T15:40:00Z'),
