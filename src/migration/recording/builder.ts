@@ -48,7 +48,7 @@ export class RecordingBuilder {
     for (const { pid, samples } of step.processes) {
       for (const sample of samples) {
         const page = this.#numbering.numberOf(pid, sample.page);
-        if (page >= 0) this.#sizes.add(page, sample, this.#heat.timesWritten(page));
+        if (page >= 0) this.#heat.ask(page, this.#sizes.add(page, sample));
       }
     }
     if (isFirst) this.#shots.begin(this.#numbering.count);

@@ -1,61 +1,58 @@
 import type { PageSample } from '../trace/format.ts';
 import type { PageNumbering } from './numbering.ts';
-import { meanWrites } from './page-heat.ts';
+import { meanWrites, type TimesWritten } from './page-heat.ts';
 import { type PageSizes, type SizedStretch, SizeTally, UNKNOWN_SIZE } from './page-sizes.ts';
 import type { RecordedMapping } from './recording.ts';
 
-/** A sample with the number of its page, and in how many intervals the page was written since the one before. */
-interface Sample {
+/** A sample with the number of its page. */
+interface Sample extends TimesWritten {
   readonly page: number;
   readonly compressedBytes: number;
   readonly differenceBytes: number | undefined;
-  readonly timesWritten: number;
 }
 
 /** Gathers the samples of a recording and makes sizes of them, mapping by mapping. */
 export class MappedSizes {
   readonly #samples: Sample[] = [];
-  readonly #timesAtLast = new Map<number, number>();
 
-  /** @param timesWritten intervals in which the page was written so far */
-  add(page: number, { compressedBytes, differenceBytes }: PageSample, timesWritten: number): void {
-    const since = timesWritten - (this.#timesAtLast.get(page) ?? 0);
-    this.#timesAtLast.set(page, timesWritten);
-    this.#samples.push({ page, compressedBytes, differenceBytes, timesWritten: since });
+  /** @returns what has to be told, before `build`, in how many intervals the page was written so far */
+  add(page: number, { compressedBytes, differenceBytes }: PageSample): TimesWritten {
+    const sample = { page, compressedBytes, differenceBytes, timesWritten: 0 };
+    this.#samples.push(sample);
+    return sample;
   }
 
-  /** Sizes of the pages of each mapping; a mapping of which no page was sampled is taken to be as all others are. */
+  /**
+   * Sizes of pages by where they lie: pages near to each other mostly hold the same kind of data. Where no page of a
+   * mapping was sampled it is taken to be as all others are.
+   */
   build(
     mappings: readonly RecordedMapping[],
     numbering: PageNumbering,
     heat: Uint8Array,
   ): { sizes: PageSizes; notes: string[] } {
     const all = new SizeTally();
-    const stretches = stretchesOf(mappings, numbering).map((stretch) => ({
-      ...stretch,
-      tally: new SizeTally(),
-    }));
+    const ofMapping = mappings.map(() => new SizeTally());
+    const pieces = cut(stretchesOf(mappings, numbering), new Set(this.#samples.map(({ page }) => page)));
+    const tallies = pieces.map(() => new SizeTally());
+    const timesAtLast = new Map<number, number>();
     for (const { page, compressedBytes, differenceBytes, timesWritten } of this.#samples) {
-      const tally = stretches[findStretch(stretches, page)]?.tally;
-      for (const each of tally === undefined ? [all] : [all, tally]) {
-        each.compressed(page, compressedBytes);
-        if (differenceBytes === undefined || timesWritten === 0) continue;
-        each.difference(timesWritten * meanWrites(heat[page]!), differenceBytes);
+      const writes = timesWritten - (timesAtLast.get(page) ?? 0);
+      timesAtLast.set(page, timesWritten);
+      const piece = findStretch(pieces, page);
+      const known = piece < 0 ? [all] : [all, ofMapping[pieces[piece]!.mapping]!, tallies[piece]!];
+      for (const tally of known) {
+        tally.compressed(page, compressedBytes);
+        if (differenceBytes === undefined || writes === 0) continue;
+        tally.difference(writes * meanWrites(heat[page]!), differenceBytes);
       }
     }
     const otherwise = all.size(UNKNOWN_SIZE);
-    // A mapping lies in several stretches where others came in between: they share what is known of it.
-    const ofMapping = new Map<number, SizeTally>();
-    for (const { mapping, tally } of stretches) {
-      const shared = ofMapping.get(mapping);
-      if (shared === undefined) ofMapping.set(mapping, tally);
-      else shared.absorb(tally);
-    }
+    const sizeOf = ofMapping.map((tally) => tally.size(otherwise));
     let unsampledPages = 0;
-    const sized: SizedStretch[] = stretches.map(({ firstNumber, endNumber, mapping }) => {
-      const tally = ofMapping.get(mapping)!;
-      if (tally.sampledPages === 0) unsampledPages += endNumber - firstNumber;
-      return { firstNumber, endNumber, mapping, ...tally.size(otherwise) };
+    const sized: SizedStretch[] = pieces.map(({ firstNumber, endNumber, mapping }, piece) => {
+      if (ofMapping[mapping]!.sampledPages === 0) unsampledPages += endNumber - firstNumber;
+      return { firstNumber, endNumber, mapping, ...tallies[piece]!.size(sizeOf[mapping]!) };
     });
     const notes: string[] = [];
     if (all.sampledPages === 0) notes.push('no content was measured: pages are taken not to compress');
@@ -64,6 +61,43 @@ export class MappedSizes {
     }
     return { sizes: { stretches: sized, otherwise }, notes };
   }
+}
+
+/** Sampled pages of a piece of a mapping: enough for a mean. */
+const SAMPLES_PER_PIECE = 16;
+
+/** Cuts stretches so that each piece has about as many sampled pages. */
+function cut(stretches: readonly Stretch[], sampled: ReadonlySet<number>): Stretch[] {
+  const pages = Float64Array.from(sampled).sort();
+  const pieces: Stretch[] = [];
+  let next = 0;
+  for (const { firstNumber, endNumber, mapping } of stretches) {
+    while (next < pages.length && pages[next]! < firstNumber) next++;
+    let from = firstNumber;
+    const end = lowerBound(pages, endNumber);
+    while (end - next >= 2 * SAMPLES_PER_PIECE) {
+      next += SAMPLES_PER_PIECE;
+      // Between the last sample of this piece and the first one of the next.
+      const until = Math.ceil((pages[next - 1]! + pages[next]!) / 2);
+      pieces.push({ firstNumber: from, endNumber: until, mapping });
+      from = until;
+    }
+    pieces.push({ firstNumber: from, endNumber, mapping });
+    next = end;
+  }
+  return pieces;
+}
+
+/** Index of the first number that is not below `limit`. */
+function lowerBound(numbers: Float64Array, limit: number): number {
+  let low = 0;
+  let high = numbers.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (numbers[middle]! < limit) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
 interface Stretch {

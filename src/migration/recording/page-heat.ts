@@ -20,6 +20,72 @@ const AGAIN_SHIFT = 12;
 const LAST_SHIFT = 24;
 const LAST_MASK = 0xff;
 
+/** Writes that wait until enough of one block have come: all of them at once find the block in the processor's cache. */
+const QUEUE_LENGTH = 8192;
+/** What waits is a page of the block with the low bits of the interval, or a question for its count. */
+const PAGE_MASK = BLOCK_PAGES - 1;
+const INTERVAL_SHIFT = 20;
+const QUESTION = 1 << 28;
+/** A longer run of pages does not wait. */
+const LONG_RUN_PAGES = 64;
+
+/** Is told in how many intervals a page had been written when it was asked. */
+export interface TimesWritten {
+  timesWritten: number;
+}
+
+/** What is counted of a stretch of pages. */
+class Block {
+  readonly words = new Uint32Array(BLOCK_PAGES);
+  readonly #queue = new Uint32Array(QUEUE_LENGTH);
+  #queued = 0;
+  readonly #asking: TimesWritten[] = [];
+
+  /** The pages from..to-1 of the block were written. */
+  add(from: number, to: number, interval: number): void {
+    const last = interval & LAST_MASK;
+    if (to - from > LONG_RUN_PAGES) {
+      this.settle();
+      for (let page = from; page < to; page++) this.#count(page, last);
+      return;
+    }
+    for (let page = from; page < to; page++) this.#enqueue(page | (last << INTERVAL_SHIFT));
+  }
+
+  ask(page: number, asking: TimesWritten): void {
+    this.#asking.push(asking);
+    this.#enqueue(page | QUESTION);
+  }
+
+  /** Counts what waits. */
+  settle(): void {
+    const queue = this.#queue;
+    let asked = 0;
+    for (let index = 0; index < this.#queued; index++) {
+      const entry = queue[index]!;
+      const page = entry & PAGE_MASK;
+      if ((entry & QUESTION) === 0) this.#count(page, entry >>> INTERVAL_SHIFT);
+      else this.#asking[asked++]!.timesWritten = this.words[page]! & COUNT_MASK;
+    }
+    this.#queued = 0;
+    this.#asking.length = 0;
+  }
+
+  #enqueue(entry: number): void {
+    this.#queue[this.#queued++] = entry;
+    if (this.#queued === QUEUE_LENGTH) this.settle();
+  }
+
+  #count(page: number, last: number): void {
+    const word = this.words[page]!;
+    const written = word & COUNT_MASK;
+    if (written === COUNT_MASK) return;
+    const follows = written > 0 && word >>> LAST_SHIFT === ((last - 1) & LAST_MASK);
+    const counts = word & ~(LAST_MASK << LAST_SHIFT);
+    this.words[page] = (counts | (last << LAST_SHIFT)) + (follows ? 1 << AGAIN_SHIFT : 0) + 1;
+  }
+}
+
 /**
  * Estimates how often each page is written while a program is at it: of the intervals that follow one in which the page
  * was written, in how many it was written again. Were its writes a Poisson process, a share f of intervals means
@@ -28,7 +94,7 @@ const LAST_MASK = 0xff;
  */
 export class HeatCounter {
   readonly #intervalMicroseconds: number;
-  readonly #blocks: (Uint32Array | undefined)[] = [];
+  readonly #blocks: (Block | undefined)[] = [];
   /** In how many short intervals each page was written. */
   readonly #probed: (Uint8Array | undefined)[] = [];
   #interval = 0;
@@ -49,9 +115,18 @@ export class HeatCounter {
     } else this.#interval++;
   }
 
-  /** Intervals in which a page was written so far, without short ones. */
+  /** Asks in how many intervals a page was written so far, without short ones; the answer is there after `build`. */
+  ask(page: number, asking: TimesWritten): void {
+    const number = Math.floor(page / BLOCK_PAGES);
+    this.#blocks[number] ??= new Block();
+    this.#blocks[number].ask(page % BLOCK_PAGES, asking);
+  }
+
+  /** In how many intervals a page was written, without short ones, when all are over. */
   timesWritten(page: number): number {
-    return (this.#blocks[Math.floor(page / BLOCK_PAGES)]?.[page % BLOCK_PAGES] ?? 0) & COUNT_MASK;
+    const block = this.#blocks[Math.floor(page / BLOCK_PAGES)];
+    block?.settle();
+    return (block?.words[page % BLOCK_PAGES] ?? 0) & COUNT_MASK;
   }
 
   /** The pages start..end-1 were written in the interval. */
@@ -64,8 +139,8 @@ export class HeatCounter {
         this.#probed[number] ??= new Uint8Array(BLOCK_PAGES);
         countIn(this.#probed[number], page - blockStart, until - blockStart);
       } else {
-        this.#blocks[number] ??= new Uint32Array(BLOCK_PAGES);
-        addTo(this.#blocks[number], page - blockStart, until - blockStart, this.#interval);
+        this.#blocks[number] ??= new Block();
+        this.#blocks[number].add(page - blockStart, until - blockStart, this.#interval);
       }
       page = until;
     }
@@ -81,10 +156,11 @@ export class HeatCounter {
       const block = this.#blocks[number];
       const probed = this.#probed[number];
       if (block === undefined && probed === undefined) continue;
+      block?.settle();
       const first = number * BLOCK_PAGES;
       const length = Math.min(BLOCK_PAGES, pageCount - first);
       for (let index = 0; index < length; index++) {
-        const word = block?.[index] ?? 0;
+        const word = block?.words[index] ?? 0;
         const probes = probed?.[index] ?? 0;
         if (word === 0 && probes === 0) continue;
         times[word & COUNT_MASK]!++;
@@ -131,18 +207,6 @@ export function isNeverWritten(heat: number): boolean {
 
 function countIn(counts: Uint8Array, from: number, to: number): void {
   for (let page = from; page < to; page++) if (counts[page]! < 255) counts[page]!++;
-}
-
-function addTo(words: Uint32Array, from: number, to: number, interval: number): void {
-  const before = (interval - 1) & LAST_MASK;
-  const last = (interval & LAST_MASK) << LAST_SHIFT;
-  for (let page = from; page < to; page++) {
-    const word = words[page]!;
-    const written = word & COUNT_MASK;
-    if (written === COUNT_MASK) continue;
-    const again = written > 0 && word >>> LAST_SHIFT === before ? 1 << AGAIN_SHIFT : 0;
-    words[page] = ((word & ~(LAST_MASK << LAST_SHIFT)) | last) + again + 1;
-  }
 }
 
 /** The heat of a page that is written so often in an interval. Never that of one written once. */

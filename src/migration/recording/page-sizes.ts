@@ -66,16 +66,6 @@ export class SizeTally {
     this.#weights[row]!++;
   }
 
-  /** What all samples of `other` say, these do, too. */
-  absorb(other: SizeTally): void {
-    for (const [page, bytes] of other.#pages) this.#pages.set(page, bytes);
-    for (let row = 0; row < ROWS; row++) {
-      this.#bytes[row]! += other.#bytes[row]!;
-      this.#writes[row]! += other.#writes[row]!;
-      this.#weights[row]! += other.#weights[row]!;
-    }
-  }
-
   /** Means over the samples; where there are none, what `otherwise` says. */
   size(otherwise: PageSize): PageSize {
     let bytes = 0;
