@@ -91,7 +91,8 @@ function newRecords(before: ReadonlySet<string>): string[] {
   return recordsNow().filter((name) => !before.has(name));
 }
 
-const recordsNow = () => (existsSync(RECORDS) ? readdirSync(RECORDS) : []);
+const recordsNow = () =>
+  existsSync(RECORDS) ? readdirSync(RECORDS).filter((name) => name.endsWith('.json')) : [];
 
 /** Passes connections on, until it is cut. */
 class Relay {

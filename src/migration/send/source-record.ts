@@ -1,4 +1,13 @@
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { JsonFields, OutputError, UsageError } from '../../core/index.ts';
 import { openSealedJson, sealJson } from '../../image/index.ts';
@@ -43,13 +52,16 @@ export class SourceRecordFile {
     const record: SourceRecord = { migrationId, name: target.identity.name, processes };
     try {
       mkdirSync(join(this.path, '..'), { recursive: true, mode: 0o700 });
-      const file = openSync(this.path, 'w', 0o600);
+      // Whole or not at all: whoever kills us in the middle leaves a target that goes on, and nothing to resolve.
+      const draft = `${this.path}.draft`;
+      const file = openSync(draft, 'w', 0o600);
       try {
         writeFileSync(file, sealJson(FORMAT, { ...record }));
         fsyncSync(file);
       } finally {
         closeSync(file);
       }
+      renameSync(draft, this.path);
     } catch (cause) {
       throw new OutputError(`cannot note the migration in ${this.path}: ${(cause as Error).message}`, {
         hint: 'without the note nobody could end or resume the target should the connection be lost',
