@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { main } from '../../src/cli/main.ts';
 import { ckpt } from './harness.ts';
 
 const TARGET = ['watch', '-t', 'sim:fixtures/kv-store.yaml', '--interval', '250ms'];
@@ -33,6 +34,29 @@ describe('ckpt watch', () => {
     expect(samples[3]!['mappings']).toMatchObject([
       { pid: 100, start: expect.stringMatching(/^0x/), permissions: 'rw-p' },
     ]);
+  });
+
+  it('shows virtual time in a terminal no faster than it passes for whoever looks', async () => {
+    let shown = '';
+    const stdout = {
+      isTTY: true,
+      columns: 80,
+      rows: 24,
+      write: (text: string | Uint8Array) => (shown += String(text)),
+    };
+    const environment = {
+      stdout,
+      stderr: { write: () => {} },
+      variables: { TERM: 'xterm', LANG: 'C.UTF-8' },
+    };
+    const started = performance.now();
+    expect(await main([...TARGET, '--duration', '750ms'], environment)).toBe(0);
+    expect(performance.now() - started).toBeGreaterThan(740);
+    const [view, summary] = shown.split('\x1b[?25h\x1b[?1049l');
+    expect(view).toContain('\x1b[?25l');
+    // Once without an interval, and once for each.
+    expect(view!.split('\x1b[H')).toHaveLength(5);
+    expect(summary).toContain('in 3 intervals (virtual)');
   });
 
   it('refuses what cannot be watched', async () => {
