@@ -206,7 +206,8 @@ export class RoundSender {
     this.log.zeroPages += batch.zeroPages;
     this.log.normalPages += batch.sentPages - batch.zeroPages;
     while (this.#channel.unacknowledgedBytes > MOST_UNDER_WAY_BYTES) {
-      await delay(WAIT_MILLISECONDS, undefined, { signal: this.#signal });
+      await delay(WAIT_MILLISECONDS);
+      this.#signal.throwIfAborted();
     }
     this.#measure(batch.readPages);
     const now = this.#time.now();
