@@ -110,7 +110,7 @@ export function formatWatchSummary({ start, sample, ink }: WatchView): string {
     ['target', start.target],
     [
       'time',
-      `${formatDuration(sample.atMicroseconds)} in ${formatCount(sample.interval)} intervals` +
+      `${formatDuration(sample.atMicroseconds)} in ${formatCount(sample.interval)} interval${sample.interval === 1 ? '' : 's'}` +
         (start.clock === 'virtual' ? ' (virtual)' : ''),
     ],
     memoryField(sample),
