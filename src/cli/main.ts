@@ -17,7 +17,7 @@ export async function main(argv: readonly string[], environment: CliEnvironment)
   let status: number = EXIT_STATUS.done;
   const shell: Shell = { environment, finish: (ended) => (status = ended) };
   const program = new Command('ckpt')
-    .description('Incremental memory checkpoints of simulated and live Linux processes')
+    .description('Incremental memory checkpoints and live migrations of Linux processes, simulated and live')
     .version(VERSION, '-V, --version')
     .exitOverride()
     .showHelpAfterError("(try 'ckpt --help' or 'ckpt COMMAND --help')")
