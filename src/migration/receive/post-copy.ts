@@ -10,7 +10,7 @@ import {
   PeerError,
 } from '../../core/index.ts';
 import type { NewProcess } from '../../store/index.ts';
-import type { SimulatedTarget } from '../../target/index.ts';
+import type { ProcessView, SimulatedTarget } from '../../target/index.ts';
 import { compareTracker } from '../../tracker/index.ts';
 import type { PageFault } from '../../workload/index.ts';
 import type { Channel } from '../wire/channel.ts';
@@ -32,6 +32,18 @@ export interface FetchCounts {
   /** How long it stood still for that in all, and at most. */
   readonly stalledMicroseconds: number;
   readonly longestStallMicroseconds: number;
+}
+
+/** Pages that can be read at all: no others were sent. */
+function readable(view: ProcessView, pages: PageRangeList): PageRangeList {
+  const content = new Uint8Array(PAGE_SIZE);
+  const found = new PageRangeList();
+  for (const { startPage, endPage } of pages) {
+    for (let page = startPage; page < endPage; page++) {
+      if (view.readMemory(page, 1, content) === 1) found.append(page, page + 1);
+    }
+  }
+  return found;
 }
 
 /**
@@ -81,7 +93,8 @@ export class LazyTarget implements PageSink {
       const vmas = view.vmas();
       const process = processes.find(({ pid }) => pid === view.pid);
       const here = process === undefined ? new PageRangeList() : await incoming.present(process);
-      const absent = compareTracker.collect(view, vmas, undefined).suspects.difference(here);
+      const existing = compareTracker.collect(view, vmas, undefined).suspects;
+      const absent = readable(view, existing.difference(here));
       const shared = PageRangeList.of(...vmas.filter((vma) => vma.shared));
       if (absent.intersection(shared).pageCount > 0) {
         throw new PeerError(`the other end did not send all of the memory that process ${view.pid} shares`);

@@ -3,7 +3,7 @@ import type { Channel } from '../wire/channel.ts';
 import type { MessageOf } from '../wire/messages.ts';
 import type { PeerAnswers } from './peer-answers.ts';
 import type { SourceProcess } from './source-process.ts';
-import type { TargetScan } from './target-scan.ts';
+import type { GonePages, TargetScan } from './target-scan.ts';
 
 /** Pages that go between two looks whether something was asked for. */
 const PART_PAGES = 16;
@@ -24,6 +24,8 @@ export interface LazyEnd {
   readonly ready: MessageOf<'ready'>;
   readonly digest: string;
   readonly requestedPages: number;
+  /** Pages that exist and could not be read; nobody has them there either. */
+  readonly lost: readonly GonePages[];
 }
 
 /**
@@ -62,9 +64,14 @@ async function sendAll({ channel, answers, scan, send, digest }: LazySource): Pr
     if (request !== undefined) requestedPages += next.pages.pageCount;
     if (next.pages.pageCount > 0) await send(next.process, next.pages);
   }
+  const lost: GonePages[] = [];
+  for (const process of scan.processes) {
+    const pages = process.endLastRound();
+    if (pages.pageCount > 0) lost.push({ pid: process.view.pid, pages });
+  }
   const memoryDigest = digest();
   await channel.send({ type: 'prepared-digest', memoryDigest });
-  return { ready: await answer, digest: memoryDigest, requestedPages };
+  return { ready: await answer, digest: memoryDigest, requestedPages, lost };
 }
 
 interface Part {

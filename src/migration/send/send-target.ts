@@ -251,10 +251,7 @@ class Sending {
       goesOn: () => true,
       skipsWritten: false,
     });
-    for (const { pid, pages } of lost) {
-      const place = formatPageAddress(pages.startPage(0));
-      this.#warnings.push(`process ${pid}: ${pages.pageCount} pages from ${place} on could not be read`);
-    }
+    this.#warnOf(lost);
     target.verifyStoodStill?.();
     await this.#sendState(state);
     // Of memory that is sent later nothing is proved yet.
@@ -332,7 +329,7 @@ class Sending {
   /** The destination runs the target and lacks memory of it. @throws PeerError: the target there has stopped for good */
   async #sendLazily(): Promise<Pick<Prepared, 'ready' | 'digest'>> {
     for (const process of this.#scan.processes) process.resumePostponed();
-    const { ready, digest, requestedPages } = await sendLazily({
+    const { ready, digest, requestedPages, lost } = await sendLazily({
       channel: this.#channel,
       answers: this.#answers,
       scan: this.#scan,
@@ -340,10 +337,18 @@ class Sending {
       digest: () => this.#digest(),
     });
     this.#requestedPages = requestedPages;
+    this.#warnOf(lost);
     if (ready.memoryDigest === digest) return { ready, digest };
     throw new IntegrityError('what the destination has received is not what was sent: the digests differ', {
       data: { sent: digest, received: ready.memoryDigest },
     });
+  }
+
+  #warnOf(lost: readonly GonePages[]): void {
+    for (const { pid, pages } of lost) {
+      const place = formatPageAddress(pages.startPage(0));
+      this.#warnings.push(`process ${pid}: ${pages.pageCount} pages from ${place} on could not be read`);
+    }
   }
 
   /** Nobody here can know whether the destination was told. */

@@ -14,7 +14,14 @@ import type { Migration, SendOptions } from '../../../src/migration/send/send-ty
 import { Store } from '../../../src/store/index.ts';
 import { openSimulatedTarget, restoreSimulatedTarget, type Target } from '../../../src/target/index.ts';
 import { compareTracker } from '../../../src/tracker/index.ts';
+import { anyWorkload } from '../../workload/arbitrary-workload.ts';
 import { channelPair, type PairFaults } from '../wire/channel-pair.ts';
+
+/**
+ * Workloads that do not ask for memory to be freed whenever the kernel likes (MADV_FREE): whether it is depends on who
+ * has read it since, and whoever sends a page has read it.
+ */
+export const anySteadyWorkload = anyWorkload.map((text) => text.replaceAll('advice: free', 'advice: cold'));
 
 let made = 0;
 

@@ -4,8 +4,8 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { CodecPool } from '../../../src/codec/index.ts';
 import { ModelledTime } from '../../../src/migration/send/migration-time.ts';
 import { openSimulatedTarget } from '../../../src/target/index.ts';
-import { anyWorkload } from '../../workload/arbitrary-workload.ts';
 import {
+  anySteadyWorkload,
   freshId,
   inspectStore,
   migrate,
@@ -30,7 +30,7 @@ describe('a simulated process that runs before its memory is there', () => {
     let faults = 0;
     await fc.assert(
       fc.asyncProperty(
-        anyWorkload,
+        anySteadyWorkload,
         fc.record({
           before: fc.integer({ min: 0, max: 5000 }),
           run: fc.integer({ min: 1000, max: 6000 }),
