@@ -46,8 +46,8 @@ export class Connection {
     this.#transport = transport;
     transport.on('data', (chunk: Uint8Array) => this.#arrived(chunk));
     transport.on('error', (error) => this.#end(this.#explain(error)));
-    transport.on('end', () => this.#end(new PeerError('the other end closed the connection')));
-    transport.on('close', () => this.#end(new PeerError('the connection was closed')));
+    transport.on('end', () => this.#end(new PeerError(`${peer} closed the connection`)));
+    transport.on('close', () => this.#end(new PeerError(`the connection to ${peer} was closed`)));
     transport.pause();
   }
 

@@ -63,8 +63,6 @@ const NETWORK_FAILURES: Readonly<Record<string, string>> = {
   EHOSTUNREACH: 'there is no route to that host',
   ENETUNREACH: 'there is no route to that network',
   ETIMEDOUT: 'it did not answer',
-  ECONNRESET: 'it closed the connection',
-  EPIPE: 'it closed the connection',
 };
 
 /** A PeerError for whatever ended a connection. */
@@ -72,6 +70,8 @@ export function explainFailure(error: unknown, peer: string, security: Security)
   if (error instanceof PeerError) return error;
   if (!(error instanceof Error)) return new PeerError(`the connection to ${peer} failed: ${String(error)}`);
   const { code } = error as NodeJS.ErrnoException;
+  if (code === 'ECONNRESET' || code === 'EPIPE')
+    return new PeerError(`${peer} closed the connection`, { cause: error });
   const network = NETWORK_FAILURES[code ?? ''];
   if (network !== undefined || 'syscall' in error) {
     return new PeerError(`the connection to ${peer} failed: ${network ?? error.message}`, {
