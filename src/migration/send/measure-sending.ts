@@ -16,15 +16,17 @@ import { DigestMemory } from './digest-ledger.ts';
 import { PagePipeline, type ReadyBatch } from './page-pipeline.ts';
 import { sendTarget } from './send-target.ts';
 import { BATCH_PAGES } from './sending-constants.ts';
-import type { SendingCosts } from './sending-costs.ts';
+import type { SendingCosts, SentAgain } from './sending-costs.ts';
 import type { SourceProcess } from './source-process.ts';
 import { TargetScan } from './target-scan.ts';
 
 /** Pages of which it is measured what sending them takes: 128 MiB. */
 const SAMPLED_PAGES = 32_768;
-/** Looks for pages that were written again, and how far they are apart. */
-const LOOKS = 5;
-const BETWEEN_LOOKS_MILLISECONDS = 250;
+/** Looks for pages that were written again: how far they are apart, and how many. */
+const AGAIN = [
+  { milliseconds: 200, looks: 5 },
+  { milliseconds: 2000, looks: 1 },
+] as const;
 const TRIAL_ROUNDS = 4;
 
 export interface SendingTrial {
@@ -70,12 +72,13 @@ class Tally {
     for (const message of messages) if (message.encoding !== 'zero') this.dataBytes += message.bytes.length;
   }
 
-  get content() {
+  get share(): number | undefined {
     const dataPages = this.sentPages - this.zeroPages;
-    return {
-      share: dataPages === 0 ? undefined : this.dataBytes / (dataPages * PAGE_SIZE),
-      unchanged: this.readPages === 0 ? 0 : 1 - this.sentPages / this.readPages,
-    };
+    return dataPages === 0 ? undefined : this.dataBytes / (dataPages * PAGE_SIZE);
+  }
+
+  get unchanged(): number {
+    return this.readPages === 0 ? 0 : 1 - this.sentPages / this.readPages;
   }
 }
 
@@ -101,11 +104,11 @@ async function trySending(
       await passThrough(pipeline, process, pages, first, signal);
     }
     const pageNanoseconds = ((machineClock() - began) * 1000) / Math.max(1, first.readPages);
-    const again = new Tally();
+    const again: SentAgain[] = [];
     const looks: number[] = [];
     const frozen: number[] = [];
-    for (let look = 0; look < LOOKS; look++) {
-      await delay(BETWEEN_LOOKS_MILLISECONDS, undefined, signal === undefined ? {} : { signal });
+    const look = async (milliseconds: number, tally: Tally) => {
+      await delay(milliseconds, undefined, signal === undefined ? {} : { signal });
       const asked = machineClock();
       const before = scan.stops.microseconds;
       await scan.whileStopped(() => scan.look(true));
@@ -113,15 +116,21 @@ async function trySending(
       frozen.push(scan.stops.microseconds - before);
       for (const process of scan.processes) {
         const seen = sampled.get(process) ?? new PageRangeList();
-        // Much of what the first one names was written before it was read.
-        const tally = look === 0 ? new Tally() : again;
         await passThrough(pipeline, process, process.written.intersection(seen), tally, signal);
       }
+    };
+    // Much of what the first one names was written before it was read.
+    await look(0, new Tally());
+    for (const { milliseconds, looks: count } of AGAIN) {
+      const tally = new Tally();
+      for (let each = 0; each < count; each++) await look(milliseconds, tally);
+      const { share = first.share, unchanged } = tally;
+      again.push({ microseconds: milliseconds * 1000, share, unchanged });
     }
     return {
       pageNanoseconds,
-      first: { ...first.content, unchanged: 0 },
-      again: again.readPages === 0 ? first.content : { ...again.content },
+      firstShare: first.share,
+      again,
       mappingsBytes: scan.processes.reduce((sum, process) => sum + mappingsBytes(process), 0),
       lookMicroseconds: middle(looks),
       lookFrozenMicroseconds: middle(frozen),

@@ -4,6 +4,7 @@ import { parseTarget, readWorkloadFile, rehearseFreeze } from '../../checkpoint/
 import { CodecPool } from '../../codec/index.ts';
 import { CkptError, UsageError } from '../../core/index.ts';
 import { openLiveTarget, openSimulatedTarget, type Target } from '../../target/index.ts';
+import { isTracked, removeTracking } from '../trace/tracking.ts';
 import type { Channel } from '../wire/channel.ts';
 import { connectChannel } from '../wire/connect.ts';
 import type { ConnectOptions, PeerAddress } from '../wire/options.ts';
@@ -55,7 +56,11 @@ async function migrateOpened(target: Target, pool: CodecPool, request: MigrateRe
   const record = new SourceRecordFile(migrationId, request.recordsDirectory);
   const withdraw = request.onStop?.(() => target.thaw());
   let staysStopped = false;
+  let goesOn = true;
+  let wasTracked = true;
   try {
+    await target.prepareFreeze?.();
+    wasTracked = target.processes().some(isTracked);
     if (isLive) await rehearseFreeze(request.tracker ?? 'auto');
     else await target.run(request.waitMicroseconds ?? 0, request.signal);
     const time = timeOf(request, isLive);
@@ -71,6 +76,7 @@ async function migrateOpened(target: Target, pool: CodecPool, request: MigrateRe
         if (isLive) record.write(migrationId, target);
       },
     });
+    goesOn = migration.end !== 'moved';
     staysStopped = migration.end === 'moved' && request.leaveStopped === true;
     record.remove();
     return migration;
@@ -79,6 +85,7 @@ async function migrateOpened(target: Target, pool: CodecPool, request: MigrateRe
     if (!staysStopped) record.remove();
     throw error;
   } finally {
+    if (isLive && goesOn && !staysStopped && !wasTracked) await removeTracking(target);
     withdraw?.();
     await target.close({ leaveStopped: staysStopped });
   }

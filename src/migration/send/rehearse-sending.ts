@@ -8,7 +8,7 @@ import { PageBitmap } from '../page-bitmap.ts';
 import { RoundLog } from '../rounds.ts';
 import type { Rules } from './rules.ts';
 import { BATCH_PAGES, PAGES_BETWEEN_PEEKS, WINDOW_MICROSECONDS } from './sending-constants.ts';
-import type { SendingCosts } from './sending-costs.ts';
+import { type SendingCosts, unchangedAfter } from './sending-costs.ts';
 
 /** Fields of a message with pages, with its frame; what each range of pages adds. */
 const MESSAGE_BYTES = 30;
@@ -49,6 +49,8 @@ class SendingRehearsal {
   #now: number;
   #sentBytes = 0;
   #lookedAt = 0;
+  /** Of the pages that the last look named. */
+  #unchangedShare = 0;
   #written = 0;
   /** Pages that are not sent because they are as they were, in fractions of one. */
   #spared = 0;
@@ -135,6 +137,7 @@ class SendingRehearsal {
   #absorb(): number {
     const { dirty } = this.#model.memory;
     const absorbed = this.#absorbed;
+    this.#unchangedShare = unchangedAfter(this.#model.sending.again, this.#now - this.#lookedAt);
     this.#current.clear();
     for (let page = absorbed.next(0); page >= 0; page = absorbed.next(page + 1)) {
       if (dirty.has(page)) absorbed.remove(page);
@@ -235,15 +238,15 @@ class SendingRehearsal {
   #isAsSent(page: number): boolean {
     if (!this.#sentBefore.has(page)) return false;
     if (this.#current.has(page)) return true;
-    this.#spared += this.#model.sending.again.unchanged;
+    this.#spared += this.#unchangedShare;
     if (this.#spared < 1) return false;
     this.#spared--;
     return true;
   }
 
   #shareOf(page: number): number {
-    const { first, again } = this.#model.sending;
-    const { share } = this.#sentBefore.has(page) ? again : first;
+    const { firstShare, again } = this.#model.sending;
+    const share = this.#sentBefore.has(page) ? again[0]?.share : firstShare;
     return share ?? this.#model.costs.compressedShare ?? this.#model.memory.compressedShare(page);
   }
 

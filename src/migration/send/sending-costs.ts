@@ -4,10 +4,10 @@ export interface SendingCosts {
   readonly setupMicroseconds: number;
   /** Reading, digesting and compressing a page, with all threads, so that the next one can follow. */
   readonly pageNanoseconds: number;
-  /** Pages that are sent for the first time. */
-  readonly first: SentContent;
-  /** Pages that had been sent before and were named as written since. */
-  readonly again: SentContent;
+  /** As `share`, of pages that are sent for the first time. */
+  readonly firstShare: number | undefined;
+  /** Pages that had been sent before and were named as written since: by how long before that was, ascending. */
+  readonly again: readonly SentAgain[];
   /** What the target's mappings take in each round. */
   readonly mappingsBytes: number;
   /** A look for written pages, and the part of it in which the target stands still. */
@@ -19,20 +19,38 @@ export interface SendingCosts {
   readonly prepareMicroseconds: number;
 }
 
-/** What becomes of pages on their way. */
-export interface SentContent {
+/** What becomes of pages that a look names, some time after the one before. */
+export interface SentAgain {
+  /** Between the two looks. */
+  readonly microseconds: number;
   /** Bytes of messages for a byte of a page that does not hold zeros; undefined: as the page's own sample says. */
   readonly share: number | undefined;
-  /** Share of the pages that are as the destination has them, and are not sent. */
+  /** Share of the pages that hold what they held: a store of the same value marks its page as written, too. */
   readonly unchanged: number;
+}
+
+/**
+ * The share of unchanged pages after another time than those that were measured: what is written all the time changes,
+ * and what is written seldom often comes out as it was, so that it grows with the time. In between it is taken to do so
+ * with its logarithm.
+ */
+export function unchangedAfter(again: readonly SentAgain[], microseconds: number): number {
+  const above = again.findIndex((each) => each.microseconds >= microseconds);
+  const next = again[above];
+  if (next === undefined) return again.at(-1)?.unchanged ?? 0;
+  const before = again[above - 1];
+  if (before === undefined) return next.unchanged;
+  const position =
+    Math.log(microseconds / before.microseconds) / Math.log(next.microseconds / before.microseconds);
+  return before.unchanged + (next.unchanged - before.unchanged) * position;
 }
 
 /** Of two processes on one machine with two cores of about 2020; the mappings are those of a small program. */
 export const USUAL_SENDING: SendingCosts = {
   setupMicroseconds: 30_000,
   pageNanoseconds: 30_000,
-  first: { share: undefined, unchanged: 0 },
-  again: { share: undefined, unchanged: 0 },
+  firstShare: undefined,
+  again: [],
   mappingsBytes: 5000,
   lookMicroseconds: 6000,
   lookFrozenMicroseconds: 4000,

@@ -36,8 +36,8 @@ processes:
 const NOTHING = {
   setupMicroseconds: 0,
   pageNanoseconds: 0,
-  first: { share: 1, unchanged: 0 },
-  again: { share: 1, unchanged: 0 },
+  firstShare: 1,
+  again: [{ microseconds: 1e6, share: 1, unchanged: 0 }],
   mappingsBytes: 200,
   lookMicroseconds: 0,
   lookFrozenMicroseconds: 0,
