@@ -1,8 +1,9 @@
 import { type BlockCodec, openBlockCodec } from '../../codec/index.ts';
-import { machineClock, TargetError, UnsupportedError } from '../../core/index.ts';
+import { machineClock, TargetError } from '../../core/index.ts';
 import type { ProcessView, Target } from '../../target/index.ts';
 import type { Tracker } from '../../tracker/index.ts';
 import type { TraceEnd, TraceProcess, TraceProcessStep, TraceStep } from './format.ts';
+import { isTracked, removeTracking } from './tracking.ts';
 import { WatchedProcess } from './watched-process.ts';
 
 export interface RecorderOptions {
@@ -118,10 +119,7 @@ class Recorder {
     return { atMicroseconds, frozenMicroseconds, started, ended: [...ended], processes };
   }
 
-  /**
-   * Takes out of the target what the tracker has put there, unless it was there before: then an incremental dump counts
-   * on it. A target that cannot be stopped once more keeps it, as after a dump.
-   */
+  /** Takes out of the target what the tracker has put there, unless it was there before. */
   async leave(): Promise<void> {
     if (this.#mayRemoveTracking && this.#tracker.kind === 'pagemap-scan') await removeTracking(this.#target);
   }
@@ -149,23 +147,6 @@ class Recorder {
   #watchedOf(view: ProcessView): WatchedProcess | undefined {
     const watched = this.#watched.get(view.pid);
     return watched?.view.fingerprint === view.fingerprint ? watched : undefined;
-  }
-}
-
-/** Whether an earlier command has left its userfaultfd in the process. */
-export const isTracked = ({ writeProtection }: ProcessView) =>
-  writeProtection?.ledger?.lastSignature() !== undefined;
-
-/** Stops the target once more to take out of it what the tracker pagemap-scan has put there, as far as it can be stopped. */
-export async function removeTracking(target: Target): Promise<void> {
-  try {
-    await target.prepareFreeze?.();
-    await target.freeze();
-    for (const view of target.processes()) view.writeProtection?.remove(view.vmas());
-  } catch (error) {
-    if (!(error instanceof TargetError || error instanceof UnsupportedError)) throw error;
-  } finally {
-    target.thaw();
   }
 }
 
