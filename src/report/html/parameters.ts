@@ -48,7 +48,7 @@ function compared(group: string, chosen: object, defaults: object): ReportParame
 }
 
 function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null;
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function parameter(group: string, name: string, value: string, usual: string | undefined): ReportParameter {
@@ -73,20 +73,26 @@ const UNITS: readonly (readonly [suffix: RegExp, format: (value: number) => stri
 ];
 
 function described(field: string, value: unknown): string {
-  if (value === undefined) return field === 'share' ? 'as sampled' : 'no';
+  if (value === undefined) return /share$/i.test(field) ? 'as sampled' : 'no';
   if (typeof value === 'boolean') return value ? 'yes' : 'no';
   if (value === Number.POSITIVE_INFINITY) return 'no limit';
   if (typeof value === 'number') {
     const unit = UNITS.find(([suffix]) => suffix.test(field));
     return unit === undefined ? String(Math.round(value * 100) / 100) : unit[1](value);
   }
+  if (isList(value))
+    return value.length === 0 ? 'none' : value.map((each) => described(field, each)).join('; ');
   if (!isRecord(value)) return String(value);
-  // A thing in a unit of its own.
+  // A thing in a unit of its own, or one of several facts.
   return Object.entries(value)
     .map(([kind, part]) =>
-      kind === 'microseconds' ? formatDuration(Number(part)) : `${kind} ${described(field, part)}`,
+      kind === 'microseconds' ? formatDuration(Number(part)) : `${kind} ${described(kind, part)}`,
     )
     .join(', ');
+}
+
+function isList(value: unknown): value is readonly unknown[] {
+  return Array.isArray(value);
 }
 
 /** `downtimeLimitMicroseconds` as options are written: `downtime-limit`. */

@@ -1,7 +1,6 @@
 import { formatBandwidth, formatBytes, formatCount, formatDuration } from '../../core/index.ts';
 import type { IntervalName, Outcome, Rehearsal } from '../../migration/index.ts';
 import {
-  convergenceWords,
   formatInterval,
   pagesWords,
   ROUND_COLUMNS,
@@ -118,7 +117,8 @@ export function advice({ advice: changes }: Rehearsal): Markup {
   });
 }
 
-export function roundsTable({ rounds, strategy }: Rehearsal): Markup {
+export function roundsTable(rehearsal: Rehearsal): Markup {
+  const { rounds, strategy, verdict } = rehearsal;
   const hidden = Math.max(0, rounds.length - 2 * SHOWN_ROUNDS);
   const shown =
     hidden === 0 ? rounds : [...rounds.slice(0, SHOWN_ROUNDS), ...rounds.slice(rounds.length - SHOWN_ROUNDS)];
@@ -126,36 +126,39 @@ export function roundsTable({ rounds, strategy }: Rehearsal): Markup {
     id: 'rounds',
     title: 'Rounds',
     lead:
-      (strategy === 'stop-and-copy'
-        ? 'The service stands still all the while.'
-        : 'The last round begins when the service stands still.') +
+      (verdict === 'does-not-converge'
+        ? 'It was given up in the last one.'
+        : strategy === 'stop-and-copy'
+          ? 'The service stands still all the while.'
+          : 'The last one begins when the service stands still.') +
       (hidden === 0 ? '' : ` ${formatCount(hidden)} in the middle are left out.`),
-    content: scrollingTable('rounds-data', {
-      caption: `${formatCount(rounds.length)} rounds`,
-      columns: ROUND_COLUMNS,
-      rows: shown.map(roundCells),
-    }),
+    content: [
+      scrollingTable('rounds-data', {
+        caption: `${formatCount(rounds.length)} rounds`,
+        columns: ROUND_COLUMNS,
+        rows: shown.map(roundCells),
+      }),
+      fieldList([
+        ['pages sent', pagesWords(rehearsal)],
+        ['connecting', formatDuration(rehearsal.setupMicroseconds)],
+      ]),
+    ],
   });
 }
 
 /** What the service notices of it. */
 export function serviceCost(rehearsal: Rehearsal): Markup {
-  const { verdict, downtimeMicroseconds, reportedDowntimeMicroseconds, setupMicroseconds } = rehearsal;
+  const { verdict, downtimeMicroseconds, reportedDowntimeMicroseconds } = rehearsal;
   const stop: [string, string][] =
     verdict === 'converges'
       ? [
           ['stands still', formatDuration(downtimeMicroseconds)],
-          ['of it measured by the source', formatDuration(reportedDowntimeMicroseconds)],
+          ['as the source measures it', formatDuration(reportedDowntimeMicroseconds)],
         ]
-      : [];
+      : [['stands still', 'never']];
   const lost = serviceFields(rehearsal);
-  const fields: [string, string][] = [
-    ...stop,
-    ...(lost.length === 0 ? ([['else', 'it runs at full speed']] satisfies [string, string][]) : lost),
-    ['connecting', formatDuration(setupMicroseconds)],
-    ['pages sent', pagesWords(rehearsal)],
-    ['converges', convergenceWords(rehearsal)],
-  ];
+  const fields =
+    lost.length === 0 ? [...stop, ['else', 'it runs at full speed'] as const] : [...stop, ...lost];
   return section({ id: 'service', title: 'Cost to the service', content: fieldList(fields) });
 }
 
