@@ -30,6 +30,13 @@ export class PageBitmap {
     return bitmap;
   }
 
+  /** The words of the pages below `pageCount`, for `copyOf`, on memory that threads share. */
+  sharedWords(pageCount: number): Uint32Array {
+    const words = new Uint32Array(new SharedArrayBuffer(Math.ceil(pageCount / 32) * 4));
+    words.set(this.#words.subarray(0, words.length));
+    return words;
+  }
+
   /** How many pages are in the set. */
   get count(): number {
     return this.#count;

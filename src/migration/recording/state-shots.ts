@@ -4,7 +4,7 @@ import type { RecordedState } from './recording.ts';
 /** Instants at which a rehearsal may begin, at most. */
 const MOST_STATES = 32;
 /** What all of them together may take, as far as there can be two. */
-const MOST_BYTES = 64 * 2 ** 20;
+const MOST_BYTES = 32 * 2 ** 20;
 
 /** Follows which pages there are, and keeps what was at the beginning and at instants spread over the recording. */
 export class StateShots {
@@ -18,10 +18,16 @@ export class StateShots {
     this.#take(0, 0, pageCount);
   }
 
-  /** Pages were written. */
+  /** Pages were written; most of them were there before, and most ranges are a single page. */
   written(start: number, end: number): void {
-    this.resident.addRange(start, end);
-    if (this.zero.count > 0) this.zero.removeRange(start, end);
+    const { resident, zero } = this;
+    if (end - start > 1) {
+      resident.addRange(start, end);
+      if (zero.count > 0) zero.removeRange(start, end);
+      return;
+    }
+    if (!resident.has(start)) resident.add(start);
+    if (zero.has(start)) zero.remove(start);
   }
 
   /** Pages are no more; whoever sends one that is still to be sent says just that, as of one of zeros. */
@@ -50,19 +56,10 @@ export class StateShots {
     this.#states.push({
       interval,
       atMicroseconds,
-      resident: wordsOf(resident, pageCount),
+      resident: resident.sharedWords(pageCount),
       residentPages: resident.count,
-      zero: wordsOf(zero, pageCount),
+      zero: zero.sharedWords(pageCount),
       zeroPages: zero.count,
     });
   }
-}
-
-/** The words of a set, on shared memory. */
-function wordsOf(set: PageBitmap, pageCount: number): Uint32Array {
-  const length = Math.ceil(pageCount / 32);
-  const words = new Uint32Array(new SharedArrayBuffer(length * 4));
-  for (let index = set.nextWord(0); index >= 0; index = set.nextWord(index + 1))
-    words[index] = set.word(index);
-  return words;
 }
