@@ -22,7 +22,11 @@ export async function requireSameUser(socket: Socket): Promise<void> {
     endpoint(localAddress, localPort ?? 0),
   );
   if (owner === undefined) throw refusal('the kernel does not tell whose process it is');
-  if (owner !== 0 && owner !== process.getuid?.()) throw refusal(`it is a process of user ${owner}`);
+  if (owner === 0) return;
+  if (owner !== process.getuid?.()) throw refusal(`it is a process of user ${owner}`);
+  // In a user namespace everybody whom it does not know has this number (Documentation/admin-guide/sysctl/fs.rst).
+  const nobody = Number(await readFile('/proc/sys/kernel/overflowuid', 'latin1'));
+  if (owner === nobody) throw refusal(`user ${nobody} can be anybody`);
 }
 
 function refusal(because: string): PeerError {

@@ -34,6 +34,8 @@ const OPEN = frame(
 interface Victim {
   /** Opens a connection and sends bytes; gives what came back when all was read, and the connection. */
   say(...pieces: readonly Uint8Array[]): PipeEnd;
+  /** As `say`, over a connection that has proved to be somebody's. */
+  sayAs(identity: string, ...pieces: readonly Uint8Array[]): PipeEnd;
   /** What the handshakes were refused for. */
   readonly refusals: string[];
   readonly sessions: Session[];
@@ -49,27 +51,24 @@ function victim(): Victim {
     giveUpMicroseconds: 20_000,
   } as const;
   const table = new SessionTable(options, (session) => sessions.push(session));
-  return {
-    refusals,
-    sessions,
-    say(...pieces) {
-      const [near, far] = duplexPair();
-      const connection = new Connection(far, 'a hostile peer', (error) => new PeerError(error.message));
-      const listen = async () => {
-        await connection.preambleArrived();
-        connection.sendPreamble();
-        await table.admit(connection, '');
-      };
-      listen().catch((error: unknown) => {
-        if (!(error instanceof PeerError)) throw error;
-        refusals.push(error.message);
-        far.destroy();
-      });
-      near.resume();
-      for (const piece of pieces) near.write(piece);
-      return near;
-    },
-  };
+  function sayAs(identity: string, ...pieces: readonly Uint8Array[]): PipeEnd {
+    const [near, far] = duplexPair();
+    const connection = new Connection(far, 'a hostile peer', (error) => new PeerError(error.message));
+    const listen = async () => {
+      await connection.preambleArrived();
+      connection.sendPreamble();
+      await table.admit(connection, identity);
+    };
+    listen().catch((error: unknown) => {
+      if (!(error instanceof PeerError)) throw error;
+      refusals.push(error.message);
+      far.destroy();
+    });
+    near.resume();
+    for (const piece of pieces) near.write(piece);
+    return near;
+  }
+  return { refusals, sessions, sayAs, say: (...pieces) => sayAs('', ...pieces) };
 }
 
 /** What a session that was opened properly fails with when it is told these frames. */
@@ -191,6 +190,26 @@ describe('an other end that means no good', () => {
     say(preamble(), frame(FRAME_TYPES.join, 0, 0, join(1)));
     await expect.poll(() => refusals.length, { interval: 1 }).toBe(1);
     expect(refusals[0]).toContain('does not know this migration');
+    sessions[0]!.abort(new PeerError('enough'));
+  });
+
+  it('cannot join a session with the token of somebody else', async () => {
+    const { sayAs, sessions, refusals } = victim();
+    let heard = Buffer.alloc(0);
+    sayAs('alice', preamble(), OPEN).on('data', (chunk) => {
+      heard = Buffer.concat([heard, chunk]);
+    });
+    await expect.poll(() => heard.length, { interval: 1 }).toBeGreaterThan(16 + 24 + 1 + TOKEN_BYTES);
+    // Behind the preamble, the header of `accept` and the length.
+    const token = heard.subarray(16 + 24 + 1, 16 + 24 + 1 + TOKEN_BYTES);
+    const join = encodePayload(PAYLOADS.join, { token, slot: 1, received: 1, credit: WINDOW_BYTES });
+    const said = data(1, message('who am I'));
+    sayAs('mallory', preamble(), frame(FRAME_TYPES.join, 0, 0, join), said);
+    await expect.poll(() => refusals.length, { interval: 1 }).toBe(1);
+    expect(refusals[0]).toContain('does not know this migration');
+    sayAs('alice', preamble(), frame(FRAME_TYPES.join, 0, 0, join), said);
+    expect(await sessions[0]!.receive()).toMatchObject({ reason: 'who am I' });
+    expect(sessions).toHaveLength(1);
     sessions[0]!.abort(new PeerError('enough'));
   });
 
