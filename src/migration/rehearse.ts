@@ -6,6 +6,7 @@ import type { Outcome } from './outcome.ts';
 import type { RehearsalTask } from './parallel/messages.ts';
 import { type OpenMemory, RehearsalPool } from './parallel/pool.ts';
 import type { RehearsalOptions } from './rehearse-once.ts';
+import { disturbedSending } from './send/sending-costs.ts';
 import type { MemorySource } from './source.ts';
 
 /** What one rehearsal predicts, and between which bounds several of them lie. */
@@ -121,6 +122,7 @@ function disturbed(options: RehearsalOptions, run: number): RehearsalOptions {
       resumeMicroseconds: costs.resumeMicroseconds * between(0.1, 1) + seldom(40_000),
       pageNanoseconds: costs.pageNanoseconds * between(0.3, 2),
     },
+    ...(options.sending === undefined ? {} : { sending: disturbedSending(options.sending, run) }),
   };
 }
 

@@ -1,4 +1,4 @@
-import { PAGE_SIZE } from '../../core/index.ts';
+import { PAGE_SIZE, UsageError } from '../../core/index.ts';
 import type { HostCosts } from '../costs.ts';
 import { Guest } from '../guest.ts';
 import type { Link } from '../link.ts';
@@ -29,8 +29,14 @@ export interface SendingModel {
 /**
  * Rehearses a migration by `sendTarget` in virtual time: the same rounds, looks and rules, with pages in batches and
  * windows as it sends them.
+ * @throws UsageError for post-copy
  */
 export function rehearseSending(model: SendingModel): Outcome {
+  if (model.rules.isLazy) {
+    throw new UsageError("post-copy by ckpt migrate is not rehearsed, only that of the policy's own system", {
+      hint: '--sender system rehearses it',
+    });
+  }
   return new SendingRehearsal(model).run();
 }
 

@@ -1,3 +1,5 @@
+import { Random } from '../../core/index.ts';
+
 /** What sending by ckpt costs on these machines with the pages of one target, as a rehearsal has to know it. */
 export interface SendingCosts {
   /** Connecting, and until the destination is ready to take pages. */
@@ -57,3 +59,26 @@ export const USUAL_SENDING: SendingCosts = {
   storeMicroseconds: 15_000,
   prepareMicroseconds: 60_000,
 };
+
+/**
+ * What cannot be known beforehand of run number `run`: how busy the two hosts are, and how often the program stores the
+ * same value again. How long a disk takes to keep something safe changes most.
+ */
+export function disturbedSending(sending: SendingCosts, run: number): SendingCosts {
+  const random = new Random(run);
+  const between = (low: number, high: number) => low + (high - low) * random.nextFraction();
+  const look = between(0.7, 1.5);
+  const otherwise = between(-0.12, 0.12);
+  return {
+    ...sending,
+    pageNanoseconds: sending.pageNanoseconds * between(0.7, 1.5),
+    lookMicroseconds: sending.lookMicroseconds * look,
+    lookFrozenMicroseconds: sending.lookFrozenMicroseconds * look,
+    storeMicroseconds: sending.storeMicroseconds * between(0.5, 2),
+    prepareMicroseconds: sending.prepareMicroseconds * between(0.6, 1.6),
+    again: sending.again.map((each) => ({
+      ...each,
+      unchanged: Math.min(1, Math.max(0, each.unchanged + otherwise)),
+    })),
+  };
+}
