@@ -1,9 +1,10 @@
 import { PeerError } from '../../core/index.ts';
+import { Acknowledger } from './acknowledger.ts';
 import type { Channel, ChannelEvent } from './channel.ts';
 import type { Connection, ConnectionOwner } from './connection.ts';
 import { ConnectionSet } from './connection-set.ts';
 import { FRAME_TYPES, type Frame } from './frame.ts';
-import { type Acknowledgement, decodePayload, encodePayload, PAYLOADS } from './handshake.ts';
+import { type Acknowledgement, decodePayload, PAYLOADS } from './handshake.ts';
 import { Heartbeat } from './heartbeat.ts';
 import { Inbox } from './inbox.ts';
 import { Losses } from './losses.ts';
@@ -39,6 +40,7 @@ export class Session implements Channel {
   readonly #outbox: Outbox;
   readonly #inbox: Inbox;
   readonly #heartbeat: Heartbeat;
+  readonly #acknowledger: Acknowledger;
   readonly #losses: Losses;
   readonly #connections = new ConnectionSet();
   #sending: Promise<void> = Promise.resolve();
@@ -47,9 +49,6 @@ export class Session implements Channel {
   #over = false;
   /** Whoever waits for acknowledgements, room or messages; all look again when something has happened. */
   #waiting: (() => void)[] = [];
-  #acknowledgementScheduled = false;
-  #acknowledgementDue = false;
-  #told: Acknowledgement = { received: 1, credit: 0 };
   #linger: NodeJS.Timeout | undefined;
 
   constructor(options: SessionOptions) {
@@ -57,7 +56,7 @@ export class Session implements Channel {
     this.#options = options;
     this.#outbox = new Outbox(options.windowBytes, options.credit);
     this.#inbox = new Inbox(options.windowBytes);
-    this.#told = this.acknowledgement;
+    this.#acknowledger = new Acknowledger(this.#inbox, this.#connections, options.windowBytes);
     this.#heartbeat = new Heartbeat(options.silenceMilliseconds, () => this.#connections.all);
     this.#losses = new Losses(options.giveUpMilliseconds, (why) => this.#giveUp(why));
   }
@@ -80,7 +79,7 @@ export class Session implements Channel {
 
   /** What this end has and can take, for handshakes. */
   get acknowledgement(): Acknowledgement {
-    return { received: this.#inbox.received, credit: this.#inbox.credit };
+    return this.#acknowledger.current;
   }
 
   /** Whether it has ended, well or badly. */
@@ -107,7 +106,7 @@ export class Session implements Channel {
       try {
         const encoded = this.#inbox.take();
         if (encoded !== undefined) {
-          this.#acknowledgeSoon();
+          this.#acknowledger.soon();
           return decodeMessage(encoded);
         }
       } catch (error) {
@@ -187,9 +186,9 @@ export class Session implements Channel {
     }
     connection.own(this.#ownerOf(slot, connection));
     this.#heartbeat.beat(connection);
-    this.#acknowledgementDue = true;
     this.#happened();
     this.#pump();
+    this.#acknowledger.now();
   }
 
   #ownerOf(slot: number, connection: Connection): ConnectionOwner {
@@ -206,7 +205,7 @@ export class Session implements Channel {
       case FRAME_TYPES.data:
       case FRAME_TYPES.end:
         this.#inbox.add(frame);
-        this.#acknowledgeSoon();
+        this.#acknowledger.soon();
         this.#happened();
         this.#finishIfDone();
         break;
@@ -242,29 +241,7 @@ export class Session implements Channel {
       const { header, payload } = this.#outbox.next(connection)!;
       connection.sendEncoded(header, payload);
     }
-    if (this.#acknowledgementDue) this.#acknowledge();
-  }
-
-  /** Acknowledges at most once a turn of the event loop, if there is something to tell. */
-  #acknowledgeSoon(): void {
-    if (this.#acknowledgementScheduled) return;
-    const { received, credit } = this.acknowledgement;
-    const worthTelling = this.#options.windowBytes / 8;
-    if (received === this.#told.received && credit - this.#told.credit < worthTelling) return;
-    this.#acknowledgementScheduled = true;
-    setImmediate(() => {
-      this.#acknowledgementScheduled = false;
-      if (!this.#over) this.#acknowledge();
-    });
-  }
-
-  #acknowledge(): void {
-    const connection = this.#connections.idlest();
-    this.#acknowledgementDue = connection === undefined;
-    if (connection === undefined) return;
-    this.#told = this.acknowledgement;
-    const payload = encodePayload(PAYLOADS.acknowledgement, this.#told);
-    connection.sendFrame(FRAME_TYPES.acknowledgement, 0, 0, payload);
+    this.#acknowledger.catchUp();
   }
 
   #lost(slot: number, connection: Connection, reason: string): void {
@@ -274,9 +251,9 @@ export class Session implements Channel {
     this.#options.onEvent?.({ kind: 'connection-lost', reason, connectionsLeft: this.#connections.size });
     const delivered = this.#inbox.received + this.#outbox.acknowledgedBefore;
     this.#losses.add(reason, this.#connections.size, delivered);
-    // What was last acknowledged may be lost with the connection.
-    this.#acknowledgementDue = true;
     this.#pump();
+    // What was last acknowledged may be lost with the connection.
+    this.#acknowledger.now();
     this.#options.onSlotLost?.(slot);
   }
 
