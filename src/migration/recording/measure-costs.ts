@@ -1,5 +1,5 @@
 import { deflateRawSync } from 'node:zlib';
-import { isZeroPage, openBlockCodec } from '../../codec/index.ts';
+import { type BlockCodec, isZeroPage, openBlockCodec } from '../../codec/index.ts';
 import { machineClock, PAGE_SIZE } from '../../core/index.ts';
 import type { Target } from '../../target/index.ts';
 import { type HostCosts, USUAL_COSTS } from '../costs.ts';
@@ -11,16 +11,29 @@ const BLOCK_PAGES = 128;
 /** Blocks that are read, and how many of them are compressed. */
 const READ_BLOCKS = 32;
 const COMPRESSED_BLOCKS = 6;
+/** And of how many of these each page is compressed alone, too. */
+const JUDGED_BLOCKS = 3;
 /** Fewer pages than this tell nothing about the cost of one. */
 const FEWEST_PAGES = 64;
 const ZERO_CHECKS = 2000;
 
+/** What was measured with pages of a target. */
+export interface MeasuredPages {
+  /** What could not be measured is left out. */
+  readonly costs: Partial<HostCosts>;
+  /** How much smaller compressed pages are in a block of many than each alone, as a factor. */
+  readonly blockFactor: number;
+}
+
 /**
  * Measures with pages of the running target what it costs here to read a page, to see that it holds zeros only, and to
- * compress it. What could not be measured is left out. zstd where Node.js has none is reckoned from what zlib takes,
- * for what does it then is slower than what migrations use.
+ * compress it. zstd where Node.js has none is reckoned from what zlib takes, for what does it then is slower than what
+ * migrations use.
  */
-export async function measureCosts(target: Target, recording: Recording): Promise<Partial<HostCosts>> {
+export async function measureCosts(
+  target: Pick<Target, 'processes'>,
+  recording: Recording,
+): Promise<MeasuredPages> {
   const views = new Map(target.processes().map((view) => [view.pid, view]));
   const content: Uint8Array[] = [];
   const stream = new Uint8Array(BLOCK_PAGES * PAGE_SIZE);
@@ -38,12 +51,15 @@ export async function measureCosts(target: Target, recording: Recording): Promis
     pages += found;
     if (zeros < found / 2) content.push(block.subarray(0, found * PAGE_SIZE));
   }
-  if (pages < FEWEST_PAGES) return {};
-  return {
+  if (pages < FEWEST_PAGES) return { costs: {}, blockFactor: 1 };
+  const codec = await openBlockCodec();
+  const chosen = spread(content, COMPRESSED_BLOCKS);
+  const costs = {
     pageNanoseconds: median(perPage),
     zeroPageNanoseconds: zeroCheckNanoseconds(),
-    ...(await compressionCosts(spread(content, COMPRESSED_BLOCKS))),
+    ...compressionCosts(chosen, codec),
   };
+  return { costs, blockFactor: blockFactor(chosen, codec) };
 }
 
 interface Block {
@@ -91,9 +107,23 @@ function zeroCheckNanoseconds(): number {
   return ((machineClock() - began) * 1000) / ZERO_CHECKS;
 }
 
-async function compressionCosts(
+/** Pages of one kind share what the compressor has learned of the ones before. */
+function blockFactor(blocks: readonly Uint8Array[], codec: BlockCodec): number {
+  let together = 0;
+  let alone = 0;
+  for (const block of blocks.slice(0, JUDGED_BLOCKS)) {
+    together += codec.encode(block, 'zstd', 1).stored.length;
+    for (let offset = 0; offset < block.length; offset += PAGE_SIZE) {
+      alone += codec.encode(block.subarray(offset, offset + PAGE_SIZE), 'zstd', 1).stored.length;
+    }
+  }
+  return alone === 0 ? 1 : Math.min(1, together / alone);
+}
+
+function compressionCosts(
   blocks: readonly Uint8Array[],
-): Promise<Partial<Pick<HostCosts, 'compressNanosecondsPerByte'>>> {
+  codec: BlockCodec,
+): Partial<Pick<HostCosts, 'compressNanosecondsPerByte'>> {
   const bytes = blocks.reduce((sum, { length }) => sum + length, 0);
   if (bytes < FEWEST_PAGES * PAGE_SIZE) return {};
   const perByte = (compress: (block: Uint8Array) => void) => {
@@ -105,7 +135,6 @@ async function compressionCosts(
     return median(times);
   };
   const zlib = perByte((block) => deflateRawSync(block, { level: 1 }));
-  const codec = await openBlockCodec();
   const usual = USUAL_COSTS.compressNanosecondsPerByte;
   const zstd =
     codec.implementation === 'node'

@@ -27,6 +27,15 @@ export interface PageSizes {
 /** What nobody measured is taken not to compress, and to change as a whole. */
 export const UNKNOWN_SIZE: PageSize = { compressedShare: 1, differenceBytes: [PAGE_SIZE] };
 
+/** The same sizes with pages compressed so many times better. */
+export function compressedTogether({ stretches, otherwise }: PageSizes, factor: number): PageSizes {
+  const better = <T extends PageSize>(size: T): T => ({
+    ...size,
+    compressedShare: size.compressedShare * factor,
+  });
+  return { stretches: stretches.map(better), otherwise: better(otherwise) };
+}
+
 /** Rows of a table of differences: as many writes as 2 to the power of the row. */
 const ROWS = 12;
 

@@ -11,6 +11,7 @@ import { isTracked, removeTracking } from '../trace/tracking.ts';
 import { RecordingBuilder } from './builder.ts';
 import { cpuMicroseconds } from './cpu-time.ts';
 import { measureCosts, median } from './measure-costs.ts';
+import { compressedTogether } from './page-sizes.ts';
 import type { Recording } from './recording.ts';
 
 /** A live process that is watched for a while before its migration is rehearsed. */
@@ -73,10 +74,14 @@ export async function recordLive(request: LiveRecordingRequest): Promise<LiveRec
               ...(signal === undefined ? {} : { signal }),
             });
       const perScan = Math.max(0, median(frozen) - before.stopMicroseconds);
+      const { costs, blockFactor } = await measureCosts(target, observed.recording);
       return {
-        recording: observed.recording,
+        recording: {
+          ...observed.recording,
+          sizes: compressedTogether(observed.recording.sizes, blockFactor),
+        },
         costs: {
-          ...(await measureCosts(target, observed.recording)),
+          ...costs,
           stopMicroseconds: before.stopMicroseconds,
           stateBytes: before.stateBytes,
           syncMicrosecondsPerGibibyte: (perScan * 2 ** 30) / Math.max(PAGE_SIZE, memoryBytes),
