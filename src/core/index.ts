@@ -11,6 +11,7 @@ export {
   parsePageAddress,
 } from './pages.ts';
 export { mix32, Random } from './random.ts';
+export { thinned } from './thinned.ts';
 export {
   formatBandwidth,
   formatBytes,

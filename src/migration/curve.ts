@@ -1,3 +1,5 @@
+import { thinned } from '../core/index.ts';
+
 /** How much was left to send at an instant. */
 export interface CurvePoint {
   readonly atMicroseconds: number;
@@ -9,7 +11,7 @@ const MAX_POINTS = 500;
 /** Points are at first so far apart. */
 const FIRST_SPACING_MICROSECONDS = 1000;
 
-/** Remaining memory over time: grows coarser as the migration gets longer. */
+/** Remaining memory over time: grows coarser as the migration gets longer, but keeps its peaks. */
 export class RemainingCurve {
   #points: CurvePoint[] = [];
   #spacing = FIRST_SPACING_MICROSECONDS;
@@ -25,7 +27,7 @@ export class RemainingCurve {
     this.#next = now + this.#spacing;
     this.#points.push({ atMicroseconds: Math.round(now), remainingBytes });
     if (this.#points.length < MAX_POINTS) return;
-    this.#points = this.#points.filter((_, index) => index % 2 === 0);
+    this.#points = [...thinned(this.#points, MAX_POINTS / 2, (point) => point.remainingBytes)];
     this.#spacing *= 2;
   }
 

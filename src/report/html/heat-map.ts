@@ -1,12 +1,12 @@
 import { formatBytes, formatCount, formatDuration, formatPageAddress, PAGE_SIZE } from '../../core/index.ts';
 import type { MemoryProfile } from '../../migration/index.ts';
+import { grouped } from './grouped.ts';
 import { html, type Markup } from './markup.ts';
 import { HEAT_LEVELS } from './palette.ts';
 import { percent } from './plot.ts';
 import { timeScale } from './scale.ts';
 import { section } from './section.ts';
 import { tableDetails } from './table.ts';
-import { grouped } from './thin.ts';
 
 /** Rows and columns are put together beyond these, so that the page stays small. */
 const MOST_ROWS = 64;

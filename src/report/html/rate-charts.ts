@@ -1,11 +1,11 @@
 import { formatBytes, formatCount, formatDuration, PAGE_SIZE } from '../../core/index.ts';
 import type { MemoryProfile, Rehearsal } from '../../migration/index.ts';
+import { grouped } from './grouped.ts';
 import { html, type Markup } from './markup.ts';
 import { areaPath, linePath, type Place, renderPlot, type Step, stepPlaces } from './plot.ts';
 import { endOf } from './remaining-chart.ts';
 import { byteScale, logarithmicTimeScale, timeScale } from './scale.ts';
 import { figure } from './section.ts';
-import { grouped } from './thin.ts';
 
 /** Rounds and intervals are put together beyond so many. */
 const MOST_STEPS = 400;

@@ -1,4 +1,4 @@
-import { formatBytes, formatDuration } from '../../core/index.ts';
+import { formatBytes, formatDuration, thinned } from '../../core/index.ts';
 import type { CurvePoint, Outcome, Rehearsal, Round } from '../../migration/index.ts';
 import { stopOf } from '../stop.ts';
 import { html, type Markup } from './markup.ts';
@@ -16,7 +16,6 @@ import {
 import { byteScale, type Scale, timeScale } from './scale.ts';
 import { figure } from './section.ts';
 import { type DataTable, tableDetails } from './table.ts';
-import { thinned } from './thin.ts';
 
 const MOST_POINTS = 600;
 /** Beyond so many rounds their beginnings are not drawn one by one. */

@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { grouped } from '../../../src/report/html/grouped.ts';
 import { heatLevel } from '../../../src/report/html/heat-map.ts';
 import { escapeText, html } from '../../../src/report/html/markup.ts';
 import { contrast, DARK, HEAT_LEVELS, inkOn, LIGHT } from '../../../src/report/html/palette.ts';
 import { byteScale, logarithmicTimeScale, timeScale } from '../../../src/report/html/scale.ts';
-import { grouped, thinned } from '../../../src/report/html/thin.ts';
 
 describe('markup', () => {
   it('escapes every value that is not markup', () => {
@@ -15,30 +15,6 @@ describe('markup', () => {
 
   it('shows marks that turn text around, and control characters, as escapes', () => {
     expect(escapeText('gpj\u202eexe\u0007\n')).toBe('gpj\\u202eexe\\u0007\\u000a');
-  });
-});
-
-describe('thinned', () => {
-  it('keeps both ends and both extremes, in their order, within the limit', () => {
-    fc.assert(
-      fc.property(
-        fc.array(fc.integer(), { maxLength: 300 }),
-        fc.integer({ min: 4, max: 60 }),
-        (values, most) => {
-          const kept = thinned([...values.entries()], most, ([, value]) => value);
-          expect(kept.length).toBeLessThanOrEqual(Math.max(most, 0));
-          const places = kept.map(([place]) => place);
-          expect(places).toEqual([...places].sort((left, right) => left - right));
-          if (values.length === 0) return;
-          expect([places[0], places.at(-1)]).toEqual([0, values.length - 1]);
-          const numbers = kept.map(([, value]) => value);
-          expect([Math.min(...numbers), Math.max(...numbers)]).toEqual([
-            Math.min(...values),
-            Math.max(...values),
-          ]);
-        },
-      ),
-    );
   });
 });
 
