@@ -19,7 +19,7 @@ const { TraceReader } = await import(`${root}/dist/migration/index.js`);
 const { main } = await import(`${root}/dist/cli/main.js`);
 
 const DELTAS = 10;
-const PROOF_LIMIT_MS = 250_000;
+const PROOF_LIMIT_MS = 400_000;
 const store = `${work}/store`;
 
 /** Runs a command line in this very process. */
