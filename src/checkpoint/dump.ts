@@ -47,9 +47,11 @@ interface ProcessDump {
   vmas: readonly Vma[];
   readonly changes: Changes;
   /** Pages to be copied. */
-  readonly suspects: PageRangeList;
+  suspects: PageRangeList;
   /** Pages that need no copy because another process has them, too. */
-  readonly alike: readonly Alike<ProcessDump>[];
+  alike: readonly Alike<ProcessDump>[];
+  /** Pages that were to be copied for good and could not be read. */
+  readonly unreadable: PageRangeList;
   /** Pages that are as they were: proved by the tracker, or found equal while the target stood still. */
   unchanged: PageRangeList;
   armed: Uint8Array | undefined;
@@ -202,6 +204,7 @@ class DumpRun {
         changes,
         suspects: rest,
         alike,
+        unreadable: new PageRangeList(),
         unchanged,
         armed: undefined,
         log: undefined,
@@ -280,9 +283,12 @@ class DumpRun {
     const compareNow = pages > this.#spoolPages;
     this.#donePages = 0;
     for (const [processIndex, process] of processes.entries()) {
-      const { view, suspects } = process;
-      const onUnreadable = (startPage: number, endPage: number) =>
+      takeOverUnreadable(process);
+      const { view, suspects, unreadable } = process;
+      const onUnreadable = (startPage: number, endPage: number) => {
+        unreadable.append(startPage, endPage);
         this.#warn(view.pid, startPage, endPage, 'could not be read');
+      };
       const chunks = this.#timed(copyPages(this.#source(view, processIndex, onUnreadable), suspects));
       if (compareNow) await this.#keepChanged(process, chunks);
       else for (const chunk of chunks) this.#spool.append(chunk);
@@ -479,6 +485,19 @@ class DumpRun {
   #report(phase: string, donePages: number, totalPages: number): void {
     this.#options.onProgress?.({ phase, donePages, totalPages, doneBytes: donePages * PAGE_SIZE });
   }
+}
+
+/** Has a process copy itself what the one that it has pages in common with could not give: its rights may be others. */
+function takeOverUnreadable(process: ProcessDump): void {
+  if (process.alike.every(({ donor, pages }) => pages.intersection(donor.unreadable).rangeCount === 0))
+    return;
+  for (const { donor, pages } of process.alike) {
+    process.suspects = process.suspects.union(pages.intersection(donor.unreadable));
+  }
+  process.alike = process.alike.map(({ donor, pages }) => ({
+    donor,
+    pages: pages.difference(donor.unreadable),
+  }));
 }
 
 /** What the manifest says of a process beyond its pages. */

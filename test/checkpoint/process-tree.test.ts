@@ -271,22 +271,25 @@ describe('a tree of processes', () => {
     await store.close();
   });
 
-  it('copies what cannot be read of one process neither from it nor from another', async () => {
-    const store = await openStore();
-    const tree = filledRoot();
-    const child = tree[0]!.fork(101);
-    tree[0]!.unreadable.add(FIRST_PAGE + 5);
-    const { warnings } = await takeCheckpoint(new MemoryTarget(tree, true), store, pool, {
-      incremental: false,
-    });
-    const lost = { startPage: FIRST_PAGE + 5, endPage: FIRST_PAGE + 6, reason: 'could not be read' };
-    expect(warnings).toEqual([
-      { pid: 100, ...lost },
-      { pid: 101, ...lost },
-    ]);
-    expect((await pagesOf(store, 1, child.pid)).size).toBe(PAGES - 1);
-    await store.close();
-  });
+  it.each([true, false])(
+    'gives what cannot be read of one process from another that can be (%s)',
+    async (can) => {
+      const store = await openStore();
+      const tree = filledRoot();
+      const child = tree[0]!.fork(101);
+      tree[0]!.unreadable.add(FIRST_PAGE + 5);
+      if (!can) child.unreadable.add(FIRST_PAGE + 5);
+      const { warnings } = await takeCheckpoint(new MemoryTarget(tree, true), store, pool, {
+        incremental: false,
+      });
+      const lost = { startPage: FIRST_PAGE + 5, endPage: FIRST_PAGE + 6, reason: 'could not be read' };
+      expect(warnings).toEqual([{ pid: 100, ...lost }, ...(can ? [] : [{ pid: 101, ...lost }])]);
+      expect((await pagesOf(store, 1, 100)).size).toBe(PAGES - 1);
+      const ofChild = await pagesOf(store, 1, child.pid);
+      expect(ofChild.size).toBe(can ? PAGES : PAGES - 1);
+      await store.close();
+    },
+  );
 });
 
 describe('a process of the parent checkpoint', () => {
