@@ -1,6 +1,6 @@
 import { IncomingCheckpoints, type IncomingFacts } from '../../checkpoint/index.ts';
 import { type CodecPool, DEFAULT_ZSTD_LEVEL } from '../../codec/index.ts';
-import { IntegrityError, machineClock, PeerError } from '../../core/index.ts';
+import { formatDuration, IntegrityError, machineClock, PeerError } from '../../core/index.ts';
 import { Store } from '../../store/index.ts';
 import type { SimulatedTarget, TargetState } from '../../target/index.ts';
 import type { Channel } from '../wire/channel.ts';
@@ -357,7 +357,7 @@ export class ReceivingSession {
 function lost(cause: unknown, name: string, ranMicroseconds: number): PeerError {
   const why = cause instanceof Error ? cause.message : String(cause);
   return new PeerError(
-    `${name} has stopped for good after ${ranMicroseconds} us here, since not all of its memory has come: ${why}`,
+    `${name} has stopped for good after ${formatDuration(ranMicroseconds)} here, since not all of its memory has come: ${why}`,
     {
       hint: 'the source still has it as it was when it was handed over',
       data: { ranMicroseconds },

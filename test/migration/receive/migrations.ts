@@ -86,7 +86,7 @@ export interface Instant {
   readonly pages: string;
   /** The same over the mappings. */
   readonly mappings: string;
-  readonly processes: unknown;
+  readonly processes: readonly Readonly<Record<string, unknown>>[];
 }
 
 /** What a simulated target is now. */
@@ -110,7 +110,7 @@ export function instantOf(target: Target): Instant {
     nowMicroseconds: target.nowMicroseconds(),
     pages: pages.digest('hex'),
     mappings: mappings.digest('hex'),
-    processes: target.captureState().summary['processes'],
+    processes: target.captureState().summary['processes'] as Instant['processes'],
   };
 }
 
@@ -142,10 +142,14 @@ export async function movedAndRun(
   }
 }
 
-/** Mappings that pagemap-scan has registered do not join those that are made later, which others would. */
-export function withoutMarks(instant: Instant, tracker: string): Partial<Instant> {
-  const { mappings, ...rest } = instant;
-  return tracker === 'pagemap-scan' ? rest : { ...rest, mappings };
+/**
+ * What of an instant does not depend on the tracker: mappings that pagemap-scan has registered do not join those that
+ * are made later, and do not collapse into huge pages.
+ */
+export function withoutMarks(instant: Instant, tracker: string): unknown {
+  if (tracker !== 'pagemap-scan') return instant;
+  const { mappings: _, processes, ...rest } = instant;
+  return { ...rest, processes: processes.map(({ failedEvents: __, ...process }) => process) };
 }
 
 /** What is wrong with a store, in words, and which checkpoints it has. */

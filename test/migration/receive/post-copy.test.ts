@@ -2,8 +2,11 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
 import { CodecPool } from '../../../src/codec/index.ts';
+import { PeerError } from '../../../src/core/index.ts';
+import { MigrationRecords } from '../../../src/migration/receive/records.ts';
 import { ModelledTime } from '../../../src/migration/send/migration-time.ts';
 import { openSimulatedTarget } from '../../../src/target/index.ts';
+import { SMALL_WORKLOAD } from '../../checkpoint/workload.ts';
 import {
   anySteadyWorkload,
   freshId,
@@ -27,7 +30,7 @@ const postCopy = (rounds: number) => ({ policy: 'qemu', options: { postcopyAfter
 
 describe('a simulated process that runs before its memory is there', () => {
   it('is the one that never moved, whatever it does, and stops for pages that have not come', async () => {
-    let faults = 0;
+    let stops = 0;
     await fc.assert(
       fc.asyncProperty(
         anySteadyWorkload,
@@ -35,9 +38,10 @@ describe('a simulated process that runs before its memory is there', () => {
           before: fc.integer({ min: 0, max: 5000 }),
           run: fc.integer({ min: 1000, max: 6000 }),
           rounds: fc.integer({ min: 0, max: 2 }),
+          cutsAfterBytes: fc.array(fc.integer({ min: 1, max: 40_000 }), { maxLength: 3 }),
           tracker: fc.constantFrom('auto', 'soft-dirty', 'compare'),
         } as const),
-        async (text, { before, run, rounds, tracker }) => {
+        async (text, { before, run, rounds, tracker, cutsAfterBytes }) => {
           const path = 'random.yaml';
           const target = openSimulatedTarget(text, path);
           await target.run(before);
@@ -47,6 +51,7 @@ describe('a simulated process that runs before its memory is there', () => {
             pool,
             { storeDirectory, runMicroseconds: run },
             { time: new ModelledTime(300e6), tracker, choice: postCopy(rounds) },
+            { cutsAfterBytes },
           );
           if (receiveFailure !== undefined) throw receiveFailure;
           if (sendFailure !== undefined) throw sendFailure;
@@ -54,7 +59,7 @@ describe('a simulated process that runs before its memory is there', () => {
           const digest = received!.memoryDigest;
           expect(sent).toMatchObject({ end: 'moved', memoryDigest: digest });
           expect(received!.outcome).toBe('started');
-          faults += received!.fetched!.faults;
+          stops += received!.fetched!.faults;
           for (const [checkpoint, later] of [
             [received!.checkpoint!, run],
             [received!.run!.checkpoint, 0],
@@ -68,6 +73,49 @@ describe('a simulated process that runs before its memory is there', () => {
       ),
       { numRuns: Number(process.env['CKPT_MIGRATION_RUNS'] ?? 6), endOnFailure: true },
     );
-    expect(faults).toBeGreaterThan(0);
+    expect(stops).toBeGreaterThan(0);
   }, 600_000);
+
+  it('stops for good where the rest of its memory cannot come any more, and the source keeps its copy', async () => {
+    for (const lostAfterAnswered of [2, 3, 4]) {
+      const target = openSimulatedTarget(SMALL_WORKLOAD, 'small.yaml');
+      await target.run(15_000);
+      const storeDirectory = join(root, freshId());
+      const migrationId = freshId();
+      const { sendFailure, receiveFailure } = await migrate(
+        target,
+        pool,
+        { storeDirectory, runMicroseconds: 50_000 },
+        { migrationId, choice: postCopy(0) },
+        { lostAfterAnswered },
+      );
+      expect(sendFailure).toBeInstanceOf(PeerError);
+      expect(target.frozen).toBe(true);
+      expect(receiveFailure?.message).toMatch(/has stopped for good after .*s here/);
+      expect((await inspectStore(storeDirectory, pool)).checkpoints).toEqual([]);
+      const record = await new MigrationRecords(storeDirectory).read(migrationId);
+      expect(record).toMatchObject({ status: 'failed' });
+    }
+  });
+
+  it('runs at the pace of the clock until its memory is there, if nobody says how long', async () => {
+    const target = openSimulatedTarget(SMALL_WORKLOAD, 'small.yaml');
+    await target.run(15_000);
+    const storeDirectory = join(root, freshId());
+    const { received, sendFailure } = await migrate(
+      target,
+      pool,
+      { storeDirectory },
+      { choice: postCopy(0) },
+      { delayMilliseconds: 5 },
+    );
+    expect(sendFailure).toBeUndefined();
+    const { run, checkpoint, fetched } = received!;
+    expect(fetched).toMatchObject({ missingPages: expect.any(Number) });
+    expect(run!.microseconds).toBeGreaterThan(0);
+    expect(run!.nowMicroseconds).toBe(target.nowMicroseconds() + run!.microseconds);
+    const moved = await movedAndRun(storeDirectory, run!.checkpoint, 0, pool);
+    expect(moved).toEqual(await neverMoved(SMALL_WORKLOAD, 'small.yaml', run!.nowMicroseconds));
+    expect(run!.checkpoint).toBe(checkpoint! + 1);
+  });
 });
