@@ -213,6 +213,8 @@ class Sending {
 
   /** Stops the target, sends the rest, and has the destination go on with it. */
   async #stop(): Promise<Migration> {
+    // What has not changed by then need not be digested while the target stands still.
+    for (const { digests, present } of this.#scan.processes) digests.segments(present);
     const isLazy = this.#rules.isLazy && this.#options.purpose === 'migrate';
     const prepared = await this.#sendRest(isLazy);
     const { ready } = prepared;
