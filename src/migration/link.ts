@@ -123,6 +123,7 @@ export class Link {
     ) {
       left -= Math.max(0, capacity - this.#level);
       this.#level = Math.max(this.#level, capacity);
+      if (this.#spendCredit() > 0) continue;
       at = this.#drained(capacity * (1 - WAKE_LEVEL), at);
       this.#settle(at);
     }
@@ -180,6 +181,14 @@ export class Link {
       this.#credit = Math.min(this.#burst, carried - drained);
       this.#at = next;
     }
+  }
+
+  /** Lets a burst pass at once. @returns its bytes */
+  #spendCredit(): number {
+    const passed = Math.min(this.#level, this.#credit);
+    this.#level -= passed;
+    this.#credit -= passed;
+    return passed;
   }
 
   /** When `bytes` of the buffer have drained, if nothing is added. */

@@ -30,6 +30,13 @@ describe('Link', () => {
     expect(link.write(1, 0)).toBeCloseTo(1e6, 3);
   });
 
+  it('lets a burst that is larger than its buffer pass at once, too', () => {
+    const link = new Link({ bytesPerSecond: MEGABYTE, backlogBytes: MEGABYTE, burstBytes: 3 * MEGABYTE });
+    expect(link.write(4 * MEGABYTE, 0)).toBe(0);
+    expect(link.emptyAt(0)).toBeCloseTo(1e6, 3);
+    expect(link.write(2 * MEGABYTE, 0)).toBeGreaterThan(1e6);
+  });
+
   it('has a buffer that grows in the first second, and that is smaller on slow links', () => {
     // net/ipv4/tcp_input.c, tcp_sndbuf_expand: the send buffer follows the congestion window.
     const fullest = (bytesPerSecond: number, now: number) => {
