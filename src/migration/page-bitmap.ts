@@ -46,15 +46,17 @@ export class PageBitmap {
     return (((this.#words[page >>> 5] ?? 0) >>> (page & 31)) & 1) === 1;
   }
 
-  add(page: number): void {
+  /** @returns whether it was not in the set. */
+  add(page: number): boolean {
     const index = page >>> 5;
     if (index >= this.#words.length) this.#grow(index + 1);
     const before = this.#words[index]!;
     const bit = 1 << (page & 31);
-    if ((before & bit) !== 0) return;
+    if ((before & bit) !== 0) return false;
     this.#words[index] = before | bit;
     if (before === 0) this.#mark(index);
     this.#count++;
+    return true;
   }
 
   remove(page: number): void {

@@ -38,15 +38,17 @@ export interface RehearsalOptions {
   readonly pace?: number;
   /**
    * When a migration that has not come to its end counts as one that does not converge; as a rule after the time in
-   * which the memory could be sent ten times, and not before a minute.
+   * which the memory could be sent `patiencePasses` times, and not before a minute.
    */
   readonly giveUpAfterMicroseconds?: number;
+  /** 10 if nothing else is said. */
+  readonly patiencePasses?: number;
 }
 
 export const POLICY_NAMES: readonly PolicyName[] = ['qemu', 'xen', 'clark', 'phaul', 'criu', 'fixed'];
 
 const SHORTEST_PATIENCE_MICROSECONDS = 60e6;
-const PATIENCE_PASSES = 10;
+const USUAL_PATIENCE_PASSES = 10;
 
 /**
  * Rehearses one migration of a memory, which is used up by it.
@@ -55,7 +57,7 @@ const PATIENCE_PASSES = 10;
 export function rehearseOnce(memory: MigratingMemory, options: RehearsalOptions): Outcome {
   const { choice, pace = 1, giveUpAfterMicroseconds: giveUp = usualPatience(memory, options) } = options;
   const costs = { ...USUAL_COSTS, ...options.costs };
-  const link = new Link(options.link);
+  const link = new Link({ connections: connectionsOf(choice), ...options.link });
   if (options.sending !== undefined) {
     const rules = rulesOf(choice);
     const { sending } = options;
@@ -87,6 +89,11 @@ export function rehearseOnce(memory: MigratingMemory, options: RehearsalOptions)
   }
 }
 
+/** Only QEMU's multifd has several. */
+function connectionsOf(choice: PolicyChoice): number {
+  return choice.policy === 'qemu' ? Math.max(1, choice.options?.multifdChannels ?? 0) : 1;
+}
+
 /** A guest that stood still all the time. */
 function withStopFirst(outcome: Outcome, { resumeMicroseconds }: HostCosts): Outcome {
   const stopped = outcome.verdict === 'converges' ? outcome.totalMicroseconds + resumeMicroseconds : 0;
@@ -98,11 +105,12 @@ function withStopFirst(outcome: Outcome, { resumeMicroseconds }: HostCosts): Out
   };
 }
 
-function usualPatience({ resident }: MigratingMemory, { link, choice }: RehearsalOptions): number {
+function usualPatience({ resident }: MigratingMemory, options: RehearsalOptions): number {
+  const { link, choice, patiencePasses = USUAL_PATIENCE_PASSES } = options;
   const limit = choice.policy === 'qemu' ? (choice.options?.maxBandwidth ?? QEMU_DEFAULTS.maxBandwidth) : 0;
   const bytesPerSecond = Math.min(link.bytesPerSecond, limit || Number.POSITIVE_INFINITY);
   const onePass = (resident.count * PAGE_SIZE * 1e6) / bytesPerSecond;
-  return Math.max(SHORTEST_PATIENCE_MICROSECONDS, PATIENCE_PASSES * onePass);
+  return Math.max(SHORTEST_PATIENCE_MICROSECONDS, patiencePasses * onePass);
 }
 
 function checkDowntimeLimit(limitMicroseconds: number, link: Link): void {

@@ -10,6 +10,7 @@ import { benchCodec } from './codec.ts';
 import { Findings } from './findings.ts';
 import { benchLargeTargets } from './large-target.ts';
 import { benchLive } from './live.ts';
+import { benchRehearsals } from './rehearsals.ts';
 import { benchSimulatedDump } from './simulated.ts';
 import { benchSimulator } from './simulator.ts';
 import { benchSlowDown } from './slow-down.ts';
@@ -36,6 +37,7 @@ const sections: Readonly<Record<string, () => void | Promise<void>>> = {
   'slow-down': () => benchSlowDown(findings, directory),
   wire: () => benchWire(findings),
   large: () => benchLargeTargets(findings, directory),
+  rehearsal: () => benchRehearsals(findings, directory),
 };
 
 try {

@@ -65,7 +65,7 @@ export async function runCkpt(...arguments_: string[]): Promise<CkptRun> {
   const [exitCode] = await once(child, 'exit');
   const seconds = (performance.now() - start) / 1000;
   const [output = '', errors = '', peakKibibytes = ''] = await outputs;
-  if (exitCode !== 0 && exitCode !== 3)
+  if (exitCode !== 0 && exitCode !== 3 && exitCode !== 15)
     throw new Error(`ckpt ${arguments_[0]} ended with ${exitCode}: ${errors}`);
   return { seconds, peakBytes: Number(peakKibibytes) * 1024, json: JSON.parse(output) };
 }

@@ -152,15 +152,18 @@ class RecordedMemory implements MigratingMemory {
     const { starts, ends, count } = decoder;
     const { dirty } = this;
     const zero = this.#zero;
-    const movesPages = this.#lap > 0;
+    const mayBeZero = zero.count > 0;
+    const { hot, freshShare } = heat;
+    const freshBelow = this.#lap === 0 ? 0 : freshShare * 2 ** 32;
+    const salt = this.#lapSalt;
     for (let index = 0; index < count; index++) {
       const end = ends[index]!;
       for (let page = starts[index]!; page < end; page++) {
-        const bit = 1 << (page & 31);
-        const isHere = !movesPages || (heat.hot[page >>> 5]! & bit) !== 0;
-        const moved = isHere ? page : this.#elsewhere(page);
-        dirty.add(moved);
-        zero.remove(moved);
+        const isFresh = freshBelow > 0 && mix32(page ^ salt) < freshBelow;
+        const isMoved = isFresh && ((hot[page >>> 5]! >>> (page & 31)) & 1) === 0;
+        const moved = isMoved ? this.#elsewhere(page) : page;
+        // A page that was dirty before holds no zeros any more.
+        if (dirty.add(moved) && mayBeZero) zero.remove(moved);
       }
     }
   }
@@ -223,10 +226,14 @@ class RecordedMemory implements MigratingMemory {
     }
   }
 
+  get #lapSalt(): number {
+    return Math.imul(this.#lap, 0x9e3779b9);
+  }
+
   /** A page of the same stretch of addresses that was not written, for those of which a program would write others. */
   #elsewhere(page: number): number {
     const { heat, freshShare } = this.#recording.heat;
-    let hash = mix32(page ^ Math.imul(this.#lap, 0x9e3779b9));
+    let hash = mix32(page ^ this.#lapSalt);
     if (hash >= freshShare * 2 ** 32) return page;
     const segment = this.#segmentOf(page);
     const length = segment.endPage - segment.startPage;

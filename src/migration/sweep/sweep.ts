@@ -20,6 +20,8 @@ export type Combination = Readonly<Record<string, AxisValue['value']>>;
 
 /** So long a workload is recorded; a migration that takes longer goes over the recording again. */
 const RECORDED_MICROSECONDS = 60e6;
+/** A combination that needs more than so many times one pass is none to be looked for. */
+const PATIENCE_PASSES = 4;
 
 /**
  * Rehearses every combination of the axes' values, all from one recording.
@@ -34,7 +36,10 @@ export async function sweep(
   { runs = 1, ...others }: SweepOptions = {},
 ): Promise<SweepResult> {
   const combinations = combinationsOf(axes);
-  const options = combinations.map((indices) => namedOptions(axes, indices, optionsFor));
+  const options = combinations.map((indices) => ({
+    patiencePasses: PATIENCE_PASSES,
+    ...namedOptions(axes, indices, optionsFor),
+  }));
   const recorded = source.kind === 'recording' ? source : await record(source, others.signal);
   const pool = new RehearsalPool(recorded, others);
   try {
