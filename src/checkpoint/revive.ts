@@ -29,6 +29,8 @@ export interface ReviveRequest {
   readonly force?: boolean;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: WorkProgress) => void;
+  /** Told what stands in the way, as sentences, before that is thrown. */
+  readonly onObstacles?: (obstacles: readonly string[]) => void;
   /** Told what is different from before, once it is settled that the processes will be made. */
   readonly onNote?: (note: string) => void;
 }
@@ -90,7 +92,7 @@ export async function prepareRevival(request: ReviveRequest): Promise<PreparedRe
   const started = performance.now();
   return readStore(request.storeDirectory, async (store) => {
     const { reader, state, plan } = await prepare(store, request);
-    const notes = [...settleObstacles(plan, reader.manifest.number, request.force === true), ...plan.notes];
+    const notes = [...settleObstacles(plan, reader.manifest.number, request), ...plan.notes];
     for (const note of notes) request.onNote?.(note);
     const launch = await Launch.begin(plan, { detached: request.detached });
     try {
@@ -214,9 +216,14 @@ async function vdsoOf(reader: CheckpointReader, { pid, vmas }: StoredProcess): P
 }
 
 /** @returns the obstacles that are overridden, as notes. @throws TargetError if any stands in the way */
-function settleObstacles({ obstacles }: LaunchPlan, checkpoint: number, force: boolean): string[] {
-  const standing = force ? obstacles.filter(({ forcible }) => !forcible) : obstacles;
+function settleObstacles(
+  { obstacles }: LaunchPlan,
+  checkpoint: number,
+  { force, onObstacles }: ReviveRequest,
+): string[] {
+  const standing = force === true ? obstacles.filter(({ forcible }) => !forcible) : obstacles;
   if (standing.length === 0) return obstacles.map(sentenceOf);
+  onObstacles?.(standing.map(sentenceOf));
   const list = standing.map((obstacle) => `\n  ${sentenceOf(obstacle)}`).join('');
   throw new TargetError(`checkpoint ${checkpoint} cannot become a new process:${list}`, {
     hint: hintFor(standing),

@@ -1,10 +1,5 @@
 import { readFileSync } from 'node:fs';
-import {
-  digestTargetMemory,
-  examineRevival,
-  prepareRevival,
-  takeCheckpoint,
-} from '../../checkpoint/index.ts';
+import { digestTargetMemory, prepareRevival, takeCheckpoint } from '../../checkpoint/index.ts';
 import type { CodecPool } from '../../codec/index.ts';
 import { CkptError, IntegrityError, PeerError } from '../../core/index.ts';
 import { parseTaskStat } from '../../procfs/index.ts';
@@ -120,30 +115,28 @@ export async function prepareLive(
   checkpoint: number,
   options: Pick<ReceiveOptions, 'force' | 'onEvent'>,
 ): Promise<PreparedTarget> {
-  const { force } = options;
-  const prospect = await examineRevival({ storeDirectory, checkpoint, streams: 'null' });
-  const standing = prospect.obstacles.filter(({ forcible }) => !(forcible && force === true));
-  if (standing.length > 0) {
-    return notRunnable(standing.map(({ pid, message }) => `process ${pid}: ${message}`));
-  }
+  let obstacles: readonly string[] = [];
   try {
     const revival = await prepareRevival({
       storeDirectory,
       checkpoint,
       streams: 'null',
       detached: true,
-      force: force === true,
+      force: options.force === true,
+      onObstacles: (found) => {
+        obstacles = found;
+      },
       onNote: (text) => options.onEvent?.({ kind: 'note', text }),
     });
     return {
-      obstacles: [],
+      obstacles,
       process: identify(revival.pid),
       start: () => revival.release().revived.pid,
       abort: () => revival.abort(),
     };
   } catch (error) {
     if (!(error instanceof CkptError) || error instanceof IntegrityError) throw error;
-    return notRunnable([error.message]);
+    return notRunnable(obstacles.length > 0 ? obstacles : [error.message]);
   }
 }
 
