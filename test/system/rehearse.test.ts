@@ -24,15 +24,32 @@ while True:
     due += 0.01
     time.sleep(max(0, due - time.monotonic()))
 `;
-const OBSERVE = ['--observe', '2s', '--runs', '5', '--bandwidth', '100Mbit/s'];
+const OBSERVE = ['--observe', '2s', '--runs', '5', '--bandwidth', '100Mbit/s', '--sender', 'system'];
 
 /** It runs, and nothing of ckpt is in it. */
 function expectUntouched(program: Pick<Program, 'pid'>): void {
   expect(threadStates(program.pid)).not.toMatch(/t/i);
-  const links = readdirSync(`/proc/${program.pid}/fd`).map((fd) =>
-    readlinkSync(`/proc/${program.pid}/fd/${fd}`),
-  );
-  expect(links.filter((link) => /userfaultfd|memfd:.*ckpt/.test(link))).toEqual([]);
+  expect(linksOf(program).filter((link) => /userfaultfd|memfd:.*ckpt/.test(link))).toEqual([]);
+}
+
+/** Waits until it is watched: then it has a userfaultfd, or, with another tracker, time enough has passed. */
+async function watched(program: Program): Promise<void> {
+  const deadline = performance.now() + 6000;
+  while (performance.now() < deadline && !linksOf(program).some((link) => link.includes('userfaultfd'))) {
+    await delay(20);
+  }
+  await delay(300);
+}
+
+function linksOf({ pid }: Pick<Program, 'pid'>): string[] {
+  return readdirSync(`/proc/${pid}/fd`).flatMap((fd) => {
+    try {
+      return [readlinkSync(`/proc/${pid}/fd/${fd}`)];
+    } catch {
+      // It was closed meanwhile.
+      return [];
+    }
+  });
 }
 
 afterEach(killPrograms);
@@ -65,13 +82,7 @@ describe.skipIf(lacking(isRoot))('ckpt rehearse of a live process', () => {
         const load = (async () => {
           for (; !isOver; await delay(5)) await redis.touch(100);
         })();
-        const result = await ckptJson(
-          'rehearse',
-          '-t',
-          String(redis.pid),
-          ...OBSERVE,
-          ...['--sender', 'system', '--auto-converge'],
-        );
+        const result = await ckptJson('rehearse', '-t', String(redis.pid), ...OBSERVE);
         isOver = true;
         await load;
         const rehearsal = result as unknown as Rehearsal;
@@ -89,7 +100,7 @@ describe.skipIf(lacking(isRoot))('ckpt rehearse of a live process', () => {
     const program = await startPython(WRITER);
     const run = await ckpt(
       ['rehearse', '-t', String(program.pid), '--observe', '60s', '--bandwidth', '1Gbit/s'],
-      (pid) => void delay(1500).then(() => process.kill(pid, 'SIGINT')),
+      (pid) => void watched(program).then(() => process.kill(pid, 'SIGINT')),
     );
     expect(run.exitCode).toBe(130);
     expect(run.stdout).toBe('');
@@ -101,7 +112,7 @@ describe.skipIf(lacking(isRoot))('ckpt rehearse of a live process', () => {
     const program = await startPython(WRITER);
     const { exitCode, stdout, stderr } = await ckpt(
       ['rehearse', '-t', String(program.pid), '--observe', '60s', '--bandwidth', '1Gbit/s'],
-      () => void delay(1500).then(() => program.kill()),
+      () => void watched(program).then(() => program.kill()),
     );
     expect(stderr).toMatch(/ended after \d+\.\d s: there is nothing left to migrate/);
     expect(exitCode).toBe(13);

@@ -63,6 +63,7 @@ export async function recordLive(request: LiveRecordingRequest): Promise<LiveRec
     signal?.throwIfAborted();
     const { tracker, reason } = chooseTracker(target, wanted);
     const before = await lookAtState(target);
+    const began = machineClock();
     try {
       const observed = await observe(target, tracker, request);
       const { frozen, memoryBytes } = observed;
@@ -93,6 +94,9 @@ export async function recordLive(request: LiveRecordingRequest): Promise<LiveRec
           longest: Math.max(before.stopMicroseconds, ...frozen),
         },
       };
+    } catch (error) {
+      if (error instanceof TargetError && error.data['gone'] === true) throw endedError(target, began);
+      throw error;
     } finally {
       // The recorder leaves nothing, but what sending takes was tried behind it.
       if (request.sending !== undefined && !before.wasTracked) await removeTracking(target);
@@ -170,7 +174,7 @@ function endedError(target: Target, began: number): TargetError {
     `${target.identity.name} ended after ${seconds} s: there is nothing left to migrate`,
     {
       hint: "to rehearse from what was seen of a program that ends, record it with 'ckpt record' and rehearse the trace",
-      data: { target: target.identity.name, gone: true },
+      data: { target: target.identity.name },
     },
   );
 }
