@@ -26,6 +26,8 @@ export interface LinkOptions {
   readonly setupMicroseconds?: number;
   /** Bytes that the sender may have written and the receiver has not got: socket buffers and queues on the way. */
   readonly backlogBytes?: number;
+  /** Connections that share the link, each with buffers of its own; 1. */
+  readonly connections?: number;
   /** Bytes that pass at once before the bandwidth limit bites (a token bucket's burst). */
   readonly burstBytes?: number;
 }
@@ -51,6 +53,7 @@ export class Link {
   readonly #jitter: number;
   readonly #random: Random;
   readonly #steps: readonly BandwidthStep[];
+  readonly #connections: number;
   readonly #capacity: number;
   /** When the buffer has reached its size; 0: it has it from the start. */
   readonly #grownAt: number;
@@ -94,7 +97,8 @@ export class Link {
     this.#jitter = jitterMicroseconds;
     this.#random = new Random(options.jitterSeed ?? 0);
     this.setupMicroseconds = options.setupMicroseconds ?? 3000;
-    this.#capacity = options.backlogBytes ?? usualBacklogBytes(options.bytesPerSecond);
+    this.#connections = options.connections ?? 1;
+    this.#capacity = options.backlogBytes ?? usualBacklogBytes(options.bytesPerSecond) * this.#connections;
     this.#grownAt = options.backlogBytes === undefined ? BACKLOG_GROWTH_MICROSECONDS : 0;
     this.#burst = options.burstBytes ?? 0;
     this.#credit = this.#burst;
@@ -160,7 +164,7 @@ export class Link {
   #capacityAt(microseconds: number): number {
     if (this.#grownAt === 0) return this.#capacity;
     const grown = Math.min(1, microseconds / this.#grownAt);
-    const first = Math.min(FIRST_BACKLOG_BYTES, this.#capacity);
+    const first = Math.min(FIRST_BACKLOG_BYTES * this.#connections, this.#capacity);
     return first + (this.#capacity - first) * grown;
   }
 

@@ -51,6 +51,12 @@ describe('Link', () => {
     expect(fullest(12 * MEGABYTE, 9e6)).toBeCloseTo(2.4 * MEGABYTE, -5);
     expect(fullest(1000 * MEGABYTE, 9e6)).toBeCloseTo(3.3 * MEGABYTE, -5);
     expect(fullest(1 * MEGABYTE, 9e6)).toBeLessThan(0.3 * MEGABYTE);
+    // Each connection has a buffer of its own.
+    const backlog = (connections: number) => {
+      const link = new Link({ bytesPerSecond: 50 * MEGABYTE, connections });
+      return link.backlogAt(link.write(100 * MEGABYTE, 9e6));
+    };
+    expect(backlog(4) / backlog(1)).toBeGreaterThan(3);
   });
 
   it('follows its profile', () => {
