@@ -144,6 +144,11 @@ describe('ckpt rehearse --trace', () => {
   it.each([
     [[], 'nothing to rehearse'],
     [['--trace', 'x', '-t', WORKLOAD], 'cannot be rehearsed together'],
+    [
+      ['--trace', 'x', '--observe', '5s'],
+      "'--trace <file>' cannot be used with option '--observe <duration>'",
+    ],
+    [['--trace', 'x', '--after', '5s'], 'cannot be used with'],
     [['-t', WORKLOAD, '--compression-ratio', '0.5'], 'not a ratio'],
     [['-t', WORKLOAD, '--read-speed', '0GB/s'], 'carries nothing'],
     [['-t', WORKLOAD, '--bandwidth', '0Mbit/s'], 'carries nothing'],

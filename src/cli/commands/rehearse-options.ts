@@ -61,7 +61,15 @@ type Profile = Required<Pick<LinkOptions, 'bytesPerSecond' | 'profile'>>;
 export function declareRehearseOptions(command: Command): void {
   command
     .option('-t, --target <target>', 'PID of a live process, or sim:FILE for a simulated workload')
-    .option('--trace <file>', "what 'ckpt record' wrote, instead of a target")
+    .addOption(
+      new Option('--trace <file>', "what 'ckpt record' wrote, instead of a target").conflicts([
+        'observe',
+        'interval',
+        'single',
+        'tracker',
+        'after',
+      ]),
+    )
     .addOption(durationOption('--observe <duration>', 'live: watch it first').default(10_000_000, '10s'))
     .addOption(durationOption('--interval <duration>', 'live: between two scans').default(100_000, '100ms'))
     .option('--single', 'live: the process alone, without its descendants')

@@ -39,6 +39,7 @@ export class RecordingBuilder {
   /** Takes the next step: the first is the state in which the recording began, each further one ends an interval. */
   add(step: TraceStep): void {
     const isFirst = this.#steps++ === 0;
+    this.#end(step);
     for (const process of step.processes) {
       for (const mapping of process.mapped) this.#map(process.pid, mapping);
       if (isFirst) this.#begin(process);
@@ -85,6 +86,16 @@ export class RecordingBuilder {
   #begin({ pid, resident, zero }: TraceProcessStep): void {
     this.#numbering.eachRange(pid, resident, (start, end) => this.#shots.resident.addRange(start, end));
     this.#numbering.eachRange(pid, zero, (start, end) => this.#shots.zero.addRange(start, end));
+  }
+
+  /** All pages of processes that have ended are gone; where a new one has its PID at once, it takes their place. */
+  #end({ ended, started }: TraceStep): void {
+    for (const pid of ended) {
+      if (started.some((process) => process.pid === pid)) continue;
+      this.#numbering.eachNumbered(pid, 0, Number.POSITIVE_INFINITY, (start, end) =>
+        this.#gone.add(start, end),
+      );
+    }
   }
 
   /** A process that began since counts with all its pages as written: nobody saw it without them. */

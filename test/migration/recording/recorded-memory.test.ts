@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type MigratingMemory, openRecordedMemory, type PageBitmap } from '../../../src/migration/index.ts';
-import { madeUpRecording, poissonIntervals } from './recordings.ts';
+import { RecordingBuilder } from '../../../src/migration/recording/builder.ts';
+import { HEADER, madeUpRecording, madeUpSteps, PID, poissonIntervals } from './recordings.ts';
 
 function pagesIn(set: PageBitmap): number[] {
   const pages: number[] = [];
@@ -148,6 +149,20 @@ describe('recorded memory', () => {
     expect(pagesIn(memory.dirty)).toEqual([1, 2, 3]);
     expect(memory.isZero(2)).toBe(false);
     expect(memory.zerosAmong?.(0, -1)).toBe(0);
+  });
+
+  it('takes the pages of a process that has ended for empty', () => {
+    const builder = new RecordingBuilder(HEADER);
+    const [first, second] = madeUpSteps(512, [{ written: [1, 2] }]);
+    builder.add(first!);
+    builder.add(second!);
+    builder.add({ ...second!, atMicroseconds: 200_000, ended: [PID], processes: [] });
+    const memory = openRecordedMemory(builder.build());
+    memory.run(100_000);
+    expect(memory.dirty.count).toBe(2);
+    memory.run(100_000);
+    expect(memory.dirty.count).toBe(0);
+    expect(memory.zerosAmong?.(0, -1)).toBe(-1);
   });
 
   it('counts stores by how often pages are written', () => {
