@@ -17,14 +17,23 @@ export async function readStore<Result>(
 ): Promise<Result> {
   const pool = new CodecPool(workers === undefined ? {} : { workers });
   try {
-    const store = await Store.open(directory, { access: 'read', command: 'ckpt', codec: pool });
-    try {
-      return await use(store, pool);
-    } finally {
-      await store.close();
-    }
+    return await readStoreWith(directory, pool, use);
   } finally {
     await pool.close();
+  }
+}
+
+/** The same with threads that run already: starting them takes longer than reading a little. @throws as `readStore` */
+export async function readStoreWith<Result>(
+  directory: string,
+  pool: CodecPool,
+  use: (store: Store, pool: CodecPool) => Promise<Result>,
+): Promise<Result> {
+  const store = await Store.open(directory, { access: 'read', command: 'ckpt', codec: pool });
+  try {
+    return await use(store, pool);
+  } finally {
+    await store.close();
   }
 }
 

@@ -1,3 +1,4 @@
+import type { CodecPool } from '../codec/index.ts';
 import { PAGE_SIZE, PageRangeList, TargetError, UnsupportedError } from '../core/index.ts';
 import type { StoredProcess } from '../image/index.ts';
 import type { CheckpointReader, Store } from '../store/index.ts';
@@ -13,7 +14,7 @@ import {
 } from '../target/index.ts';
 import type { WorkProgress } from './dump-types.ts';
 import { proveMemoryDigest } from './memory-proof.ts';
-import { type CheckpointName, openNamed, readStore, requireRestorable } from './read-store.ts';
+import { type CheckpointName, openNamed, readStore, readStoreWith, requireRestorable } from './read-store.ts';
 
 /** Which checkpoint becomes a new process, and how. */
 export interface ReviveRequest {
@@ -27,6 +28,10 @@ export interface ReviveRequest {
   readonly leaveStopped?: boolean;
   /** Goes on despite obstacles of the kind that the program may not mind. */
   readonly force?: boolean;
+  /** Threads that run already; otherwise some are started. */
+  readonly pool?: CodecPool;
+  /** The memory digest was computed from these very pages just now, when they were written: it is not proved again. */
+  readonly isProved?: boolean;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: WorkProgress) => void;
   /** Told what stands in the way, as sentences, before that is thrown. */
@@ -90,7 +95,10 @@ export async function reviveCheckpoint(request: ReviveRequest): Promise<Revival>
  */
 export async function prepareRevival(request: ReviveRequest): Promise<PreparedRevival> {
   const started = performance.now();
-  return readStore(request.storeDirectory, async (store) => {
+  const { storeDirectory, pool } = request;
+  const read: typeof readStore = (directory, use) =>
+    pool === undefined ? readStore(directory, use) : readStoreWith(directory, pool, use);
+  return read(storeDirectory, async (store) => {
     const { reader, state, plan } = await prepare(store, request);
     const notes = [...settleObstacles(plan, reader.manifest.number, request), ...plan.notes];
     for (const note of notes) request.onNote?.(note);
@@ -159,11 +167,11 @@ export async function examineRevival(
 
 async function prepare(
   store: Store,
-  { checkpoint, streams }: Pick<ReviveRequest, 'checkpoint' | 'streams'>,
+  { checkpoint, streams, isProved }: Pick<ReviveRequest, 'checkpoint' | 'streams' | 'isProved'>,
 ): Promise<{ reader: CheckpointReader; state: LiveState; plan: LaunchPlan }> {
   const reader = await openNamed(store, checkpoint);
   requireRestorable(reader);
-  await proveMemoryDigest(reader);
+  if (isProved !== true) await proveMemoryDigest(reader);
   const state = await liveStateOf(reader);
   return { reader, state, plan: await planRevival(reader, state, streams) };
 }

@@ -111,7 +111,7 @@ describe.skipIf(lacking(isRoot))('a redis-server under redis-benchmark', () => {
     link = LimitedLink.open(MEGABITS);
     const pid = await startRedis();
     // Without a link to limit, the sender keeps to a limit of its own.
-    const own = ['--max-bandwidth', `${(MEGABITS * 1e6 * 0.958) / 8}`];
+    const own = ['--max-bandwidth', `${MEGABITS}Mbit/s`];
     const policy = [
       '--policy',
       'fixed',

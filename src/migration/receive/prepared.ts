@@ -108,18 +108,23 @@ export async function rest(
 
 /**
  * The processes of a live target's checkpoint, made anew and standing still, or what stands in the way.
+ * @param isProved its memory digest has been compared with that of the source just now
  * @throws IntegrityError, UnsupportedError, StoreUnusableError
  */
 export async function prepareLive(
   storeDirectory: string,
   checkpoint: number,
   options: Pick<ReceiveOptions, 'force' | 'onEvent'>,
+  pool: CodecPool,
+  isProved: boolean,
 ): Promise<PreparedTarget> {
   let obstacles: readonly string[] = [];
   try {
     const revival = await prepareRevival({
       storeDirectory,
       checkpoint,
+      pool,
+      isProved,
       streams: 'null',
       detached: true,
       force: options.force === true,

@@ -41,7 +41,7 @@ export async function recoverMigrations(
       const name = `the migration of ${target.name} of ${since}`;
       const text =
         status === 'committed'
-          ? await carryOut(storeDirectory, records, record, options, name)
+          ? await carryOut(storeDirectory, records, record, { options, pool, name })
           : await removeUnfinished(store, records, record, name);
       options.onEvent?.({ kind: 'note', text });
     }
@@ -67,15 +67,18 @@ async function carryOut(
   storeDirectory: string,
   records: MigrationRecords,
   record: MigrationRecord,
-  options: ReceiveOptions,
-  name: string,
+  {
+    options,
+    pool,
+    name,
+  }: { readonly options: ReceiveOptions; readonly pool: CodecPool; readonly name: string },
 ): Promise<string> {
   const { target, process, checkpoints } = record;
   if (target.kind === 'simulated' || (process !== null && stillExists(process))) {
     await records.write({ ...record, status: 'started' });
     return `${name} was committed: it is here`;
   }
-  const prepared = await prepareLive(storeDirectory, checkpoints.at(-1)!.number, options);
+  const prepared = await prepareLive(storeDirectory, checkpoints.at(-1)!.number, options, pool, false);
   if (prepared.obstacles.length > 0) {
     const detail = prepared.obstacles.join('; ');
     await records.write({ ...record, status: 'kept', detail });

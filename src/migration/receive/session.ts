@@ -167,7 +167,7 @@ export class ReceivingSession {
     incoming: IncomingCheckpoints,
     { processes, state }: ReceivedRound,
   ): Promise<MessageOf<'ready'>> {
-    const { storeDirectory, options } = this.#parts;
+    const { storeDirectory, options, pool } = this.#parts;
     if (state === undefined) throw new PeerError('the other end sent no state of the target');
     const { number, createdAt } = this.#record.checkpoints.at(-1)!;
     const memoryDigest = await incoming.seal(processes);
@@ -182,7 +182,7 @@ export class ReceivingSession {
       total: Math.round(machineClock() - this.#lastRoundAt),
     });
     await incoming.commit({ preDump: false, target, tracker: TRACKER, createdAt, times }, state);
-    this.#prepared ??= await prepareLive(storeDirectory, number, options);
+    this.#prepared ??= await prepareLive(storeDirectory, number, options, pool, true);
     const { obstacles } = this.#prepared;
     return { type: 'ready', checkpoint: number, memoryDigest, canRun: obstacles.length === 0, obstacles };
   }
