@@ -97,6 +97,16 @@ describe('frontierOf()', () => {
     service.throttledMicroseconds,
   ];
 
+  it('leaves out what misses its limit where something keeps to it', () => {
+    const [first] = fc.sample(cell, 1);
+    const cells = [
+      { ...first!, verdict: 'converges', meetsLimit: false, downtimeMicroseconds: 1000 },
+      { ...first!, verdict: 'converges', meetsLimit: true },
+    ] as const;
+    expect(frontierOf(cells)).toEqual([1]);
+    expect(frontierOf(cells.slice(0, 1))).toEqual([0]);
+  });
+
   it('has for every cell that converges one that is as good in everything, and none that another one beats', () => {
     fc.assert(
       fc.property(fc.array(cell, { maxLength: 40 }), (cells) => {

@@ -16,15 +16,18 @@ const CRITERIA: readonly { readonly of: (cell: SweepCell) => number; readonly le
 ];
 
 /**
- * Cells worth having: those that converge and of which no other is as good in every figure and better in one. Of cells
- * that are as good as each other in all of them, the first one is taken.
+ * Cells worth having: of those that converge within their downtime limit (if none does: of those that converge), the ones
+ * of which no other is as good in every figure and better in one. Of cells that are as good as each other in all of them,
+ * the first one is taken.
  * @returns indices, by downtime.
  */
 export function frontierOf(cells: readonly SweepCell[]): number[] {
   const grades = cells.map((cell) =>
     CRITERIA.map((criterion) => gradeOf(criterion.of(cell), criterion.least)),
   );
-  const candidates = [...cells.keys()].filter((index) => cells[index]!.verdict === 'converges');
+  const converging = [...cells.keys()].filter((index) => cells[index]!.verdict === 'converges');
+  const kept = converging.filter((index) => cells[index]!.meetsLimit);
+  const candidates = kept.length > 0 ? kept : converging;
   return candidates
     .filter((index) => !candidates.some((other) => beats(grades, other, index)))
     .sort((left, right) => cells[left]!.downtimeMicroseconds - cells[right]!.downtimeMicroseconds);
