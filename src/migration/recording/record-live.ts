@@ -45,6 +45,9 @@ const USUAL_INTERVAL_MICROSECONDS = 100_000;
 /** One scan of so many follows the one before at once: it shows how often the pages are written that always are. */
 const PROBE_EVERY = 10;
 const PROBE_SHARE = 0.1;
+/** Where scans take long, there are fewer of them: the target is not to stand still for a larger share of its time. */
+const MOST_FROZEN_SHARE = 0.1;
+const RECENT_SCANS = 5;
 
 /**
  * Watches a live process and measures what its migration would cost on this machine. It stands still for the scans and
@@ -123,9 +126,12 @@ async function observe(target: Target, tracker: Tracker, request: LiveRecordingR
   const began = machineClock();
   const pids = target.processes().map(({ pid }) => pid);
   const cpuBefore = cpuMicroseconds(pids);
-  let next = 0;
-  const nextMicroseconds = () =>
-    next++ % PROBE_EVERY === 1 ? intervalMicroseconds * PROBE_SHARE : intervalMicroseconds;
+  let scans = 0;
+  const nextMicroseconds = () => {
+    const gentle = median(frozen.slice(1).slice(-RECENT_SCANS)) / MOST_FROZEN_SHARE;
+    if (gentle > intervalMicroseconds) return gentle;
+    return scans++ % PROBE_EVERY === 1 ? intervalMicroseconds * PROBE_SHARE : intervalMicroseconds;
+  };
   const steps = recordSteps(target, tracker, {
     intervalMicroseconds,
     nextMicroseconds,
