@@ -129,8 +129,12 @@ describe.skipIf(lacking(isRoot))('a redis-server under redis-benchmark', () => {
     const { exitCode, stdout, stderr } = await ckpt(migrate);
     // Its listening socket cannot be made anew while it exists: it goes on here, and its checkpoint is there.
     expect(exitCode, stderr).toBe(3);
-    const measured = JSON.parse(stdout) as Figures & { readonly end: string };
+    const measured = JSON.parse(stdout) as Figures & {
+      readonly end: string;
+      readonly obstacles: readonly string[];
+    };
     expect(measured.end).toBe('not-runnable');
+    expect(measured.obstacles.join()).toContain('its PID is taken');
     expectWithin(predicted, measured);
     process.kill(pid, 0);
   });

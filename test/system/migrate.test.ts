@@ -13,7 +13,7 @@ import { isRoot, lacking, threadStates, until } from './programs.ts';
 const CKPT = resolve(import.meta.dirname, '../../bin/ckpt.js');
 const RECORDS = '/run/ckpt/migrations';
 /** More of them for those who have the time. */
-const TRIALS = Number(process.env['CKPT_ROUNDS'] ?? 2);
+const TRIALS = Number(process.env['CKPT_ROUNDS'] ?? 1);
 
 /** Writes ascending numbers into a file, one a line, while it changes its memory. */
 const COUNTER = `
@@ -143,31 +143,6 @@ describe.skipIf(lacking(isRoot))('a live process', () => {
     const shown = await ckptJson('show', 'latest', '-D', join(work, 'store'));
     expect(shown['memoryDigest']).toBe(result['memoryDigest']);
     expect(result).toMatchObject({ info: { status: 'completed', ram: { 'page-size': 4096 } } });
-  });
-
-  it('goes on here, with exit status 3, where it cannot be made to run', async () => {
-    const pid = await startCounter();
-    const store = join(work, 'store');
-    const child = spawn(process.execPath, [
-      CKPT,
-      'receive',
-      '-D',
-      store,
-      '--once',
-      '--json',
-      '--listen',
-      '127.0.0.1:0',
-    ]);
-    children.push(child);
-    const [line] = (await once(child.stdout, 'data')) as [Buffer];
-    const { address } = JSON.parse(String(line)) as { address: string };
-    const { exitCode, stdout } = await ckpt(['migrate', '-t', `${pid}`, '--to', address, '-c', 'none']);
-    expect(exitCode).toBe(3);
-    expect(stdout).toContain('goes on here');
-    expect(stdout).toMatch(/cannot run there: .*its PID is taken/);
-    await expectOneCopy();
-    expect(isHere()).toBe(true);
-    await ckptJson('verify', '-D', store);
   });
 
   it('is sent to be forgotten beside a rehearsal, and goes on', async () => {
