@@ -106,7 +106,7 @@ describe('a simulated process that is migrated', () => {
           expect((await inspectStore(storeDirectory, pool)).findings).toEqual([]);
         },
       ),
-      { numRuns: Number(process.env['CKPT_MIGRATION_RUNS'] ?? 6), endOnFailure: true },
+      { numRuns: Number(process.env['CKPT_MIGRATION_RUNS'] ?? 4), endOnFailure: true },
     );
   }, 600_000);
 });
