@@ -187,8 +187,22 @@ export function rehearsalOptions(
     },
     choice: policyChoice(options),
     costs: { ...measured, ...givenCosts(options) },
-    ...(isSentByCkpt(options) ? { sending } : {}),
+    ...(isSentByCkpt(options) ? { sending: sendingAsGiven(sending, options) } : {}),
     ...(options.giveUpAfter === undefined ? {} : { giveUpAfterMicroseconds: options.giveUpAfter }),
+  };
+}
+
+/** What is given goes before what was measured. */
+function sendingAsGiven(
+  sending: SendingCosts,
+  { resumeTime, compressionRatio }: RehearseOptions,
+): SendingCosts {
+  const share = compressionRatio === undefined ? undefined : 1 / compressionRatio;
+  return {
+    ...sending,
+    prepareMicroseconds: resumeTime ?? sending.prepareMicroseconds,
+    firstShare: share ?? sending.firstShare,
+    again: sending.again.map((each) => ({ ...each, share: share ?? each.share })),
   };
 }
 
