@@ -105,10 +105,9 @@ export class Session implements Channel {
       this.#requireUnfailed();
       try {
         const encoded = this.#inbox.take();
-        if (encoded !== undefined) {
-          this.#acknowledger.soon();
-          return decodeMessage(encoded);
-        }
+        // Pieces of a message that is not whole yet have made room, too.
+        this.#acknowledger.soon();
+        if (encoded !== undefined) return decodeMessage(encoded);
       } catch (error) {
         if (error instanceof PeerError) this.abort(error);
         throw error;
