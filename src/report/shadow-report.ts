@@ -23,15 +23,20 @@ const ROWS: readonly [name: string, figure: (figures: Figures) => string][] = [
 export function formatShadow(rehearsal: Rehearsal, { migration, predicted }: Shadow): string {
   const { peer, linkBytesPerSecond, end } = migration;
   const ended = end === 'given-up' ? 'did not converge' : 'went on here';
-  const found = `${formatBandwidth(linkBytesPerSecond)}, unstored`;
+  const found = linkBytesPerSecond === undefined ? '' : ` at ${formatBandwidth(linkBytesPerSecond)}`;
   const table = formatTable(
     [
       { heading: '' },
       { heading: 'predicted', align: 'right' },
       { heading: 'measured', align: 'right' },
-      { heading: `predicted at ${found}`, align: 'right' },
+      { heading: `predicted${found}, unstored`, align: 'right' },
     ],
-    ROWS.map(([name, figure]) => [name, figure(rehearsal), figure(migration), figure(predicted)]),
+    ROWS.map(([name, figure]) => [
+      name,
+      ...[rehearsal, migration, predicted].map((each) =>
+        each.verdict === 'converges' ? figure(each) : 'does not end',
+      ),
+    ]),
   );
   return `Sent for real to ${peer}, where nothing was kept; the target ${ended}:\n\n${table}`;
 }

@@ -45,7 +45,9 @@ export async function sendShadow(
     onProgress: (progress) => context.progress.update({ phase: formatMigrationProgress(progress) }),
     onNote: (note) => context.detail(1, note),
   });
-  const link = { ...parameters.link, bytesPerSecond: migration.linkBytesPerSecond, profile: [] };
+  const { linkBytesPerSecond: bytesPerSecond } = migration;
+  const link =
+    bytesPerSecond === undefined ? parameters.link : { ...parameters.link, bytesPerSecond, profile: [] };
   // A destination that keeps nothing has nothing to store and to prepare.
   const sending = { ...(parameters.sending ?? USUAL_SENDING), storeMicroseconds: 0, prepareMicroseconds: 0 };
   const { signal } = context.signals;

@@ -1,6 +1,9 @@
 import type { MigrationTime } from './migration-time.ts';
 import { WINDOW_MICROSECONDS } from './sending-constants.ts';
 
+/** With so much on its way a link is not waiting for the sender. */
+const FULL_LINK_BYTES = 2 ** 18;
+
 /**
  * Keeps to a rate by windows: what may be sent in a window is sent as fast as the link takes it, then it is waited for
  * the next one. What one window sends too much is taken from the next, so that the rate holds over any longer time.
@@ -47,7 +50,8 @@ export class Pacer {
 export class BandwidthMeter {
   readonly #time: MigrationTime;
   #bytesPerSecond = 0;
-  #all = { microseconds: 0, arrivedBytes: 0 };
+  /** Time in which the link was never without work. */
+  #full = { microseconds: 0, arrivedBytes: 0 };
   #busyMicroseconds = 0;
   #memoryBytes = 0;
   #sentBytes = 0;
@@ -69,10 +73,10 @@ export class BandwidthMeter {
     return (this.#memoryBytes * arrivedShare * 1e6) / this.#busyMicroseconds;
   }
 
-  /** Bytes of messages that arrived in a second of sending, over all time so far; 0 before anything was sent. */
-  get linkBytesPerSecond(): number {
-    const { microseconds, arrivedBytes } = this.#all;
-    return microseconds === 0 ? 0 : (arrivedBytes * 1e6) / microseconds;
+  /** Bytes a second that the link carried while there was always something to carry; undefined if that never was. */
+  get linkBytesPerSecond(): number | undefined {
+    const { microseconds, arrivedBytes } = this.#full;
+    return microseconds < WINDOW_MICROSECONDS ? undefined : (arrivedBytes * 1e6) / microseconds;
   }
 
   /** From now on something is sent, after a while in which nothing was. */
@@ -84,8 +88,10 @@ export class BandwidthMeter {
   add(memoryBytes: number, sentBytes: number, arrivedBytes: number): void {
     const { at, sent, arrived } = this.#last;
     this.resume(sentBytes, arrivedBytes);
-    this.#all.microseconds += this.#last.at - at;
-    this.#all.arrivedBytes += arrivedBytes - arrived;
+    if (Math.min(sent - arrived, sentBytes - arrivedBytes) >= FULL_LINK_BYTES) {
+      this.#full.microseconds += this.#last.at - at;
+      this.#full.arrivedBytes += arrivedBytes - arrived;
+    }
     this.#busyMicroseconds += this.#last.at - at;
     this.#memoryBytes += memoryBytes;
     this.#sentBytes += sentBytes - sent;

@@ -414,7 +414,7 @@ class Sending {
       memoryDigest: prepared?.digest,
       obstacles: prepared?.ready.obstacles ?? [],
       scans: this.#scan.stops,
-      linkBytesPerSecond: Math.round(this.#sender.meter.linkBytesPerSecond),
+      linkBytesPerSecond: this.#sender.meter.linkBytesPerSecond,
       storeMicroseconds: Math.round(this.#storeMicroseconds),
       stop: prepared === undefined ? undefined : rounded(prepared.stop),
       warnings: this.#warnings,

@@ -77,8 +77,8 @@ export interface Migration extends Outcome {
   readonly obstacles: readonly string[];
   /** How long the target stood still for the looks at its pages while it ran, zero for a simulated one. */
   readonly scans: { readonly count: number; readonly microseconds: number; readonly longest: number };
-  /** Bytes of messages that arrived at the destination in a second of sending. */
-  readonly linkBytesPerSecond: number;
+  /** What the link was seen to carry; undefined if it was never what the sender waited for. */
+  readonly linkBytesPerSecond: number | undefined;
   /** How long was waited for the destination to store rounds that it had received, while the target ran. */
   readonly storeMicroseconds: number;
   /** What was told after the stop, and how long each part of the downtime took. */

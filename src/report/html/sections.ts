@@ -193,7 +193,9 @@ const COMPARED: readonly ComparedFigure[] = [
 
 /** The prediction beside what was measured, and beside what is predicted for the network that was found. */
 export function comparison(rehearsal: Rehearsal, { migration, predicted }: Shadow): Markup {
-  const found = `predicted at ${formatBandwidth(migration.linkBytesPerSecond)}, unstored`;
+  const { linkBytesPerSecond: carried } = migration;
+  const at = carried === undefined ? '' : ` at ${formatBandwidth(carried)}`;
+  const found = `predicted${at}, unstored`;
   return section({
     id: 'measured',
     title: 'Predicted and measured',

@@ -43,6 +43,24 @@ describe('measuring how fast memory gets there', () => {
     // Half of what was sent is still under way.
     meter.add(600_000, 200_000, 140_000);
     expect(meter.bytesPerSecond).toBeCloseTo(7e6);
-    expect(meter.linkBytesPerSecond).toBeCloseTo(140_000 / 0.12);
+    expect(meter.linkBytesPerSecond).toBeUndefined();
+  });
+
+  it('knows what a link carries only while it is never without work', async () => {
+    const time = new ModelledTime(1e9);
+    const meter = new BandwidthMeter(time);
+    meter.resume(0, 0);
+    // The link takes what it gets at once, then falls behind, and comes to rest.
+    for (const [at, sent, arrived] of [
+      [100_000, 1e6, 1e6],
+      [200_000, 3e6, 1.5e6],
+      [300_000, 4e6, 2e6],
+      [400_000, 4e6, 2.5e6],
+      [900_000, 4e6, 4e6],
+    ] as const) {
+      await time.waitUntil(at, undefined);
+      meter.add(0, sent, arrived);
+    }
+    expect(meter.linkBytesPerSecond).toBeCloseTo(5e6);
   });
 });
