@@ -2,11 +2,12 @@ import { CodecPool } from '../../codec/index.ts';
 import { PAGE_SIZE, PeerError, UsageError } from '../../core/index.ts';
 import type { Channel } from '../wire/channel.ts';
 import type { MessageOf } from '../wire/messages.ts';
+import { printable } from '../wire/printable.ts';
 import { countMigration } from './discard.ts';
 import { isMigrationId, type MigrationRecord, MigrationRecords, type MigrationStatus } from './records.ts';
 import { recoverMigrations } from './recover.ts';
 import type { ReceivedMigration, ReceiveOptions } from './request.ts';
-import { printable, RoundReader } from './rounds.ts';
+import { RoundReader } from './rounds.ts';
 import { ReceivingSession } from './session.ts';
 
 /** What a source is told of a migration that it asks about. */

@@ -4,6 +4,7 @@ import type { NewProcess } from '../../store/index.ts';
 import type { TargetState } from '../../target/index.ts';
 import type { Channel } from '../wire/channel.ts';
 import type { Message, MessageOf, MessageType } from '../wire/messages.ts';
+import { printable } from '../wire/printable.ts';
 import { type PageSink, takePages } from './page-sink.ts';
 import { ReceivedMappings } from './received-mappings.ts';
 import { ReceivedState } from './received-state.ts';
@@ -105,9 +106,4 @@ function isOneOf<Type extends MessageType>(
   types: readonly Type[],
 ): message is Extract<Message, { type: Type }> {
   return types.some((type) => type === message.type);
-}
-
-/** Text of somebody else's, fit for a terminal. */
-export function printable(text: string): string {
-  return text.replaceAll(/[\p{Cc}\p{Cf}]/gu, '?').slice(0, 500);
 }
