@@ -1,8 +1,8 @@
 import type { MigrationTime } from './migration-time.ts';
-import { WINDOW_MICROSECONDS } from './sending-constants.ts';
+import { MOST_UNDER_WAY_BYTES, WINDOW_MICROSECONDS } from './sending-constants.ts';
 
-/** With so much on its way a link is not waiting for the sender. */
-const FULL_LINK_BYTES = 2 ** 18;
+/** With so much on its way it is the link that is waited for, and not either of the programs. */
+const FULL_LINK_BYTES = MOST_UNDER_WAY_BYTES / 2;
 
 /**
  * Keeps to a rate by windows: what may be sent in a window is sent as fast as the link takes it, then it is waited for
