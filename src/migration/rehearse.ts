@@ -117,9 +117,9 @@ function disturbed(options: RehearsalOptions, run: number): RehearsalOptions {
     pace: (options.pace ?? 1) * between(0.93, 1.05),
     costs: {
       ...costs,
-      wakeMicroseconds: costs.wakeMicroseconds * between(0, 1) + seldom(2000),
-      stopMicroseconds: costs.stopMicroseconds * between(0.2, 1) + seldom(30_000),
-      resumeMicroseconds: costs.resumeMicroseconds * between(0.1, 1) + seldom(40_000),
+      wakeMicroseconds: costs.wakeMicroseconds * between(0, 1) + seldom(5000),
+      stopMicroseconds: costs.stopMicroseconds * between(0.1, 1) + seldom(30_000),
+      resumeMicroseconds: costs.resumeMicroseconds * between(0.02, 1) + seldom(40_000),
       pageNanoseconds: costs.pageNanoseconds * between(0.3, 2),
     },
     ...(options.sending === undefined ? {} : { sending: disturbedSending(options.sending, run) }),
