@@ -223,9 +223,7 @@ export const PUBLISHED_CASES: readonly PublishedCase[] = [
     },
     verdict: 'converges',
     assumed: 'usual costs of stopping and resuming',
-    figures: (outcome) => [
-      figure('downtime, ms (7 to 11.6)', outcome.downtimeMicroseconds / 1000, 9.3, 0.5),
-    ],
+    figures: (outcome) => [figure('downtime, ms (7 to 11.6)', outcome.downtimeMicroseconds / 1000, 9.3, 0.5)],
   },
 ];
 
