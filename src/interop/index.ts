@@ -5,7 +5,7 @@ export {
   type CoreSource,
   writeCoreFile,
 } from './core-file.ts';
-export { type DebugRequest, debugCheckpoint } from './debugger.ts';
 export { type ImageEntry, ImageFile } from './criu/image-file.ts';
 export type { ImageKind, PayloadRule } from './criu/image-kinds.ts';
 export type { PlainMessage, PlainValue } from './criu/plain-message.ts';
+export { type DebugRequest, debugCheckpoint } from './debugger.ts';
