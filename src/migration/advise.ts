@@ -20,6 +20,8 @@ interface Candidate {
   readonly change: string;
   readonly options: string;
   readonly changed: RehearsalOptions;
+  /** Whether its stop must keep to the limit to the letter. */
+  readonly strict?: boolean;
 }
 
 /** What the limit does not count: stopping, the state, what is on its way, resuming. */
@@ -55,9 +57,14 @@ export function downtimeLimitOf({ choice }: RehearsalOptions): number {
  * Rehearses changes of a migration that misses its limit, cheapest first: settings, then a longer stop if it is not
  * much longer, a slower service, more network, a much longer stop, and the risk of post-copy. How much more bandwidth
  * and how much longer a stop it takes is found by bisection.
+ * @param missed what happens without a change.
  * @returns those that help.
  */
-export async function advise(pool: RehearsalPool, options: RehearsalOptions): Promise<Advice[]> {
+export async function advise(
+  pool: RehearsalPool,
+  options: RehearsalOptions,
+  missed: Outcome,
+): Promise<Advice[]> {
   const limit = downtimeLimitOf(options);
   const [settings, slowing, postcopy, moreBandwidth, longerStop] = await Promise.all([
     adviceFrom(pool, settingsOf(options)),
@@ -65,7 +72,11 @@ export async function advise(pool: RehearsalPool, options: RehearsalOptions): Pr
     adviceFrom(pool, postcopyOf(options)),
     leastFactor(pool, MOST_BANDWIDTH, (factor) => withBandwidth(options, factor)),
     Number.isFinite(limit)
-      ? leastFactor(pool, mostDowntime(limit), (factor) => withDowntime(options, limit * factor))
+      ? leastFactor(pool, mostDowntime(limit), (factor) => ({
+          ...withDowntime(options, limit * factor),
+          // Where it ends anyway, a higher limit is only a promise of how long it may stand still.
+          strict: missed.verdict === 'converges',
+        }))
       : undefined,
   ]);
   const bearable = longerStop !== undefined && longerStop.factor <= BEARABLE_DOWNTIME;
@@ -114,8 +125,9 @@ function mostDowntime(limit: number): number {
   return Math.max(1, Math.min(MOST_DOWNTIME, LONGEST_DOWNTIME_MICROSECONDS / Math.max(1, limit)));
 }
 
-function helps({ changed }: Candidate, outcome: Outcome): boolean {
-  return meetsLimit(outcome, downtimeLimitOf(changed));
+function helps({ changed, strict }: Candidate, outcome: Outcome): boolean {
+  const limit = downtimeLimitOf(changed);
+  return meetsLimit(outcome, limit) && (strict !== true || outcome.downtimeMicroseconds <= limit);
 }
 
 function adviceOf({ change, options }: Candidate, outcome: Outcome): Advice {

@@ -61,7 +61,7 @@ export async function rehearse(
     const outcomes = await pool.outcomes(repetitions(options, runs));
     const rehearsal = summarize(outcomes);
     if (!withAdvice || meetsLimit(rehearsal, downtimeLimitOf(options))) return rehearsal;
-    return { ...rehearsal, advice: await advise(pool, options) };
+    return { ...rehearsal, advice: await advise(pool, options, rehearsal) };
   } finally {
     await pool.close();
   }

@@ -209,6 +209,17 @@ describe('advice', () => {
     expect(await attempt(Math.floor(megabits * 0.9))).toBe(false);
   });
 
+  it('asks for no shorter stop than the one that it takes', async () => {
+    const slow = { resumeMicroseconds: 700_000 };
+    const options = { ...optionsFor({ bandwidth: 40e6, policy: 'qemu' }), costs: slow };
+    const { verdict, advice } = await rehearse(source, options, { runs: 1 });
+    expect(verdict).toBe('converges');
+    const longer = advice.find(({ change }) => change.startsWith('allow a downtime'))!;
+    const limit = Number(/--downtime-limit (\d+)ms/.exec(longer.options)![1]) * 1000;
+    expect(longer.downtimeMicroseconds).toBeGreaterThan(700_000);
+    expect(limit).toBeGreaterThanOrEqual(longer.downtimeMicroseconds);
+  });
+
   it('is there for a fixed number of rounds that misses its limit, too, and not for policies without one', async () => {
     const link = { bytesPerSecond: 3e6 };
     const fixed = { policy: 'fixed', options: { downtimeLimitMicroseconds: 100_000 } } as const;
