@@ -77,8 +77,10 @@ class Recorder {
       const intervalMicroseconds =
         options.nextMicroseconds?.(this.#residentPages()) ?? options.intervalMicroseconds;
       // A scan that took longer than the interval is not made up for: the target has to run in between.
-      const next = due + intervalMicroseconds;
-      due = Math.min(next > now ? next : now + intervalMicroseconds, end);
+      const planned = due + intervalMicroseconds;
+      const next = planned > now ? planned : now + intervalMicroseconds;
+      // The last one is rather longer than a stub behind it.
+      due = next + intervalMicroseconds / 2 > end ? end : next;
       await this.#target.run(Math.max(1, due - now), signal);
       yield await this.step(signal);
     }

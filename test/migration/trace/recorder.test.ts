@@ -128,6 +128,12 @@ describe('the pace of a recording', () => {
     expect(times(steps)).toEqual([0, 100, 450, 800, 900, 1000]);
   });
 
+  it('makes the last interval longer rather than add a stub', async () => {
+    const target = new StubTarget(alone, (scan) => (scan === 1 ? 130_000 : 0));
+    const options = { intervalMicroseconds: 100_000, durationMicroseconds: 450_000 };
+    expect(times((await record(target, options)).steps)).toEqual([0, 230, 330, 450]);
+  });
+
   it('waits as long as it is told after each step', async () => {
     const waits = [100_000, 300_000, 50_000];
     const asked: number[] = [];
@@ -138,9 +144,9 @@ describe('the pace of a recording', () => {
         asked.push(pages);
         return waits.shift() ?? 1_000_000;
       },
-      durationMicroseconds: 500_000,
+      durationMicroseconds: 1_000_000,
     });
-    expect(times(steps)).toEqual([0, 100, 400, 450, 500]);
+    expect(times(steps)).toEqual([0, 100, 400, 450, 1000]);
     expect(asked).toEqual([10, 10, 10, 10]);
   });
 });
