@@ -46,9 +46,14 @@ export function formatCheckpoints(manifests: readonly Manifest[]): string {
       formatBytes(manifest.bytes.memory),
       formatCount(manifest.pages.written),
       formatBytes(manifest.bytes.stored),
-      formatDuration(manifest.microseconds.freeze),
+      stoppedText(manifest),
     ]),
   );
+}
+
+/** How long the target stood still; of what a migration brought, only its source knows that. */
+function stoppedText({ microseconds }: Manifest): string {
+  return microseconds.freeze === 0 ? '-' : formatDuration(microseconds.freeze);
 }
 
 /** The JSON of `ckpt show`. */
@@ -159,7 +164,7 @@ function formatHead(manifest: Manifest, state: LiveState | undefined): string {
     ['size', `${formatBytes(bytes.memory)} of memory, ${formatBytes(bytes.stored)} stored`],
     [
       'time',
-      `stopped ${formatDuration(microseconds.freeze)}, scan ${formatDuration(microseconds.scan)}, ` +
+      `stopped ${stoppedText(manifest)}, scan ${formatDuration(microseconds.scan)}, ` +
         `read ${formatDuration(microseconds.read)}, total ${formatDuration(microseconds.total)}`,
     ],
     ['packs', manifest.packs.join(', ')],
