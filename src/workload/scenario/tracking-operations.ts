@@ -180,7 +180,7 @@ function parsePagemapRead(words: LineArguments): Operation {
 
 interface ScanOptions {
   mask: bigint;
-  any: bigint;
+  anyOf: bigint;
   inv: bigint;
   ret: bigint;
   max: number;
@@ -206,7 +206,7 @@ function parseScan(words: LineArguments): Operation {
       maximumPages: options.max,
       categoryInverted: options.inv,
       categoryMask: options.mask,
-      categoryAnyOfMask: options.any,
+      categoryAnyOfMask: options.anyOf,
       returnMask: options.ret,
     });
   };
@@ -237,7 +237,7 @@ function categoryText(categories: number): string {
 function scanOptions(words: LineArguments): ScanOptions {
   const options: ScanOptions = {
     mask: 0n,
-    any: 0n,
+    anyOf: 0n,
     inv: 0n,
     ret: 0n,
     max: 0,
@@ -263,7 +263,7 @@ function setScanOption(words: LineArguments, options: ScanOptions, word: string)
     );
   const setters: Readonly<Record<string, () => void>> = {
     'mask=': () => (options.mask = named(CATEGORY_NAMES)),
-    'any=': () => (options.any = named(CATEGORY_NAMES)),
+    'any=': () => (options.anyOf = named(CATEGORY_NAMES)),
     'inv=': () => (options.inv = named(CATEGORY_NAMES)),
     'ret=': () => (options.ret = named(CATEGORY_NAMES)),
     'flags=': () =>
