@@ -15,7 +15,7 @@ export interface Rehearsal extends Outcome {
   readonly runs: number;
   /** Share of the runs that converge. */
   readonly convergence: number;
-  /** 90 % intervals over the runs, [low, high]. */
+  /** 90 % intervals over the runs that converge, [low, high]; of less than 19, the least and the most. */
   readonly intervals: Readonly<Record<IntervalName, readonly [number, number]>>;
   /** What would help, cheapest first; empty if nothing is needed, or nothing that was tried helps. */
   readonly advice: readonly Advice[];

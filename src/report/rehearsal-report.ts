@@ -2,6 +2,7 @@ import { formatBytes, formatCount, formatDuration } from '../core/index.ts';
 import type { Rehearsal } from '../migration/index.ts';
 import {
   adviceWords,
+  boundsWords,
   convergenceWords,
   formatInterval,
   pagesWords,
@@ -36,7 +37,10 @@ function figures(rehearsal: Rehearsal): string {
     ['total time', formatInterval(intervals.totalMicroseconds, formatDuration)],
     ['downtime', formatInterval(intervals.downtimeMicroseconds, formatDuration)],
   ];
-  const bounds = convergence === 0 || rehearsal.runs === 1 ? '' : '; they end within these bounds (90 %):';
+  const bounds =
+    convergence === 0 || rehearsal.runs === 1
+      ? ''
+      : `; they end within these bounds (${boundsWords(rehearsal)}):`;
   const told: [string, string][] = [
     ['converges', `${convergenceWords(rehearsal)}${bounds}`],
     ...(convergence === 0 ? [] : ended),

@@ -40,6 +40,16 @@ export function convergenceWords({ convergence, runs }: Rehearsal): string {
   return `${Math.round(convergence * 100)} % of ${runs} rehearsals`;
 }
 
+/** Of fewer values than this the least and the most promise less than nine in ten. */
+const VALUES_FOR_NINETY_PERCENT = 19;
+
+/** What the bounds of a rehearsal promise: `90 %`, or of few rehearsals `least and most of 5`. */
+export function boundsWords({ convergence, runs }: Rehearsal): string {
+  // Those that were given up have no time of their own; only where all were, theirs count.
+  const told = convergence === 0 ? runs : Math.round(convergence * runs);
+  return told < VALUES_FOR_NINETY_PERCENT ? `least and most of ${told}` : '90 %';
+}
+
 export function pagesWords({ pages }: Rehearsal): string {
   const { normal, duplicate, xbzrle } = pages;
   return `${formatCount(normal)} whole, ${formatCount(duplicate)} of zeros, ${formatCount(xbzrle)} differences`;

@@ -25,6 +25,13 @@ describe('formatRehearsal', () => {
     expect(text).not.toContain('90 %');
   });
 
+  it('promises no 90 % from fewer rehearsals than that takes, nor from fewer that came to an end', () => {
+    const few = formatRehearsal(sampleRehearsal(6, { runs: 5 }));
+    expect(few).toContain('100 % of 5 rehearsals; they end within these bounds (least and most of 5):\n');
+    const seldom = formatRehearsal(sampleRehearsal(6, { runs: 20, convergence: 0.5 }));
+    expect(seldom).toContain('(least and most of 10):\n');
+  });
+
   it('leaves out the middle of many rounds, and says so', () => {
     const text = formatRehearsal(sampleRehearsal(60));
     expect(text).toContain('(20 rounds in the middle are left out; --json has them)');

@@ -43,7 +43,7 @@ ${profile !== undefined && [html`<div class="pair">${dirtyRateChart(profile)}${w
 ${parameterLists(parameters)}
 ${rawData(input)}
 </main>
-<footer>Predicted by ckpt in virtual time from the pattern of writes; bounds hold 90 % of the rehearsals.</footer>
+<footer>Predicted by ckpt in virtual time from the pattern of writes.</footer>
 </div>
 <script>${new Markup(SCRIPT)}</script>
 </body>

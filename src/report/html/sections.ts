@@ -1,6 +1,7 @@
 import { formatBandwidth, formatBytes, formatCount, formatDuration } from '../../core/index.ts';
 import type { IntervalName, Outcome, Rehearsal } from '../../migration/index.ts';
 import {
+  boundsWords,
   formatInterval,
   pagesWords,
   ROUND_COLUMNS,
@@ -78,18 +79,18 @@ function keyFigures(rehearsal: Rehearsal): Markup {
     },
     { name: 'rounds', value: rehearsal.rounds.length, bounds: intervals.rounds, format: formatCount },
   ];
-  return html`<dl class="figures">${figures.map((figure) => keyFigure(figure, several))}
+  return html`<dl class="figures">${figures.map((figure) => keyFigure(figure, several ? boundsWords(rehearsal) : undefined))}
 ${several && html`<div><dt>converges</dt><dd><b>${Math.round(rehearsal.convergence * 100)} %</b><span>of ${rehearsal.runs} rehearsals</span></dd></div>`}
 </dl>`;
 }
 
 /** A figure, its bounds in words, and as a bar on an axis that begins at zero. */
-function keyFigure({ name, value, bounds, format }: KeyFigure, bounded: boolean): Markup {
-  if (!bounded) return html`<div><dt>${name}</dt><dd><b>${format(value)}</b></dd></div>`;
+function keyFigure({ name, value, bounds, format }: KeyFigure, promise: string | undefined): Markup {
+  if (promise === undefined) return html`<div><dt>${name}</dt><dd><b>${format(value)}</b></dd></div>`;
   const end = Math.max(value, bounds[1]) * 1.1 || 1;
   const at = (amount: number) => Math.round((amount / end) * 1000) / 10;
   const width = Math.max(1.5, at(bounds[1]) - at(bounds[0]));
-  return html`<div><dt>${name}</dt><dd><b>${format(value)}</b><svg width="100%" height="10" aria-hidden="true"><rect class="track" width="${at(value)}%" y="2" height="6" rx="3"/><rect class="bounds" x="${at(bounds[0])}%" width="${width}%" y="2" height="6" rx="3"/></svg><span>90 %: ${formatInterval(bounds, format)}</span></dd></div>`;
+  return html`<div><dt>${name}</dt><dd><b>${format(value)}</b><svg width="100%" height="10" aria-hidden="true"><rect class="track" width="${at(value)}%" y="2" height="6" rx="3"/><rect class="bounds" x="${at(bounds[0])}%" width="${width}%" y="2" height="6" rx="3"/></svg><span>${promise}: ${formatInterval(bounds, format)}</span></dd></div>`;
 }
 
 /** What would bring it to its end within its limit. */
@@ -209,7 +210,7 @@ export function comparison(rehearsal: Rehearsal, { migration, predicted }: Shado
         { heading: 'predicted', align: 'right' },
         { heading: 'measured', align: 'right' },
         { heading: found, align: 'right' },
-        { heading: '90 % interval', align: 'right' },
+        { heading: `interval (${boundsWords(predicted)})`, align: 'right' },
         { heading: 'deviation', align: 'right' },
         { heading: 'within' },
       ],
