@@ -38,6 +38,8 @@ class RecordedMemory implements MigratingMemory {
   readonly resident: PageBitmap;
   readonly dirty: PageBitmap;
   readonly #recording: Recording;
+  /** Pages that were there when it began: a sender empties `resident`. */
+  readonly #present: Uint32Array;
   readonly #zero: PageBitmap;
   readonly #decoder = new RangeDecoder();
   #stores: Uint32Array | undefined;
@@ -63,6 +65,7 @@ class RecordedMemory implements MigratingMemory {
         : nearest,
     );
     this.#recording = recording;
+    this.#present = state.resident;
     this.resident = PageBitmap.copyOf(state.resident);
     this.dirty = new PageBitmap(recording.pageCount);
     this.#zero = PageBitmap.copyOf(state.zero);
@@ -240,7 +243,8 @@ class RecordedMemory implements MigratingMemory {
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       hash = mix32(hash + attempt + 1);
       const other = segment.firstNumber + (hash % length);
-      if (this.resident.has(other) && isNeverWritten(heat[other]!)) return other;
+      const isPresent = (((this.#present[other >>> 5] ?? 0) >>> (other & 31)) & 1) === 1;
+      if (isPresent && isNeverWritten(heat[other]!)) return other;
     }
     return page;
   }
