@@ -9,6 +9,7 @@ import type { Channel } from '../wire/channel.ts';
 import { connectChannel } from '../wire/connect.ts';
 import type { ConnectOptions, PeerAddress } from '../wire/options.ts';
 import { ModelledTime, RealTime } from './migration-time.ts';
+import { rulesOf } from './rules.ts';
 import { sendTarget } from './send-target.ts';
 import type { Migration, SendOptions } from './send-types.ts';
 import { SourceRecordFile } from './source-record.ts';
@@ -39,6 +40,8 @@ export interface MigrateRequest
  * @throws as `sendTarget`, and what opening the target throws
  */
 export async function migrateTarget(request: MigrateRequest): Promise<Migration> {
+  // Rules that nobody can follow are refused before anything is touched.
+  rulesOf(request.choice);
   const pool = new CodecPool(request.workers === undefined ? {} : { workers: request.workers });
   try {
     // The threads start while the target is opened; the first job meets what fails.

@@ -48,6 +48,10 @@ export async function sendTarget(
   const scratch = new ScratchFile(options.scratchDirectory);
   try {
     return await new Sending(target, channel, pool, options, scratch).run();
+  } catch (error) {
+    // Left open, it would keep both ends waiting for each other.
+    channel.abort(error instanceof Error ? error : new Error(String(error)));
+    throw error;
   } finally {
     scratch.close();
   }
@@ -104,12 +108,10 @@ class Sending {
       if (!converges) return await this.#giveUp();
       return await this.#stop();
     } catch (error) {
-      const failure = error instanceof Error ? error : new Error(String(error));
       if (!this.#committed) {
         this.#target.thaw();
-        this.#channel.abort(failure);
         // What the channel says of its end is only that it has ended; why is what the destination said.
-        if (this.#answers.failed.aborted && failure instanceof PeerError) throw this.#answers.failed.reason;
+        if (this.#answers.failed.aborted && error instanceof PeerError) throw this.#answers.failed.reason;
       }
       throw error;
     }

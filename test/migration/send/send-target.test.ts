@@ -2,7 +2,7 @@ import { tmpdir } from 'node:os';
 import { afterAll, describe, expect, it } from 'vitest';
 import { digestTargetMemory } from '../../../src/checkpoint/index.ts';
 import { CodecPool } from '../../../src/codec/index.ts';
-import { PeerError } from '../../../src/core/index.ts';
+import { PeerError, UsageError } from '../../../src/core/index.ts';
 import { ModelledTime } from '../../../src/migration/send/migration-time.ts';
 import { sendTarget } from '../../../src/migration/send/send-target.ts';
 import type { MigrationProgress, SendOptions } from '../../../src/migration/send/send-types.ts';
@@ -196,6 +196,15 @@ describe('a migration that fails', () => {
       expect(target.frozen).toBe(false);
     },
   );
+
+  it('before it has begun lets the destination go', async () => {
+    const { target } = smallTarget();
+    const choice = { policy: 'qemu', options: { autoConverge: true } } as const;
+    const { failure, destination } = await migrate(target, { options: { choice } });
+    expect(failure).toBeInstanceOf(UsageError);
+    expect(destination.said).toEqual([]);
+    expect(target.freezes).toBe(0);
+  });
 
   it('because other memory arrived than was sent leaves the target running', async () => {
     const { target } = smallTarget();
