@@ -1,11 +1,16 @@
 import { formatBytes, formatCount, formatDuration, PAGE_SIZE } from '../core/index.ts';
 import type { Migration, MigrationProgress, Resolution } from '../migration/index.ts';
 import { formatRounds } from './rehearsal-report.ts';
-import { formatFields } from './table.ts';
+import { formatFields, printable } from './table.ts';
 
 /** A migration for people: what became of the target, the figures, the rounds. */
 export function formatMigration(migration: Migration): string {
-  return [`${sentence(migration)}\n`, figures(migration), formatRounds(migration), obstacles(migration)]
+  return [
+    `${printable(sentence(migration))}\n`,
+    figures(migration),
+    formatRounds(migration),
+    obstacles(migration),
+  ]
     .filter((part) => part !== '')
     .join('\n');
 }
@@ -65,7 +70,9 @@ function figures(migration: Migration): string {
 }
 
 function obstacles({ obstacles: reasons, end }: Migration): string {
-  return end === 'not-runnable' ? reasons.map((reason) => `cannot run there: ${reason}\n`).join('') : '';
+  return end === 'not-runnable'
+    ? reasons.map((reason) => `cannot run there: ${printable(reason)}\n`).join('')
+    : '';
 }
 
 /** With the fields of a rehearsal, and those of QEMU's query-migrate under its names. */
@@ -116,5 +123,5 @@ export function formatResolution({ name, end, pid, detail, processes }: Resoluti
     end === 'moved'
       ? `${name} runs there${pid === 0 ? '' : ` as process ${pid}`}; ended: ${here}`
       : `${name} was never run there; goes on: ${here}`;
-  return `${what}${detail === '' ? '' : ` (${detail})`}.\n`;
+  return `${printable(`${what}${detail === '' ? '' : ` (${detail})`}.`)}\n`;
 }

@@ -1,6 +1,6 @@
 import { formatBytes, formatCount, formatDuration } from '../core/index.ts';
 import type { ReceivedMigration } from '../migration/index.ts';
-import { formatFields } from './table.ts';
+import { formatFields, printable } from './table.ts';
 
 /** What became of a migration at its destination. */
 export function formatReceived(migration: ReceivedMigration): string {
@@ -37,8 +37,8 @@ export function formatReceived(migration: ReceivedMigration): string {
       `${formatDuration(run.microseconds)}, rests in checkpoint ${run.checkpoint}: ${run.memoryDigest}`,
     ]);
   }
-  const list = obstacles.map((obstacle) => `\n  ${obstacle}`).join('');
-  return formatFields(known) + (list === '' ? '' : `\nin the way:${list}`);
+  const list = obstacles.map((obstacle) => `  ${printable(obstacle)}\n`).join('');
+  return formatFields(known) + (list === '' ? '' : `\nin the way:\n${list}`);
 }
 
 function outcomeOf({ outcome, pid, checkpoint }: ReceivedMigration): string {
