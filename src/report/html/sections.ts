@@ -215,13 +215,15 @@ export function comparison(rehearsal: Rehearsal, { migration, predicted }: Shado
         { heading: 'within' },
       ],
       rows: COMPARED.map(({ name, figure, interval, format }) => {
+        const told = (outcome: Outcome) =>
+          outcome.verdict === 'converges' ? format(figure(outcome)) : 'does not end';
+        const row = [name, told(rehearsal), told(migration), told(predicted)];
+        if (predicted.verdict !== 'converges' || migration.verdict !== 'converges')
+          return [...row, '–', '–', '–'];
         const [expected, measured] = [figure(predicted), figure(migration)];
         const bounds = predicted.intervals[interval];
         return [
-          name,
-          format(figure(rehearsal)),
-          format(measured),
-          format(expected),
+          ...row,
           formatInterval(bounds, format),
           deviation(expected, measured),
           measured >= bounds[0] && measured <= bounds[1] ? '✓ yes' : '✕ no',

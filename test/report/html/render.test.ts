@@ -172,6 +172,24 @@ describe('the tables behind the charts', () => {
       ['rounds', '0.0 %', '✓ yes'],
     ]);
   });
+
+  it('compare no figures of what does not end', () => {
+    const shadow = sampleInput().shadow!;
+    const endless = { verdict: 'does-not-converge', downtimeMicroseconds: 0 } as const;
+    const migration = { ...shadow.migration, ...endless, end: 'given-up' as const };
+    const measured = renderRehearsalReport(sampleInput({ shadow: { ...shadow, migration } }));
+    for (const row of tableRows(measured, 'measured-data')) {
+      expect(row[2]).toBe('does not end');
+      expect(row[3]).not.toBe('does not end');
+      expect(row.slice(4)).toEqual(['–', '–', '–']);
+    }
+    const predicted = sampleRehearsal(6, endless);
+    const foreseen = renderRehearsalReport(sampleInput({ shadow: { ...shadow, predicted } }));
+    for (const row of tableRows(foreseen, 'measured-data')) {
+      expect(row[2]).not.toBe('does not end');
+      expect(row.slice(3)).toEqual(['does not end', '–', '–', '–']);
+    }
+  });
 });
 
 /** The sample with every text that comes from a target or from the network replaced. */
