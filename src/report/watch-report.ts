@@ -63,7 +63,7 @@ export function formatWatchView(view: WatchView, columns: number, rows: number):
     '',
   );
   const left = Math.max(0, rows - lines.length);
-  // A third of what is left for the curve, at least what is not needed for mappings.
+  // Half of what is left for the curve, or all that the mappings do not need.
   const mappings = linesOf(formatMappings(sample.mappings));
   const curve = linesOf(formatWorkingSet(sample, ink, columns));
   const forCurve = Math.max(Math.ceil(left / 2), left - mappings.length - 1);
