@@ -55,10 +55,11 @@ export class Destination {
 
   /**
    * Serves one channel to its end: receives a migration, or answers what became of one.
+   * @param onBegun called when a migration is not refused
    * @returns undefined if it was only asked something
    * @throws what a session throws; the other end has been told
    */
-  async serve(channel: Channel): Promise<ReceivedMigration | undefined> {
+  async serve(channel: Channel, onBegun?: () => void): Promise<ReceivedMigration | undefined> {
     const onAbort = () => channel.abort(reasonOf(this.#options.signal));
     const { signal } = this.#options;
     signal?.addEventListener('abort', onAbort, { once: true });
@@ -70,7 +71,7 @@ export class Destination {
       const hello = await reader.expect('hello');
       clearTimeout(deadline);
       if (hello.purpose === 'resolve') return await this.#resolve(channel, hello);
-      return await this.#receive(channel, hello);
+      return await this.#receive(channel, hello, onBegun);
     } catch (error) {
       // The reason of the signal tells more than the end of the channel that it caused.
       signal?.throwIfAborted();
@@ -86,9 +87,13 @@ export class Destination {
     await this.#pool.close();
   }
 
-  async #receive(channel: Channel, hello: MessageOf<'hello'>): Promise<ReceivedMigration> {
+  async #receive(
+    channel: Channel,
+    hello: MessageOf<'hello'>,
+    onBegun: (() => void) | undefined,
+  ): Promise<ReceivedMigration> {
     if (this.#current !== undefined) await refuse(channel, 'another migration is under way here');
-    const done = this.#admit(channel, hello);
+    const done = this.#admit(channel, hello, onBegun);
     this.#current = { migrationId: hello.migrationId, channel, done: done.catch(() => undefined) };
     try {
       return await done;
@@ -97,9 +102,14 @@ export class Destination {
     }
   }
 
-  async #admit(channel: Channel, hello: MessageOf<'hello'>): Promise<ReceivedMigration> {
+  async #admit(
+    channel: Channel,
+    hello: MessageOf<'hello'>,
+    onBegun: (() => void) | undefined,
+  ): Promise<ReceivedMigration> {
     const refusal = await this.#refusal(hello);
     if (refusal !== undefined) await refuse(channel, refusal);
+    onBegun?.();
     const { purpose, target } = hello;
     const name = printable(target.name);
     this.#options.onEvent?.({ kind: 'begun', peer: channel.peer, target: name, purpose });

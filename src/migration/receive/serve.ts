@@ -8,12 +8,12 @@ import type { ReceivedMigration, ReceiveOptions } from './request.ts';
 export interface ReceiveRequest extends ReceiveOptions {
   readonly listen: PeerAddress;
   readonly connection: ListenOptions;
-  /** Ends after the first migration. */
+  /** Ends after the first migration that is not refused. */
   readonly once: boolean;
   /** Told where it listens, as soon as it does. */
   readonly onListening?: (address: PeerAddress) => void;
   readonly onReceived?: (migration: ReceivedMigration) => void;
-  /** A migration that failed; the next one may come. */
+  /** A migration that failed, or was refused; the next one may come. */
   readonly onFailed?: (error: Error) => void;
 }
 
@@ -54,15 +54,19 @@ async function serve(
   request: ReceiveRequest,
   end: EndOfService | undefined,
 ): Promise<void> {
+  let begun = false;
   try {
-    const migration = await destination.serve(channel);
+    const migration = await destination.serve(channel, () => {
+      begun = true;
+    });
     if (migration === undefined) return;
     request.onReceived?.(migration);
     end?.come();
   } catch (cause) {
     const error = cause instanceof Error ? cause : new Error(String(cause));
-    if (end === undefined) request.onFailed?.(error);
-    else end.come(error);
+    // Who is refused, or says nothing, was not the one migration: it may be on its way just now.
+    if (end !== undefined && begun) end.come(error);
+    else request.onFailed?.(error);
   }
 }
 
