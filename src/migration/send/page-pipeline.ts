@@ -51,14 +51,24 @@ export class PagePipeline {
     goesOn: () => boolean,
   ): AsyncGenerator<ReadyBatch> {
     const ahead: Promise<ReadyBatch>[] = [];
-    for await (const batch of this.#read(process, pages, goesOn)) {
-      const ready = this.#prepare(batch);
-      // Observed here so that a rejection which is met later is not reported as unhandled in the meantime.
-      ready.catch(() => undefined);
-      ahead.push(ready);
-      if (ahead.length > BATCHES_AHEAD) yield ahead.shift()!;
+    try {
+      for await (const batch of this.#read(process, pages, goesOn)) {
+        const ready = this.#prepare(batch);
+        // Observed here so that a rejection which is met later is not reported as unhandled in the meantime.
+        ready.catch(() => undefined);
+        ahead.push(ready);
+        if (ahead.length > BATCHES_AHEAD) yield ahead.shift()!;
+      }
+      while (ahead.length > 0) yield ahead.shift()!;
+    } finally {
+      // A process that ends takes its batches with it; their buffers are for the next one.
+      for (const ready of ahead) {
+        ready.then(
+          ({ release }) => release(),
+          () => undefined,
+        );
+      }
     }
-    for (const ready of ahead) yield ready;
   }
 
   async *#read(process: SourceProcess, pages: PageRangeList, goesOn: () => boolean): AsyncGenerator<Batch> {
@@ -81,16 +91,21 @@ export class PagePipeline {
   async #readBatch(process: SourceProcess, pages: Float64Array, wanted: number): Promise<Batch> {
     const bytes = await this.#buffers.take();
     let kept = 0;
-    for (let at = 0; at < wanted; ) {
-      const read = readPages(process, pages, at, wanted - at, bytes.subarray(kept * PAGE_SIZE));
-      for (let index = at; index < at + read; index++) {
-        process.took(pages[index]!, true);
-        pages[kept++] = pages[index]!;
+    try {
+      for (let at = 0; at < wanted; ) {
+        const read = readPages(process, pages, at, wanted - at, bytes.subarray(kept * PAGE_SIZE));
+        for (let index = at; index < at + read; index++) {
+          process.took(pages[index]!, true);
+          pages[kept++] = pages[index]!;
+        }
+        at += read;
+        if (read > 0 || at >= wanted) continue;
+        process.took(pages[at]!, false);
+        at++;
       }
-      at += read;
-      if (read > 0 || at >= wanted) continue;
-      process.took(pages[at]!, false);
-      at++;
+    } catch (error) {
+      this.#buffers.give(bytes);
+      throw error;
     }
     return { process, pages, pageCount: kept, bytes };
   }

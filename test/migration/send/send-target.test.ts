@@ -2,7 +2,7 @@ import { tmpdir } from 'node:os';
 import { afterAll, describe, expect, it } from 'vitest';
 import { digestTargetMemory } from '../../../src/checkpoint/index.ts';
 import { CodecPool } from '../../../src/codec/index.ts';
-import { PeerError, UsageError } from '../../../src/core/index.ts';
+import { PeerError, TargetError, UsageError } from '../../../src/core/index.ts';
 import { ModelledTime } from '../../../src/migration/send/migration-time.ts';
 import { sendTarget } from '../../../src/migration/send/send-target.ts';
 import type { MigrationProgress, SendOptions } from '../../../src/migration/send/send-types.ts';
@@ -93,6 +93,26 @@ describe('sending a target', () => {
     expect(held.has(102)).toBe(false);
     expect(Buffer.compare(held.get(101)!, patternPage(5))).toBe(0);
     expect(destination.said).toContain('gone');
+  });
+
+  it('goes on without a child that ends while it is read, however often that happens', async () => {
+    const { target, process } = smallTarget();
+    const children = [8, 9, 10].map((pid) => {
+      const child = new MemoryProcess(pid, 7);
+      child.mappings = [anonymousVma(1000, 1640)];
+      for (let page = 1000; page < 1640; page++) child.store(page, patternPage(page));
+      child.beforeRead = (page) => {
+        if (page < 1500) return;
+        target.list.splice(target.list.indexOf(child), 1);
+        throw new TargetError(`process ${pid} is gone`, { data: { gone: true } });
+      };
+      return child;
+    });
+    target.list.push(...children);
+    const { destination, migration } = await migrate(target);
+    expect(migration?.end).toBe('moved');
+    expect(destination.pages.get(7)!.size).toBe(process.pages.size);
+    for (const { pid } of children) expect(destination.pages.get(pid)!.size).toBe(0);
   });
 
   it('takes a page that cannot be read for a moment as one that is still to be sent', async () => {
