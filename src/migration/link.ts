@@ -135,6 +135,11 @@ export class Link {
     return at;
   }
 
+  /** When so many bytes have left a link that nothing was written to before, if it is busy from the start. */
+  carriedAt(bytes: number): number {
+    return this.#drained(bytes, 0);
+  }
+
   /** When everything written so far has left the buffer. */
   emptyAt(now: number): number {
     this.#settle(Math.max(now, this.#at));

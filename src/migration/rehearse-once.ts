@@ -55,9 +55,10 @@ const USUAL_PATIENCE_PASSES = 10;
  * @throws UsageError for options that no migration can have.
  */
 export function rehearseOnce(memory: MigratingMemory, options: RehearsalOptions): Outcome {
-  const { choice, pace = 1, giveUpAfterMicroseconds: giveUp = usualPatience(memory, options) } = options;
+  const { choice, pace = 1 } = options;
   const costs = { ...USUAL_COSTS, ...options.costs };
   const link = new Link({ connections: connectionsOf(choice), ...options.link });
+  const giveUp = options.giveUpAfterMicroseconds ?? usualPatience(memory, link, options);
   if (options.sending !== undefined) {
     const rules = rulesOf(choice);
     const { sending } = options;
@@ -105,12 +106,28 @@ function withStopFirst(outcome: Outcome, { resumeMicroseconds }: HostCosts): Out
   };
 }
 
-function usualPatience({ resident }: MigratingMemory, options: RehearsalOptions): number {
-  const { link, choice, patiencePasses = USUAL_PATIENCE_PASSES } = options;
-  const limit = choice.policy === 'qemu' ? (choice.options?.maxBandwidth ?? QEMU_DEFAULTS.maxBandwidth) : 0;
-  const bytesPerSecond = Math.min(link.bytesPerSecond, limit || Number.POSITIVE_INFINITY);
-  const onePass = (resident.count * PAGE_SIZE * 1e6) / bytesPerSecond;
-  return Math.max(SHORTEST_PATIENCE_MICROSECONDS, patiencePasses * onePass);
+function usualPatience({ resident }: MigratingMemory, link: Link, options: RehearsalOptions): number {
+  const { choice, patiencePasses = USUAL_PATIENCE_PASSES } = options;
+  const bytes = patiencePasses * resident.count * PAGE_SIZE;
+  const atOwnRate = (bytes * 1e6) / slowestRateOf(choice);
+  return Math.max(SHORTEST_PATIENCE_MICROSECONDS, link.carriedAt(bytes), atOwnRate);
+}
+
+/** The lowest rate, in bytes a second, at which a policy sends much of the memory; infinite for no limit. */
+function slowestRateOf(choice: PolicyChoice): number {
+  switch (choice.policy) {
+    case 'qemu': {
+      const { maxBandwidth, maxPostcopyBandwidth, postcopyAfter } = { ...QEMU_DEFAULTS, ...choice.options };
+      const limits = postcopyAfter === undefined ? [maxBandwidth] : [maxBandwidth, maxPostcopyBandwidth];
+      return Math.min(...limits.map((limit) => limit || Number.POSITIVE_INFINITY));
+    }
+    case 'clark':
+      return choice.options?.minRate ?? CLARK_DEFAULTS.minRate;
+    case 'fixed':
+      return choice.options?.maxBandwidth ?? FIXED_DEFAULTS.maxBandwidth;
+    default:
+      return Number.POSITIVE_INFINITY;
+  }
 }
 
 function checkDowntimeLimit(limitMicroseconds: number, link: Link): void {

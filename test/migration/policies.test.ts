@@ -132,6 +132,22 @@ describe('the rules by which policies stop', () => {
     expect(sentBy(true)).toBeLessThan(sentBy(false) * 0.95);
   });
 
+  it('waits for those that send slowly, by their own choice or because the link does', () => {
+    const quiet = () => new SpiedMemory({ pages: 5000, writesPerSecond: 1, writtenPages: 10, seed: 2 });
+    const fast = { bytesPerSecond: 1000 * MEGABYTE };
+    const ends = (choice: PolicyChoice, conditions: object = {}) => {
+      const outcome = rehearseOnce(quiet(), { link: { ...fast, ...conditions }, choice });
+      expect(outcome.verdict).toBe('converges');
+      expect(outcome.totalMicroseconds).toBeGreaterThan(60e6);
+    };
+    ends({ policy: 'clark', options: { minRate: 0.1 * MEGABYTE, maxRate: 0.1 * MEGABYTE } });
+    ends({ policy: 'fixed', options: { maxBandwidth: 0.1 * MEGABYTE } });
+    ends({ policy: 'qemu' }, { loss: 0.05, roundTripMicroseconds: 200_000 });
+    ends({ policy: 'xen' }, { profile: [{ atMicroseconds: 5000, bytesPerSecond: 0.1 * MEGABYTE }] });
+    const postcopyAfter = { microseconds: 0 };
+    ends({ policy: 'qemu', options: { postcopyAfter, maxPostcopyBandwidth: 0.01 * MEGABYTE } });
+  });
+
   it('post-copy sends every page once, and counts what the guest waits for', () => {
     const choice = { policy: 'qemu', options: { postcopyAfter: { microseconds: 0 } } } as const;
     const outcome = rehearseOnce(busy(), { link, choice });
