@@ -242,7 +242,7 @@ export class ReceivingSession {
       await this.#giveUp(store, incoming, error);
       throw lost(error, target.name, lazy.target.nowMicroseconds() - stopped);
     }
-    await this.#keep({ status: 'started' });
+    await this.#settle({ status: 'started' });
     await channel.send(ready).catch(() => undefined);
     await channel.close().catch(() => undefined);
     const ran = lazy.target.nowMicroseconds() - stopped;
@@ -255,14 +255,15 @@ export class ReceivingSession {
     const { channel, options, pool } = this.#parts;
     const committed = machineClock();
     const prepared = this.#prepared!;
-    await this.#keep({ status: 'committed', process: prepared.process });
+    await this.#settle({ status: 'committed', process: prepared.process });
     const pid = await this.#letRun(prepared);
     const started = { lastRound: committed - this.#lastRoundAt, start: machineClock() - committed };
-    // Whether this can be said or not, it runs here.
-    await channel
+    // Whether this can be said or not, it runs here; so the disk need not wait for that.
+    const said = channel
       .send({ type: 'started', migrationId: this.#record.migrationId, pid: pid ?? 0 })
       .catch(() => undefined);
     await this.#keep({ status: 'started' });
+    await said;
     await channel.close().catch(() => undefined);
     const { runMicroseconds = 0, signal } = options;
     const run =
@@ -279,7 +280,7 @@ export class ReceivingSession {
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
       prepared.abort();
-      await this.#keep({ status: 'kept', detail: why });
+      await this.#settle({ status: 'kept', detail: why });
       await this.#parts.channel.send({ type: 'abort', reason: why }).catch(() => undefined);
       await this.#parts.channel.close().catch(() => undefined);
       throw error;
@@ -310,6 +311,20 @@ export class ReceivingSession {
     } catch (cause) {
       const text = `not all of the migration could be removed: ${(cause as Error).message}`;
       this.#parts.options.onEvent?.({ kind: 'note', text });
+    }
+  }
+
+  /**
+   * Changes the record when the source waits to hear where the target runs. What does not come to the disk is not said
+   * either: the source loses the channel, asks what became of the migration, and is told what is on disk.
+   */
+  async #settle(change: Partial<MigrationRecord>): Promise<void> {
+    try {
+      await this.#keep(change);
+    } catch (error) {
+      this.#prepared?.abort();
+      this.#parts.channel.abort(error instanceof Error ? error : new Error(String(error)));
+      throw error;
     }
   }
 

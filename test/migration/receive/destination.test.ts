@@ -1,8 +1,8 @@
-import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { CodecPool } from '../../../src/codec/index.ts';
-import { PAGE_SIZE, PageRangeList, PeerError } from '../../../src/core/index.ts';
+import { PAGE_SIZE, PageRangeList, PeerError, StoreUnusableError } from '../../../src/core/index.ts';
 import { memoryDigest } from '../../../src/image/index.ts';
 import { Destination } from '../../../src/migration/receive/destination.ts';
 import { type MigrationRecord, MigrationRecords } from '../../../src/migration/receive/records.ts';
@@ -222,6 +222,34 @@ describe('a destination', () => {
     const left = await inspectStore(storeDirectory, pool);
     expect(left.checkpoints.map(({ number }) => number)).toEqual([own!.number]);
     expect(checkpoints.length).toBe(2);
+  });
+
+  it('lets nothing run that it cannot note, and has the source ask', async () => {
+    const storeDirectory = join(root, freshId());
+    const migrationId = freshId();
+    const records = join(storeDirectory, 'migrations');
+    const { sendFailure, receiveFailure } = await migrate(
+      small(),
+      pool,
+      { storeDirectory, runMicroseconds: 1000 },
+      {
+        migrationId,
+        choice: { policy: 'criu' },
+        onCommit: () => {
+          renameSync(records, join(storeDirectory, 'tmp', 'aside'));
+          writeFileSync(records, '');
+        },
+      },
+    );
+    expect(receiveFailure).toBeInstanceOf(StoreUnusableError);
+    expect(sendFailure).toMatchObject({ data: { migrationId, inDoubt: true } });
+    rmSync(records);
+    renameSync(join(storeDirectory, 'tmp', 'aside'), records);
+    const destination = new Destination({ storeDirectory, workers: 0 });
+    await destination.recover();
+    await destination.close();
+    expect(await new MigrationRecords(storeDirectory).read(migrationId)).toMatchObject({ status: 'failed' });
+    expect((await inspectStore(storeDirectory, pool)).checkpoints).toEqual([]);
   });
 
   it('refuses records that are damaged, and directories that are no stores', async () => {
