@@ -11,6 +11,12 @@ export {
   type CoreResult,
   type DebugRequest,
   debugCheckpoint,
+  type ImageEntry,
+  ImageFile,
+  type ImageKind,
+  type PayloadRule,
+  type PlainMessage,
+  type PlainValue,
   writeCoreFile,
 } from './interop/index.ts';
 export {
