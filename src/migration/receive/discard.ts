@@ -21,10 +21,15 @@ export async function countMigration(parts: {
 }): Promise<ReceivedMigration> {
   const { channel, hello, pool, options } = parts;
   const started = machineClock();
-  const reader = new RoundReader(channel, pool, (round, final) => {
-    const progress = { round, final, pages: reader.receivedPages, receivedBytes: channel.receivedBytes };
-    options.onEvent?.({ kind: 'progress', progress });
-  });
+  const reader = new RoundReader(
+    channel,
+    pool,
+    (round, final) => {
+      const progress = { round, final, pages: reader.receivedPages, receivedBytes: channel.receivedBytes };
+      options.onEvent?.({ kind: 'progress', progress });
+    },
+    options.quietMicroseconds,
+  );
   const sink = new DiscardingSink();
   let rounds = 0;
   let lastRoundAt = started;

@@ -14,6 +14,8 @@ export interface ReceiveOptions {
   readonly compression?: Compression;
   /** Threads for the codec; by default one for each core. */
   readonly workers?: number;
+  /** How long a source may say nothing while it is waited for; an hour by default. */
+  readonly quietMicroseconds?: number;
   /** Gives a migration up that has not been committed. */
   readonly signal?: AbortSignal;
   readonly onEvent?: (event: ReceiveEvent) => void;

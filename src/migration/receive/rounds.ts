@@ -1,13 +1,17 @@
 import type { CodecPool } from '../../codec/index.ts';
-import { PeerError } from '../../core/index.ts';
+import { formatDuration, PeerError } from '../../core/index.ts';
 import type { NewProcess } from '../../store/index.ts';
 import type { TargetState } from '../../target/index.ts';
 import type { Channel } from '../wire/channel.ts';
 import type { Message, MessageOf, MessageType } from '../wire/messages.ts';
+import { LONGEST_TIMER_MILLISECONDS } from '../wire/options.ts';
 import { printable } from '../wire/printable.ts';
 import { type PageSink, takePages } from './page-sink.ts';
 import { ReceivedMappings } from './received-mappings.ts';
 import { ReceivedState } from './received-state.ts';
+
+/** How long a source may say nothing by default: to look at all of a very large memory takes it minutes. */
+export const DEFAULT_QUIET_MICROSECONDS = 3_600_000_000;
 
 /** What a round brought besides pages. */
 export interface ReceivedRound {
@@ -22,10 +26,18 @@ export class RoundReader {
   readonly #channel: Channel;
   readonly #pool: CodecPool;
   readonly #onPages: (round: number, final: boolean) => void;
+  readonly #quietMilliseconds: number;
   receivedPages = 0;
   zeroPages = 0;
 
-  constructor(channel: Channel, pool: CodecPool, onPages: (round: number, final: boolean) => void) {
+  /** @param quietMicroseconds after so much silence of the other end the channel is given up */
+  constructor(
+    channel: Channel,
+    pool: CodecPool,
+    onPages: (round: number, final: boolean) => void,
+    quietMicroseconds = DEFAULT_QUIET_MICROSECONDS,
+  ) {
+    this.#quietMilliseconds = Math.min(quietMicroseconds / 1000, LONGEST_TIMER_MILLISECONDS);
     this.#channel = channel;
     this.#pool = pool;
     this.#onPages = onPages;
@@ -33,15 +45,33 @@ export class RoundReader {
 
   /**
    * The next message.
-   * @throws PeerError if the other end gives up, ends the connection or cannot be reached any more
+   * @throws PeerError if the other end gives up, ends the connection, falls silent or cannot be reached any more
    */
   async next(): Promise<Message> {
-    const message = await this.#channel.receive();
+    const message = await this.#unlessQuiet();
     if (message === undefined) throw new PeerError('the other end has ended the connection');
     if (message.type === 'abort') {
       throw new PeerError(`the other end has given the migration up: ${printable(message.reason)}`);
     }
     return message;
+  }
+
+  /** Its connection answers as long as the other end exists; only what it says tells that it goes on. */
+  async #unlessQuiet(): Promise<Message | undefined> {
+    const channel = this.#channel;
+    let heardBytes = channel.receivedBytes;
+    const watch = setInterval(() => {
+      if (channel.receivedBytes === heardBytes) {
+        const duration = formatDuration(this.#quietMilliseconds * 1000);
+        channel.abort(new PeerError(`the other end is connected and has said nothing for ${duration}`));
+      }
+      heardBytes = channel.receivedBytes;
+    }, this.#quietMilliseconds);
+    try {
+      return await channel.receive();
+    } finally {
+      clearInterval(watch);
+    }
   }
 
   /** The next message, which must be of one of these types. @throws PeerError as `next` */

@@ -1,8 +1,9 @@
 import type { Channel } from '../wire/channel.ts';
 import { listenForChannels } from '../wire/listen.ts';
-import type { ListenOptions, PeerAddress } from '../wire/options.ts';
+import { DEFAULT_GIVE_UP_MICROSECONDS, type ListenOptions, type PeerAddress } from '../wire/options.ts';
 import { Destination } from './destination.ts';
 import type { ReceivedMigration, ReceiveOptions } from './request.ts';
+import { DEFAULT_QUIET_MICROSECONDS } from './rounds.ts';
 
 /** One `ckpt receive`. */
 export interface ReceiveRequest extends ReceiveOptions {
@@ -24,7 +25,10 @@ export interface ReceiveRequest extends ReceiveOptions {
  */
 export async function receiveMigrations(request: ReceiveRequest): Promise<void> {
   const { signal, once } = request;
-  const destination = new Destination(request);
+  // Time in which a lost connection is waited for is no silence of the source.
+  const { giveUpMicroseconds = DEFAULT_GIVE_UP_MICROSECONDS } = request.connection;
+  const quietMicroseconds = DEFAULT_QUIET_MICROSECONDS + giveUpMicroseconds;
+  const destination = new Destination({ quietMicroseconds, ...request });
   const serving = new Set<Promise<void>>();
   try {
     await destination.recover();

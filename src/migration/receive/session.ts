@@ -56,15 +56,20 @@ export class ReceivingSession {
   constructor(parts: SessionParts) {
     this.#parts = parts;
     const { channel, hello, pool, options } = parts;
-    this.#reader = new RoundReader(channel, pool, (round, final) => {
-      const progress = {
-        round,
-        final,
-        pages: this.#reader.receivedPages,
-        receivedBytes: channel.receivedBytes,
-      };
-      options.onEvent?.({ kind: 'progress', progress });
-    });
+    this.#reader = new RoundReader(
+      channel,
+      pool,
+      (round, final) => {
+        const progress = {
+          round,
+          final,
+          pages: this.#reader.receivedPages,
+          receivedBytes: channel.receivedBytes,
+        };
+        options.onEvent?.({ kind: 'progress', progress });
+      },
+      options.quietMicroseconds,
+    );
     this.#record = {
       migrationId: hello.migrationId,
       status: 'receiving',

@@ -1,3 +1,5 @@
+import { LONGEST_TIMER_MILLISECONDS } from './options.ts';
+
 /** So many connections lost one after another with nothing delivered between mean that none will ever deliver. */
 const MAX_FRUITLESS = 20;
 
@@ -11,7 +13,7 @@ export class Losses {
 
   /** `giveUp` is told in words why. */
   constructor(giveUpMilliseconds: number, giveUp: (why: string) => void) {
-    this.#giveUpMilliseconds = giveUpMilliseconds;
+    this.#giveUpMilliseconds = Math.min(giveUpMilliseconds, LONGEST_TIMER_MILLISECONDS);
     this.#giveUp = giveUp;
   }
 

@@ -5,6 +5,9 @@ export const DEFAULT_SILENCE_MICROSECONDS = 15_000_000;
 export const DEFAULT_CONNECT_MICROSECONDS = 10_000_000;
 export const DEFAULT_WINDOW_BYTES = 16 * 1024 * 1024;
 
+/** 24 days; Node takes more for a millisecond. */
+export const LONGEST_TIMER_MILLISECONDS = 2 ** 31 - 1;
+
 /** `ADDR:PORT`, parsed; an IPv6 address without its brackets. */
 export interface PeerAddress {
   readonly host: string;

@@ -146,6 +146,24 @@ describe('a destination', () => {
     await destination.close();
   });
 
+  it('gives up a source that is connected and says nothing', async () => {
+    const storeDirectory = join(root, freshId());
+    const destination = new Destination({ storeDirectory, workers: 0, quietMicroseconds: 300_000 });
+    const [silent, there] = channelPair();
+    const served = destination.serve(there).catch((error: unknown) => error);
+    await silent.send(hello());
+    expect((await silent.receive())?.type).toBe('welcome');
+    await expect(silent.receive()).rejects.toThrow('said nothing for 300 ms');
+    expect(await served).toBeInstanceOf(PeerError);
+    const [second, here] = channelPair();
+    const next = destination.serve(here).catch((error: unknown) => error);
+    await second.send(hello());
+    expect((await second.receive())?.type).toBe('welcome');
+    second.abort(new Error('enough'));
+    await next;
+    await destination.close();
+  });
+
   it('counts what it is to discard, and has the source go on', async () => {
     const target = small();
     await target.run(10_000);
