@@ -42,7 +42,13 @@ export {
 } from './maintain.ts';
 export { memoryFileName } from './memory-files.ts';
 export { digestTargetMemory, proveMemoryDigest } from './memory-proof.ts';
-export { openTarget, parseTarget, readWorkloadFile, type TargetSpecification } from './open-target.ts';
+export {
+  openFreshTarget,
+  openTarget,
+  parseTarget,
+  readWorkloadFile,
+  type TargetSpecification,
+} from './open-target.ts';
 export { attempt } from './output-error.ts';
 export { executePrune, type PackChange, type PruneOptions, type PrunePlan, planPrune } from './prune.ts';
 export { type CheckpointName, openNamed, readStore, requireRestorable } from './read-store.ts';

@@ -23,14 +23,12 @@ export function parseTarget(text: string): TargetSpecification {
 }
 
 /**
- * Opens the target of a dump. A live process is as it is; a simulated one starts its program, or, for a delta, goes on
- * from the newest checkpoint of the store: that is where it lives between two commands.
+ * Opens what `-t` names: a live process as it is, a simulated one at the beginning of its program.
  * @throws UsageError, WorkloadError, TargetError, UnsupportedError.
  */
-export async function openTarget(
+export async function openFreshTarget(
   specification: TargetSpecification,
-  store: Store,
-  { incremental, single }: { readonly incremental: boolean; readonly single?: boolean },
+  { single }: { readonly single?: boolean },
 ): Promise<Target> {
   if (specification.kind === 'live') return openLiveTarget(specification.pid, { single: single === true });
   if (single === true) {
@@ -38,9 +36,21 @@ export async function openTarget(
       '--single is for live processes: a workload file says itself which programs it runs',
     );
   }
-  const { path } = specification;
-  const fresh = openSimulatedTarget(readWorkloadFile(path), path);
-  if (!incremental) return fresh;
+  return openSimulatedTarget(readWorkloadFile(specification.path), specification.path);
+}
+
+/**
+ * Opens the target of a dump. A live process is as it is; a simulated one starts its program, or, for a delta, goes on
+ * from the newest checkpoint of the store: that is where it lives between two commands.
+ * @throws UsageError, WorkloadError, TargetError, UnsupportedError.
+ */
+export async function openTarget(
+  specification: TargetSpecification,
+  store: Store,
+  options: { readonly incremental: boolean; readonly single?: boolean },
+): Promise<Target> {
+  const fresh = await openFreshTarget(specification, options);
+  if (specification.kind === 'live' || !options.incremental) return fresh;
   const newest = await requireNewest(store);
   requireSameTarget(newest, fresh.identity);
   return restoreSimulated(await store.openCheckpoint(newest.number));

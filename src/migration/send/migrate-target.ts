@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { tmpdir } from 'node:os';
-import { parseTarget, readWorkloadFile, rehearseFreeze } from '../../checkpoint/index.ts';
+import { openFreshTarget, parseTarget, rehearseFreeze } from '../../checkpoint/index.ts';
 import { CodecPool } from '../../codec/index.ts';
 import { CkptError, UsageError } from '../../core/index.ts';
-import { openLiveTarget, openSimulatedTarget, type Target } from '../../target/index.ts';
+import type { Target } from '../../target/index.ts';
 import { isTracked, removeTracking } from '../trace/tracking.ts';
 import type { Channel } from '../wire/channel.ts';
 import { connectChannel } from '../wire/connect.ts';
@@ -46,7 +46,7 @@ export async function migrateTarget(request: MigrateRequest): Promise<Migration>
   try {
     // The threads start while the target is opened; the first job meets what fails.
     pool.start().catch(() => undefined);
-    const target = await openTarget(request);
+    const target = await openFreshTarget(parseTarget(request.target), request);
     return await migrateOpened(target, pool, request);
   } finally {
     await pool.close();
@@ -116,15 +116,4 @@ function timeOf({ virtualBytesPerSecond }: MigrateRequest, isLive: boolean) {
     throw new UsageError('--virtual-bandwidth is for simulated targets: the time of a process is real');
   }
   return new ModelledTime(virtualBytesPerSecond);
-}
-
-async function openTarget({ target, single }: MigrateRequest): Promise<Target> {
-  const specification = parseTarget(target);
-  if (specification.kind === 'live') return openLiveTarget(specification.pid, { single: single === true });
-  if (single === true) {
-    throw new UsageError(
-      '--single is for live processes: a workload file says itself which programs it runs',
-    );
-  }
-  return openSimulatedTarget(readWorkloadFile(specification.path), specification.path);
 }

@@ -1,6 +1,6 @@
-import { parseTarget, readWorkloadFile } from '../../checkpoint/index.ts';
-import { PAGE_SIZE, UsageError } from '../../core/index.ts';
-import { openLiveTarget, openSimulatedTarget, type Target } from '../../target/index.ts';
+import { openFreshTarget, parseTarget } from '../../checkpoint/index.ts';
+import { PAGE_SIZE } from '../../core/index.ts';
+import type { Target } from '../../target/index.ts';
 import { chooseTracker, type Tracker, type TrackerKind } from '../../tracker/index.ts';
 import type { TraceEnd, TraceHeader, TraceStep } from './format.ts';
 import { type RecorderOptions, recordSteps } from './recorder.ts';
@@ -58,22 +58,11 @@ export class Observed {
 
 /** Opens a target to scan it. @throws UsageError, WorkloadError, TargetError, UnsupportedError */
 export async function openObserved(request: ObservationRequest): Promise<Observed> {
-  const target = await openTarget(request);
+  const target = await openFreshTarget(parseTarget(request.target), request);
   try {
     return new Observed(target, request);
   } catch (error) {
     await target.close();
     throw error;
   }
-}
-
-async function openTarget({ target, single }: ObservationRequest): Promise<Target> {
-  const specification = parseTarget(target);
-  if (specification.kind === 'live') return openLiveTarget(specification.pid, { single: single === true });
-  if (single === true) {
-    throw new UsageError(
-      '--single is for live processes: a workload file says itself which programs it runs',
-    );
-  }
-  return openSimulatedTarget(readWorkloadFile(specification.path), specification.path);
 }
