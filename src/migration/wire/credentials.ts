@@ -73,7 +73,7 @@ async function loadCertificates(options: SecurityOptions): Promise<Security> {
   const key = await readSecret('--tls-key', options.tlsKey ?? DEFAULT_FILES.tlsKey, 0o007);
   const revocations =
     options.tlsCacrl === undefined
-      ? await readPem('--tls-cacrl', DEFAULT_FILES.tlsCacrl).catch(() => undefined)
+      ? await readPem('--tls-cacrl', DEFAULT_FILES.tlsCacrl).catch(ifMissing)
       : await readPem('--tls-cacrl', options.tlsCacrl);
   const security = {
     kind: 'tls',
@@ -85,6 +85,13 @@ async function loadCertificates(options: SecurityOptions): Promise<Security> {
   } as const;
   checkTogether(security);
   return security;
+}
+
+/** Only a list that is not there revokes nothing; one that cannot be read might. */
+function ifMissing(error: unknown): undefined {
+  const cause = error instanceof Error ? error.cause : undefined;
+  if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return undefined;
+  throw error;
 }
 
 /** Has OpenSSL read everything, so that a wrong file is a message before anybody connects. */

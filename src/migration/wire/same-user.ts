@@ -25,8 +25,9 @@ export async function requireSameUser(socket: Socket): Promise<void> {
   if (owner === 0) return;
   if (owner !== process.getuid?.()) throw refusal(`it is a process of user ${owner}`);
   // In a user namespace everybody whom it does not know has this number (Documentation/admin-guide/sysctl/fs.rst).
-  const nobody = Number(await readFile('/proc/sys/kernel/overflowuid', 'latin1'));
-  if (owner === nobody) throw refusal(`user ${nobody} can be anybody`);
+  const nobody = await readFile('/proc/sys/kernel/overflowuid', 'latin1').catch(() => undefined);
+  if (nobody === undefined) throw refusal('the kernel does not tell which user can be anybody');
+  if (owner === Number(nobody)) throw refusal(`user ${owner} can be anybody`);
 }
 
 function refusal(because: string): PeerError {
