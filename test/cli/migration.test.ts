@@ -85,9 +85,14 @@ describe('ckpt receive', () => {
   it('keeps nothing of a rehearsal, and takes nothing else then', async () => {
     const { address, ended, printed } = await receiving('--discard');
     const { status, stderr } = await ckpt('migrate', '-t', target, '--to', address);
-    expect([status, await ended]).toEqual([16, 16]);
+    expect(status).toBe(16);
     expect(stderr).toContain('this end was started with --discard and keeps nothing');
     expect(printed.stderr).toContain('refused a migration');
+    const link = ['--bandwidth', '1Gbit/s', '--runs', '1', '--after', '5ms'];
+    const rehearsed = await ckpt('rehearse', '-t', target, ...link, '--shadow', address, '--json');
+    expect([rehearsed.status, await ended]).toEqual([0, 0]);
+    expect(JSON.parse(rehearsed.stdout).shadow).toBeDefined();
+    expect(printed.stdout).toContain('received and forgotten; the target goes on where it is');
   });
 
   it.each([
