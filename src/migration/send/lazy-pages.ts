@@ -44,24 +44,31 @@ export async function sendLazily(source: LazySource): Promise<LazyEnd> {
 }
 
 async function sendAll({ channel, answers, scan, send, digest }: LazySource): Promise<LazyEnd> {
-  const asked: MessageOf<'request-pages'>[] = [];
+  /** Never more than what is pending, however often it is asked for. */
+  const asked = new Map<SourceProcess, PageRangeList>();
   let requestedPages = 0;
+  let failure: unknown;
   const listen = async () => {
     for (;;) {
       const message = await answers.either('request-pages', 'ready');
       if (message.type === 'ready') return message;
-      asked.push(message);
+      const { process, pages } = wanted(scan, message);
+      if (pages.pageCount > 0) asked.set(process, (asked.get(process) ?? new PageRangeList()).union(pages));
     }
   };
   const answer = listen();
-  // Met below, when everything has been sent; a failure ends the sending sooner.
-  answer.catch(() => undefined);
+  answer.catch((error: unknown) => {
+    failure = error;
+  });
   for (;;) {
-    answers.failed.throwIfAborted();
-    const request = asked.shift();
-    const next = request === undefined ? firstPending(scan) : wanted(scan, request);
+    if (failure !== undefined) throw failure;
+    const [request] = asked;
+    const next = request === undefined ? firstPending(scan) : pendingOf(...request);
     if (next === undefined) break;
-    if (request !== undefined) requestedPages += next.pages.pageCount;
+    if (request !== undefined) {
+      asked.delete(next.process);
+      requestedPages += next.pages.pageCount;
+    }
     if (next.pages.pageCount > 0) await send(next.process, next.pages);
   }
   const lost: GonePages[] = [];
@@ -90,11 +97,16 @@ function firstPending(scan: TargetScan): Part | undefined {
   return { process, pages };
 }
 
-/** What was asked for and has not gone yet. @throws PeerError if there is no such process */
+/** What is asked for and has not gone yet. @throws PeerError if there is no such process */
 function wanted(scan: TargetScan, { pid, ranges }: MessageOf<'request-pages'>): Part {
   const process = scan.processes.find(({ view }) => view.pid === pid);
   if (process === undefined) {
     throw new PeerError(`the destination asks for pages of process ${pid}, which is none of the target's`);
   }
-  return { process, pages: process.pending.intersection(ranges) };
+  return pendingOf(process, ranges);
+}
+
+/** What has not gone yet of some pages. */
+function pendingOf(process: SourceProcess, pages: PageRangeList): Part {
+  return { process, pages: process.pending.intersection(pages) };
 }

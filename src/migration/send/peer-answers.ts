@@ -1,6 +1,10 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { PeerError } from '../../core/index.ts';
 import type { Channel } from '../wire/channel.ts';
 import type { Message, MessageType } from '../wire/messages.ts';
+
+/** Messages that may wait to be asked for: a destination that keeps to the protocol waits for the source, too. */
+const MOST_UNREAD = 64;
 
 type Said<Type extends MessageType> = Extract<Message, { readonly type: Type }>;
 
@@ -94,6 +98,12 @@ export class PeerAnswers {
         }
         if (message.type === 'progress') this.#stored();
         else this.#take(message);
+        if (this.#queue.length < MOST_UNREAD) continue;
+        // Whoever waits for them has taken them by then.
+        await nextTurn();
+        if (this.#queue.length >= MOST_UNREAD) {
+          throw new PeerError('the destination says more than it was asked for');
+        }
       }
       throw new PeerError('the destination has ended the connection');
     } catch (error) {
