@@ -2,11 +2,11 @@ import { type Command, Option } from 'commander';
 import { type DumpRequest, type DumpResult, dumpTarget } from '../../checkpoint/index.ts';
 import { MAX_ZSTD_LEVEL, MIN_ZSTD_LEVEL } from '../../codec/index.ts';
 import { dumpJson, formatDumpResult, formatWarning } from '../../report/index.ts';
-import { TRACKER_KINDS } from '../../tracker/index.ts';
 import { runsAs, type Shell, withCommonOptions } from '../command.ts';
 import type { CommonOptions } from '../context.ts';
 import { EXIT_STATUS } from '../exit-status.ts';
 import { durationOption, integer, storeOption } from '../parse.ts';
+import { trackerOption } from '../tracker-option.ts';
 
 interface DumpCommandOptions extends CommonOptions {
   readonly tree: string;
@@ -52,11 +52,7 @@ export function declareDump(program: Command, shell: Shell): void {
         integer(1, 1_000_000),
       ),
     )
-    .addOption(
-      new Option('--tracker <kind>', 'how changed pages are found')
-        .choices(['auto', ...TRACKER_KINDS])
-        .default('auto'),
-    )
+    .addOption(trackerOption('how changed pages are found'))
     .addOption(new Option('--codec <name>', 'how pages are stored').choices(['zstd', 'none']).default('zstd'))
     .addOption(new Option('--level <n>', 'zstd level').argParser(integer(MIN_ZSTD_LEVEL, MAX_ZSTD_LEVEL)))
     .addOption(

@@ -16,13 +16,13 @@ import {
   formatResolution,
   migrationJson,
 } from '../../report/index.ts';
-import { TRACKER_KINDS } from '../../tracker/index.ts';
 import { runsAs, type Shell, withCommonOptions } from '../command.ts';
 import type { CommandContext, CommonOptions } from '../context.ts';
 import { EXIT_STATUS } from '../exit-status.ts';
 import { argument, durationOption, integer } from '../parse.ts';
 import { addressOption, declarePeerOptions, type PeerOptions } from '../peer-options.ts';
 import { declarePolicyOptions, type PolicyOptions, policyChoice } from '../policy-options.ts';
+import { trackerOption } from '../tracker-option.ts';
 import { VERSION } from '../version.ts';
 
 interface MigrateOptions extends CommonOptions, PolicyOptions, PeerOptions {
@@ -68,11 +68,7 @@ export function declareMigrate(program: Command, shell: Shell): void {
         "a simulated workload's time passes as if the link had this bandwidth (default: as time passes)",
       ).argParser(argument((text: string) => parseBandwidth(text))),
     )
-    .addOption(
-      new Option('--tracker <kind>', 'how written pages are found')
-        .choices(['auto', ...TRACKER_KINDS])
-        .default('auto'),
-    )
+    .addOption(trackerOption())
     .addOption(
       new Option('-c, --compress <method>', 'how pages travel').choices(['zstd', 'none']).default('zstd'),
     )

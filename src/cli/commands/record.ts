@@ -2,11 +2,11 @@ import { type Command, Option } from 'commander';
 import { parseBytes } from '../../core/index.ts';
 import { DEFAULT_MAX_TRACE_BYTES, type RecordRequest, recordTrace } from '../../migration/index.ts';
 import { formatRecordResult } from '../../report/index.ts';
-import { TRACKER_KINDS } from '../../tracker/index.ts';
 import { runsAs, type Shell, withCommonOptions } from '../command.ts';
 import type { CommonOptions } from '../context.ts';
 import { EXIT_STATUS } from '../exit-status.ts';
 import { argument, durationOption } from '../parse.ts';
+import { trackerOption } from '../tracker-option.ts';
 
 interface RecordOptions extends CommonOptions {
   readonly target: string;
@@ -41,11 +41,7 @@ export function declareRecord(program: Command, shell: Shell): void {
         .default(DEFAULT_MAX_TRACE_BYTES, '100 million bytes'),
     )
     .option('--single', 'the live process alone, without its descendants')
-    .addOption(
-      new Option('--tracker <kind>', 'how written pages are found')
-        .choices(['auto', ...TRACKER_KINDS])
-        .default('auto'),
-    )
+    .addOption(trackerOption())
     .addHelpText('after', EXAMPLES);
   withCommonOptions(command).action(
     runsAs<RecordOptions>(shell, async (context, options) => {

@@ -17,11 +17,12 @@ import {
   TCP_SHARE,
   USUAL_SENDING,
 } from '../../migration/index.ts';
-import { TRACKER_KINDS, type TrackerKind } from '../../tracker/index.ts';
+import type { TrackerKind } from '../../tracker/index.ts';
 import type { CommonOptions } from '../context.ts';
 import { argument, durationOption, integer } from '../parse.ts';
 import { addressOption, declarePeerOptions, type PeerOptions } from '../peer-options.ts';
 import { declarePolicyOptions, type PolicyOptions, policyChoice } from '../policy-options.ts';
+import { trackerOption } from '../tracker-option.ts';
 
 /** So many rehearsals give intervals that hold 90 %. */
 export const USUAL_RUNS = 20;
@@ -88,11 +89,7 @@ export function declareRehearseOptions(command: Command): void {
     .addOption(
       new Option('-c, --compress <method>', 'how ckpt sends pages').choices(['zstd', 'none']).default('zstd'),
     )
-    .addOption(
-      new Option('--tracker <kind>', 'live: how written pages are found')
-        .choices(['auto', ...TRACKER_KINDS])
-        .default('auto'),
-    )
+    .addOption(trackerOption('live: how written pages are found'))
     .addOption(
       new Option(
         '--bandwidth <rate>',

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import { type WatchRequest, type WatchSample, type WatchStart, watchTarget } from '../../migration/index.ts';
 import {
   formatWatchHeading,
@@ -9,13 +9,13 @@ import {
   type Ink,
   watchSampleJson,
 } from '../../report/index.ts';
-import { TRACKER_KINDS } from '../../tracker/index.ts';
 import { runsAs, type Shell, withCommonOptions } from '../command.ts';
 import type { CommandContext, CommonOptions } from '../context.ts';
 import { EXIT_STATUS } from '../exit-status.ts';
 import { isScreen, LiveScreen } from '../live-screen.ts';
 import { durationOption } from '../parse.ts';
 import { inkOf } from '../surface.ts';
+import { trackerOption } from '../tracker-option.ts';
 
 interface WatchOptions extends CommonOptions {
   readonly target: string;
@@ -43,11 +43,7 @@ export function declareWatch(program: Command, shell: Shell): void {
     .addOption(durationOption('--interval <duration>', 'between two scans').default(1_000_000, '1s'))
     .addOption(durationOption('--duration <duration>', 'how long (default: until ended)'))
     .option('--single', 'the live process alone, without its descendants')
-    .addOption(
-      new Option('--tracker <kind>', 'how written pages are found')
-        .choices(['auto', ...TRACKER_KINDS])
-        .default('auto'),
-    )
+    .addOption(trackerOption())
     .addHelpText('after', EXAMPLES);
   withCommonOptions(command).action(
     runsAs<WatchOptions>(shell, async (context, options) => {
