@@ -1,10 +1,11 @@
-import { readFileSync } from 'node:fs';
 import { digestTargetMemory, prepareRevival, takeCheckpoint } from '../../checkpoint/index.ts';
 import type { CodecPool } from '../../codec/index.ts';
 import { CkptError, IntegrityError, PeerError } from '../../core/index.ts';
-import { parseTaskStat } from '../../procfs/index.ts';
 import type { Store } from '../../store/index.ts';
 import {
+  bootId,
+  isDeadState,
+  readTaskStat,
   restoreSimulatedTarget,
   type SimulatedTarget,
   type Target,
@@ -159,14 +160,6 @@ export function stillExists({ pid, startTicks, bootId: boot }: StartedProcess): 
 }
 
 function startTicksOf(pid: number): string | undefined {
-  try {
-    const { startTicks, state } = parseTaskStat(readFileSync(`/proc/${pid}/stat`, 'latin1'));
-    return state === 'Z' ? undefined : String(startTicks);
-  } catch {
-    return undefined;
-  }
-}
-
-function bootId(): string {
-  return readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
+  const stat = readTaskStat(pid);
+  return stat === undefined || isDeadState(stat.state) ? undefined : String(stat.startTicks);
 }
