@@ -1,7 +1,6 @@
 import { mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, describe, expect, it } from 'vitest';
-import { CodecPool } from '../../../src/codec/index.ts';
+import { describe, expect, it } from 'vitest';
 import { PAGE_SIZE, PageRangeList, PeerError, StoreUnusableError } from '../../../src/core/index.ts';
 import { memoryDigest } from '../../../src/image/index.ts';
 import { Destination } from '../../../src/migration/receive/destination.ts';
@@ -11,15 +10,9 @@ import type { Message, MessageOf } from '../../../src/migration/wire/messages.ts
 import { openSimulatedTarget } from '../../../src/target/index.ts';
 import { SMALL_WORKLOAD } from '../../checkpoint/workload.ts';
 import { channelPair } from '../wire/channel-pair.ts';
-import { freshId, inspectStore, migrate, scratchRoot } from './migrations.ts';
+import { freshId, inspectStore, migrate, receivingBench } from './migrations.ts';
 
-const pool = new CodecPool({ workers: 0 });
-const { root, done } = scratchRoot();
-
-afterAll(async () => {
-  await pool.close();
-  done();
-});
+const { root, pool } = receivingBench();
 
 const small = () => openSimulatedTarget(SMALL_WORKLOAD, 'small.yaml');
 

@@ -1,21 +1,14 @@
 import { join } from 'node:path';
-import { afterAll, describe, expect, it } from 'vitest';
-import { CodecPool } from '../../../src/codec/index.ts';
+import { describe, expect, it } from 'vitest';
 import { PAGE_SIZE, PeerError } from '../../../src/core/index.ts';
 import { Destination } from '../../../src/migration/receive/destination.ts';
 import { MigrationRecords } from '../../../src/migration/receive/records.ts';
 import type { MessageOf } from '../../../src/migration/wire/messages.ts';
 import { openSimulatedTarget } from '../../../src/target/index.ts';
 import { channelPair, type PairFaults } from '../wire/channel-pair.ts';
-import { freshId, inspectStore, migrate, movedAndRun, neverMoved, scratchRoot } from './migrations.ts';
+import { freshId, inspectStore, migrate, movedAndRun, neverMoved, receivingBench } from './migrations.ts';
 
-const pool = new CodecPool({ workers: 0 });
-const { root, done } = scratchRoot();
-
-afterAll(async () => {
-  await pool.close();
-  done();
-});
+const { root, pool } = receivingBench();
 
 const PATH = 'tiny.yaml';
 const TINY_WORKLOAD = `

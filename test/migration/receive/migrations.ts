@@ -2,9 +2,9 @@ import { createHash } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expect } from 'vitest';
+import { afterAll, expect } from 'vitest';
 import { digestTargetMemory, proveMemoryDigest, verifyStore } from '../../../src/checkpoint/index.ts';
-import type { CodecPool } from '../../../src/codec/index.ts';
+import { CodecPool } from '../../../src/codec/index.ts';
 import { PAGE_SIZE } from '../../../src/core/index.ts';
 import { Destination } from '../../../src/migration/receive/destination.ts';
 import type { ReceivedMigration, ReceiveOptions } from '../../../src/migration/receive/request.ts';
@@ -25,10 +25,15 @@ export const anySteadyWorkload = anyWorkload.map((text) => text.replaceAll('advi
 
 let made = 0;
 
-/** A directory that is removed by `done`. */
-export function scratchRoot(): { readonly root: string; readonly done: () => void } {
+/** What the tests of one file work with: a directory for their stores and a codec, until the last of them is over. */
+export function receivingBench(): { readonly root: string; readonly pool: CodecPool } {
   const root = mkdtempSync(join(tmpdir(), 'ckpt-receive-'));
-  return { root, done: () => rmSync(root, { recursive: true, force: true }) };
+  const pool = new CodecPool({ workers: 0 });
+  afterAll(async () => {
+    await pool.close();
+    rmSync(root, { recursive: true, force: true });
+  });
+  return { root, pool };
 }
 
 /** An id that no other migration of this run has. */

@@ -1,7 +1,6 @@
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { afterAll, describe, expect, it } from 'vitest';
-import { CodecPool } from '../../../src/codec/index.ts';
+import { describe, expect, it } from 'vitest';
 import { PageRangeList, PeerError } from '../../../src/core/index.ts';
 import { MigrationRecords } from '../../../src/migration/receive/records.ts';
 import { ModelledTime } from '../../../src/migration/send/migration-time.ts';
@@ -17,17 +16,11 @@ import {
   migrate,
   movedAndRun,
   neverMoved,
-  scratchRoot,
+  receivingBench,
   withoutMarks,
 } from './migrations.ts';
 
-const pool = new CodecPool({ workers: 0 });
-const { root, done } = scratchRoot();
-
-afterAll(async () => {
-  await pool.close();
-  done();
-});
+const { root, pool } = receivingBench();
 
 const postCopy = (rounds: number) => ({ policy: 'qemu', options: { postcopyAfter: { rounds } } }) as const;
 

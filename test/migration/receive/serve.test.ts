@@ -1,6 +1,5 @@
 import { join } from 'node:path';
-import { afterAll, describe, expect, it } from 'vitest';
-import { CodecPool } from '../../../src/codec/index.ts';
+import { describe, expect, it } from 'vitest';
 import { PAGE_SIZE } from '../../../src/core/index.ts';
 import type { ReceivedMigration } from '../../../src/migration/receive/request.ts';
 import { receiveMigrations } from '../../../src/migration/receive/serve.ts';
@@ -11,15 +10,9 @@ import type { MessageOf } from '../../../src/migration/wire/messages.ts';
 import type { PeerAddress } from '../../../src/migration/wire/options.ts';
 import { openSimulatedTarget } from '../../../src/target/index.ts';
 import { SMALL_WORKLOAD } from '../../checkpoint/workload.ts';
-import { freshId, scratchRoot } from './migrations.ts';
+import { freshId, receivingBench } from './migrations.ts';
 
-const pool = new CodecPool({ workers: 0 });
-const { root, done } = scratchRoot();
-
-afterAll(async () => {
-  await pool.close();
-  done();
-});
+const { root, pool } = receivingBench();
 
 const connection = { security: { kind: 'insecure' } } as const;
 

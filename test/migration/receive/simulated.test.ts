@@ -1,7 +1,6 @@
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { afterAll, describe, expect, it } from 'vitest';
-import { CodecPool } from '../../../src/codec/index.ts';
+import { describe, expect, it } from 'vitest';
 import { ModelledTime } from '../../../src/migration/send/migration-time.ts';
 import { openSimulatedTarget } from '../../../src/target/index.ts';
 import { SMALL_WORKLOAD } from '../../checkpoint/workload.ts';
@@ -12,17 +11,11 @@ import {
   migrate,
   movedAndRun,
   neverMoved,
-  scratchRoot,
+  receivingBench,
   withoutMarks,
 } from './migrations.ts';
 
-const pool = new CodecPool({ workers: 0 });
-const { root, done } = scratchRoot();
-
-afterAll(async () => {
-  await pool.close();
-  done();
-});
+const { root, pool } = receivingBench();
 
 describe('a simulated process that is migrated', () => {
   it('is in the store of the destination, and goes on from the very instant at which it stopped', async () => {
