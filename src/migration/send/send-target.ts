@@ -358,12 +358,15 @@ class Sending {
   /** Nobody here can know whether the destination was told. */
   #doubt(cause: unknown): PeerError {
     const { migrationId } = this.#options;
+    const { kind, name } = this.#target.identity;
     const why = cause instanceof Error ? cause.message : String(cause);
     return new PeerError(
-      `${this.#target.identity.name} stays stopped here: the destination was told to run it, and has not said ` +
-        `whether it does (${why})`,
+      `${name} stays stopped here: the destination was told to run it, and has not said whether it does (${why})`,
       {
-        hint: `ckpt migrate --resolve ${migrationId} asks it, and ends or resumes the target here`,
+        hint:
+          kind === 'live'
+            ? `ckpt migrate --resolve ${migrationId} asks it, and ends or resumes the target here`
+            : `what ckpt receive says there of migration ${migrationId} is what became of it`,
         data: { migrationId, inDoubt: true },
         cause,
       },

@@ -217,9 +217,12 @@ describe('a migration that fails', () => {
     },
   );
 
-  it('before it has begun lets the destination go', async () => {
+  it.each([
+    { autoConverge: true },
+    { xbzrle: true },
+  ] as const)('before it has begun, over %j, lets the destination go', async (options) => {
     const { target } = smallTarget();
-    const choice = { policy: 'qemu', options: { autoConverge: true } } as const;
+    const choice = { policy: 'qemu', options } as const;
     const { failure, destination } = await migrate(target, { options: { choice } });
     expect(failure).toBeInstanceOf(UsageError);
     expect(destination.said).toEqual([]);
@@ -253,7 +256,15 @@ describe('a migration that fails', () => {
     expect(destination.committed).toBe(true);
     expect(failure).toMatchObject({ data: { inDoubt: true, migrationId: '0123456789abcdef' } });
     expect(failure?.message).toContain('stays stopped here');
+    expect(failure).toMatchObject({ hint: expect.stringContaining('--resolve 0123456789abcdef') });
     expect(target.frozen).toBe(true);
+  });
+
+  it('after commit leaves nothing of a simulated target to resolve here', async () => {
+    const target = openSimulatedTarget(SMALL_WORKLOAD, 'small.yaml');
+    const { failure } = await migrate(target, { behaviour: { silentAfterCommit: true } });
+    expect(failure).toMatchObject({ data: { inDoubt: true } });
+    expect(failure).not.toMatchObject({ hint: expect.stringContaining('--resolve') });
   });
 
   it('because the destination says after commit that it could not start it leaves the target running', async () => {
