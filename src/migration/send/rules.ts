@@ -144,6 +144,9 @@ function unsupportedQemuOption(options: QemuOptions): string | undefined {
   if (options.dirtyLimit) return '--dirty-limit: it cannot slow a process down';
   if (options.xbzrle) return '--xbzrle';
   if (options.multifdChannels > 0) return '--multifd-channels: --connections is what it has';
+  if (options.maxPostcopyBandwidth > 0) return '--max-postcopy-bandwidth';
+  if (options.postcopyPreempt) return '--postcopy-preempt';
+  if (options.clearLog !== QEMU_DEFAULTS.clearLog) return '--clear-log: it has no dirty log';
   return undefined;
 }
 

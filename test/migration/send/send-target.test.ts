@@ -220,6 +220,9 @@ describe('a migration that fails', () => {
   it.each([
     { autoConverge: true },
     { xbzrle: true },
+    { maxPostcopyBandwidth: 1e6 },
+    { postcopyPreempt: true },
+    { clearLog: 'before-send' },
   ] as const)('before it has begun, over %j, lets the destination go', async (options) => {
     const { target } = smallTarget();
     const choice = { policy: 'qemu', options } as const;
