@@ -5,6 +5,7 @@ import {
   boundsWords,
   convergenceWords,
   formatInterval,
+  outerRounds,
   pagesWords,
   ROUND_COLUMNS,
   roundCells,
@@ -59,9 +60,7 @@ function figures(rehearsal: Rehearsal): string {
 
 /** The table of rounds, of a rehearsal or a migration. */
 export function formatRounds({ rounds }: Pick<Rehearsal, 'rounds'>): string {
-  const hidden = Math.max(0, rounds.length - 2 * SHOWN_ROUNDS);
-  const shown =
-    hidden === 0 ? rounds : [...rounds.slice(0, SHOWN_ROUNDS), ...rounds.slice(rounds.length - SHOWN_ROUNDS)];
+  const { shown, hidden } = outerRounds(rounds, SHOWN_ROUNDS);
   const table = formatTable(ROUND_COLUMNS, shown.map(roundCells));
   return hidden === 0 ? table : `${table}(${hidden} rounds in the middle are left out; --json has them)\n`;
 }

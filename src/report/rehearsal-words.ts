@@ -80,6 +80,16 @@ export function roundCells(round: Round): string[] {
   ];
 }
 
+/** So many rounds from the beginning and from the end of a long list, and how many in the middle are hidden. */
+export function outerRounds(
+  rounds: readonly Round[],
+  most: number,
+): { readonly shown: readonly Round[]; readonly hidden: number } {
+  const hidden = Math.max(0, rounds.length - 2 * most);
+  if (hidden === 0) return { shown: rounds, hidden };
+  return { shown: [...rounds.slice(0, most), ...rounds.slice(rounds.length - most)], hidden };
+}
+
 /** What the migration costs the service beside the stop; empty if nothing. */
 export function serviceFields({ service }: Rehearsal): [name: string, value: string][] {
   const fields: [string, string][] = [];

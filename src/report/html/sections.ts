@@ -3,6 +3,7 @@ import type { IntervalName, Outcome, Rehearsal } from '../../migration/index.ts'
 import {
   boundsWords,
   formatInterval,
+  outerRounds,
   pagesWords,
   ROUND_COLUMNS,
   roundCells,
@@ -120,9 +121,7 @@ export function advice({ advice: changes }: Rehearsal): Markup {
 
 export function roundsTable(rehearsal: Rehearsal): Markup {
   const { rounds, strategy, verdict } = rehearsal;
-  const hidden = Math.max(0, rounds.length - 2 * SHOWN_ROUNDS);
-  const shown =
-    hidden === 0 ? rounds : [...rounds.slice(0, SHOWN_ROUNDS), ...rounds.slice(rounds.length - SHOWN_ROUNDS)];
+  const { shown, hidden } = outerRounds(rounds, SHOWN_ROUNDS);
   return section({
     id: 'rounds',
     title: 'Rounds',
