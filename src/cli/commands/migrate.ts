@@ -43,7 +43,7 @@ interface MigrateOptions extends CommonOptions, PolicyOptions, PeerOptions {
 
 const EXAMPLES = `
 Examples:
-  ckpt migrate -t 4711 --to 127.0.0.1:7000                   to 'ckpt receive' on this machine
+  ckpt migrate -t 4711 --to 127.0.0.1:7000                   to 'ckpt receive' in another PID namespace
   ckpt migrate -t 4711 --to db2:7000 --tls --tls-cacert ca.pem --tls-cert me.pem --tls-key me.key
   ckpt migrate -t sim:fixtures/kv-store.yaml --to 127.0.0.1:7000 --policy xen --wait 2s
   ckpt migrate --resolve ID --to db2:7000                    what became of a migration in doubt`;
