@@ -33,7 +33,7 @@ async function receiving(...args: readonly string[]) {
   const ended = main(['receive', '--listen', '127.0.0.1:0', '--once', ...args], {
     stdout: stream('stdout'),
     stderr: stream('stderr'),
-    variables: {},
+    variables: { CKPT_STORE: join(root, 'named') },
   });
   void ended.then(() => listening(`ended: ${printed.stderr}`));
   return { address: await address, ended, printed };
@@ -80,6 +80,14 @@ describe('ckpt receive', () => {
       fetched: { missingPages: expect.any(Number) },
     });
     expect(received.fetched.missingPages).toBeGreaterThan(100);
+  });
+
+  it('keeps what comes in the store of CKPT_STORE', async () => {
+    const { address, ended } = await receiving();
+    const options = ['-t', target, '--to', address, '--virtual-bandwidth', '1Gbit/s'];
+    const { status } = await ckpt('migrate', ...options, '--policy', 'criu');
+    expect([status, await ended]).toEqual([0, 0]);
+    expect((await ckpt('ls', '-D', join(root, 'named'))).status).toBe(0);
   });
 
   it('keeps nothing of a rehearsal, and takes nothing else then', async () => {

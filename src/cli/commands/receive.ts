@@ -51,9 +51,11 @@ export function declareReceive(program: Command, shell: Shell): void {
       ),
     )
     .addOption(
-      new Option('-D, --store <dir>', 'directory of the checkpoint store; made if there is none')
-        .env('CKPT_STORE')
-        .conflicts('discard'),
+      // Not by `env`: a store that is named there is none that --discard contradicts.
+      new Option(
+        '-D, --store <dir>',
+        'directory of the checkpoint store; made if there is none (env: CKPT_STORE)',
+      ).conflicts('discard'),
     )
     .option('--discard', 'count what comes and keep nothing (for ckpt rehearse --shadow)')
     .option('--once', 'end after one migration')
@@ -77,8 +79,9 @@ export function declareReceive(program: Command, shell: Shell): void {
 }
 
 async function receive(context: CommandContext, options: ReceiveCommandOptions): Promise<void> {
-  const { listen, store, run, workers } = options;
+  const { listen, run, workers } = options;
   const discard = options.discard === true;
+  const store = options.store ?? (discard ? undefined : context.environment.variables['CKPT_STORE']);
   if (store === undefined && !discard) {
     throw new UsageError('nothing says where to keep what comes', {
       hint: '-D DIR, or --discard to count it only',
