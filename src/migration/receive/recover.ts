@@ -62,7 +62,10 @@ async function removeUnfinished(
   return `${name} was not finished: removed what had come of it`;
 }
 
-/** It was told to run here. Whether it does yet is not known: perhaps ckpt was killed just before it was let go. */
+/**
+ * It was told to run here. Whether it does yet is not known: perhaps ckpt was killed just before it was let go. Where it
+ * was let go just before, and has ended since, it runs once more: nothing tells the two apart, and it must not be lost.
+ */
 async function carryOut(
   storeDirectory: string,
   records: MigrationRecords,
