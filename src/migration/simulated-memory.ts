@@ -4,6 +4,7 @@ import { type Program, type RegionDefinition, Simulation, type Workload } from '
 import type { MigratingMemory } from './memory.ts';
 import { PageBitmap } from './page-bitmap.ts';
 import { type NumberedSegment, PageNumbers } from './page-numbers.ts';
+import { findStretch } from './recording/mapped-sizes.ts';
 
 export interface SimulatedMemoryOptions {
   /** How long the program has run when the migration begins. */
@@ -163,16 +164,7 @@ export class SimulatedMemory implements MigratingMemory {
   }
 
   #contentsOf(page: number): Contents | undefined {
-    let low = 0;
-    let high = this.#contents.length - 1;
-    while (low <= high) {
-      const middle = (low + high) >>> 1;
-      const contents = this.#contents[middle]!;
-      if (page < contents.firstNumber) high = middle - 1;
-      else if (page >= contents.endNumber) low = middle + 1;
-      else return contents;
-    }
-    return undefined;
+    return this.#contents[findStretch(this.#contents, page)];
   }
 }
 
