@@ -96,13 +96,15 @@ export class RoundEngine {
     this.#takenPages -= count;
   }
 
-  /** Sends the pages of a word whose bits are set in `pages`, and takes them from the pending ones. */
+  /**
+   * Sends the pages of a word whose bits are set in `pages`, as far as they are pending: one that the program asks for
+   * may have been sent since it missed it.
+   */
   send(word: number, pages: number, bytesPerSecond: number): void {
-    const zeros = this.#zerosAtStop
-      ? pages & this.#zerosAtStop.word(word)
-      : zerosAmong(this.memory, word, pages);
-    this.#takenPages += this.pending.removeFromWord(word, pages);
-    this.sendPages(pages, zeros, bytesPerSecond);
+    const due = pages & this.pending.word(word);
+    const zeros = this.#zerosAtStop ? due & this.#zerosAtStop.word(word) : zerosAmong(this.memory, word, due);
+    this.#takenPages += this.pending.removeFromWord(word, due);
+    this.sendPages(due, zeros, bytesPerSecond);
   }
 
   /** Sends pages that are no longer pending, a bit each; those in `zeros` hold zeros only. */
