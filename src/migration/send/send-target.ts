@@ -12,26 +12,18 @@ import type { Target, TargetState } from '../../target/index.ts';
 import { type ChosenTracker, chooseTracker } from '../../tracker/index.ts';
 import type { StrategyName } from '../outcome.ts';
 import type { Channel } from '../wire/channel.ts';
-import { MAX_STATE_CHUNK_BYTES, type MessageOf } from '../wire/messages.ts';
+import { MAX_STATE_CHUNK_BYTES } from '../wire/messages.ts';
 import { DigestMemory } from './digest-ledger.ts';
 import { sendLazily } from './lazy-pages.ts';
+import { MigrationFigures, type Prepared } from './migration-figures.ts';
 import { type MigrationTime, RealTime } from './migration-time.ts';
 import { PagePipeline } from './page-pipeline.ts';
 import { PeerAnswers } from './peer-answers.ts';
 import { RoundSender } from './round-sender.ts';
 import { type Rules, rulesOf } from './rules.ts';
-import type { Migration, MigrationEnd, MigrationProgress, SendOptions, StopTimes } from './send-types.ts';
+import type { Migration, MigrationEnd, SendOptions } from './send-types.ts';
 import { WINDOW_MICROSECONDS } from './sending-constants.ts';
 import { type GonePages, TargetScan } from './target-scan.ts';
-
-/** What the last look before the switch and the destination's answer to it gave. */
-interface Prepared {
-  readonly ready: MessageOf<'ready'>;
-  readonly digest: string;
-  readonly stop: StopTimes;
-  /** When the target was asked to stop. */
-  readonly stoppedAt: number;
-}
 
 /**
  * Migrates a target over a channel: rounds while it runs, the rest while it stands still, then the switch. Until the
@@ -68,13 +60,8 @@ class Sending {
   readonly #signal: AbortSignal;
   readonly #scan: TargetScan;
   readonly #sender: RoundSender;
-  readonly #warnings: string[] = [];
+  readonly #figures: MigrationFigures;
   #committed = false;
-  #requestedPages = 0;
-  #setupMicroseconds = 0;
-  #storeMicroseconds = 0;
-  #lookedAt = 0;
-  #dirtyPagesRate: number | undefined;
   #memoryPages = 0;
   #totalPages = 0;
 
@@ -97,7 +84,18 @@ class Sending {
       pipeline: new PagePipeline(pool, compression),
       time: this.#time,
       signal: this.#signal,
-      onSent: () => this.#report('active'),
+      onSent: () => this.#figures.report('active'),
+    });
+    this.#figures = new MigrationFigures({
+      channel,
+      target,
+      scan: this.#scan,
+      sender: this.#sender,
+      time: this.#time,
+      options,
+      policy: this.#rules.policy,
+      strategy: this.#strategy,
+      chosen: this.#chosen,
     });
   }
 
@@ -125,7 +123,7 @@ class Sending {
         hint: 'post-copy is for simulated targets: leave --strategy and --postcopy-after out',
       });
     }
-    this.#report('setup');
+    this.#figures.report('setup');
     await this.#channel.send({
       type: 'hello',
       migrationId,
@@ -136,7 +134,7 @@ class Sending {
       program,
     });
     await this.#answers.next('welcome', this.#signal);
-    this.#setupMicroseconds = this.#time.now();
+    this.#figures.setupMicroseconds = this.#time.now();
     this.#options.onNote?.(`policy ${choice.policy}, tracker ${this.#chosen.reason}`);
   }
 
@@ -149,7 +147,7 @@ class Sending {
     for (let number = 1; ; number++) {
       const pendingPages = this.#scan.pendingPages;
       const began = this.#time.now();
-      this.#beginRound();
+      this.#figures.beginRound();
       const tally = await this.#sender.send({
         isFinal: false,
         gone,
@@ -161,14 +159,14 @@ class Sending {
       // What it has still to store would otherwise be stored while the target stands still.
       const sent = this.#time.now();
       await this.#answers.stored(number, this.#signal);
-      this.#storeMicroseconds += this.#time.now() - sent;
+      this.#figures.storeMicroseconds += this.#time.now() - sent;
       const { memoryPages, totalPages } = { memoryPages: this.#memoryPages, totalPages: this.#totalPages };
       const microseconds = this.#time.now() - began;
       if (rules.isLast({ number, pendingPages, memoryPages, totalPages, microseconds, ...tally }))
         return true;
       if (this.#time.now() > giveUpAfter) return false;
       // Each look stops the target for a moment; short rounds are not to stop it all the time.
-      await this.#time.waitUntil(this.#lookedAt + WINDOW_MICROSECONDS, this.#signal);
+      await this.#time.waitUntil(this.#figures.lookedAt + WINDOW_MICROSECONDS, this.#signal);
       gone = await this.#look();
       const found = {
         pendingPages: this.#scan.expectedPages,
@@ -185,32 +183,14 @@ class Sending {
 
   /** Found by a look that no round followed. */
   #goneBefore: readonly GonePages[] = [];
-  /** Pages found written by looks since the last round began. */
-  #writtenPages = 0;
 
   /** One look while the target runs: it stands still only for that. */
   async #look(): Promise<GonePages[]> {
     this.#signal.throwIfAborted();
     await this.#time.follow(this.#target, this.#signal);
     const gone = await this.#scan.whileStopped(() => this.#scan.look(true));
-    this.#looked();
+    this.#figures.looked();
     return gone;
-  }
-
-  #looked(): void {
-    const now = this.#time.now();
-    const { writtenPages } = this.#scan;
-    if (this.#lookedAt > 0) {
-      this.#writtenPages += writtenPages;
-      this.#dirtyPagesRate = (writtenPages * 1e6) / Math.max(1, now - this.#lookedAt);
-    }
-    this.#lookedAt = now;
-  }
-
-  #beginRound(): void {
-    const { log } = this.#sender;
-    log.begin(this.#time.now(), this.#writtenPages, this.#scan.pendingPages, this.#channel.sentBytes, 0);
-    this.#writtenPages = 0;
   }
 
   /** Stops the target, sends the rest, and has the destination go on with it. */
@@ -239,13 +219,13 @@ class Sending {
     const stoppedAt = this.#time.now();
     await target.freeze();
     const frozen = this.#time.now();
-    this.#report('device');
+    this.#figures.report('device');
     const gone = [...this.#goneBefore, ...this.#scan.look(false)];
-    this.#looked();
+    this.#figures.looked();
     if (this.#memoryPages === 0) this.#memoryPages = this.#scan.pendingPages;
-    for (const { doubts } of this.#scan.processes) this.#warnings.push(...doubts);
+    for (const { doubts } of this.#scan.processes) this.#figures.warnings.push(...doubts);
     const state = target.captureState();
-    this.#beginRound();
+    this.#figures.beginRound();
     const looked = this.#time.now();
     const { lost } = await this.#sender.send({
       isFinal: true,
@@ -327,7 +307,7 @@ class Sending {
     const total = this.#time.now();
     if (leaveStopped !== true) this.#target.end?.();
     await this.#channel.close().catch(() => undefined);
-    return this.#result('moved', total, downtime, { ...prepared, ...sent, stop: { ...stop, start } });
+    return this.#figures.result('moved', total, downtime, { ...prepared, ...sent, stop: { ...stop, start } });
   }
 
   /** The destination runs the target and lacks memory of it. @throws PeerError: the target there has stopped for good */
@@ -340,7 +320,7 @@ class Sending {
       send: (process, pages) => this.#sender.sendPart(process, pages, this.#rules.finalRate),
       digest: () => this.#digest(),
     });
-    this.#requestedPages = requestedPages;
+    this.#figures.requestedPages = requestedPages;
     this.#warnOf(lost);
     if (ready.memoryDigest === digest) return { ready, digest };
     throw new IntegrityError('what the destination has received is not what was sent: the digests differ', {
@@ -351,7 +331,9 @@ class Sending {
   #warnOf(lost: readonly GonePages[]): void {
     for (const { pid, pages } of lost) {
       const place = formatPageAddress(pages.startPage(0));
-      this.#warnings.push(`process ${pid}: ${pages.pageCount} pages from ${place} on could not be read`);
+      this.#figures.warnings.push(
+        `process ${pid}: ${pages.pageCount} pages from ${place} on could not be read`,
+      );
     }
   }
 
@@ -379,85 +361,13 @@ class Sending {
     const downtime = this.#time.now() - prepared.stoppedAt;
     const total = this.#time.now();
     await this.#channel.close().catch(() => undefined);
-    return this.#result(end, total, downtime, prepared);
+    return this.#figures.result(end, total, downtime, prepared);
   }
 
   async #giveUp(): Promise<Migration> {
     const { atMicroseconds, reason } = { atMicroseconds: this.#time.now(), reason: 'it does not converge' };
     await this.#channel.send({ type: 'abort', reason });
     await this.#channel.close().catch(() => undefined);
-    return this.#result('given-up', atMicroseconds, 0, undefined);
+    return this.#figures.result('given-up', atMicroseconds, 0, undefined);
   }
-
-  #result(end: MigrationEnd, total: number, downtime: number, prepared: Prepared | undefined): Migration {
-    const { log } = this.#sender;
-    const sentBytes = this.#channel.sentBytes;
-    log.end(end === 'given-up' ? this.#scan.writtenPages : 0, sentBytes);
-    this.#report('completed');
-    const { policy } = this.#rules;
-    return {
-      end,
-      verdict: end === 'given-up' ? 'does-not-converge' : 'converges',
-      migrationId: this.#options.migrationId,
-      target: this.#target.identity,
-      peer: this.#channel.peer,
-      policy,
-      strategy: this.#strategy,
-      tracker: this.#chosen.tracker.kind,
-      trackerReason: this.#chosen.reason,
-      processes: this.#scan.processes.length,
-      totalMicroseconds: Math.round(total),
-      downtimeMicroseconds: Math.round(downtime),
-      reportedDowntimeMicroseconds: prepared === undefined ? 0 : Math.round(reportedOf(prepared.stop)),
-      setupMicroseconds: Math.round(this.#setupMicroseconds),
-      transferredBytes: sentBytes,
-      pages: { normal: log.normalPages, duplicate: log.zeroPages, xbzrle: 0 },
-      rounds: log.rounds,
-      curve: log.curve.end(total, end === 'given-up' ? this.#sender.leftPages * PAGE_SIZE : 0),
-      service: { throttledMicroseconds: 0, faultedPages: this.#requestedPages, faultMicroseconds: 0 },
-      checkpoint: prepared?.ready.checkpoint,
-      memoryDigest: prepared?.digest,
-      obstacles: prepared?.ready.obstacles ?? [],
-      scans: this.#scan.stops,
-      linkBytesPerSecond: this.#sender.meter.linkBytesPerSecond,
-      storeMicroseconds: Math.round(this.#storeMicroseconds),
-      stop: prepared === undefined ? undefined : rounded(prepared.stop),
-      warnings: this.#warnings,
-    };
-  }
-
-  #report(status: MigrationProgress['status']): void {
-    const { onProgress } = this.#options;
-    if (onProgress === undefined) return;
-    const { log, leftPages, meter } = this.#sender;
-    const { bytesPerSecond } = meter;
-    const remainingBytes = Math.round(leftPages) * PAGE_SIZE;
-    onProgress({
-      status,
-      round: log.count,
-      atMicroseconds: Math.round(this.#time.now()),
-      remainingBytes,
-      transferredBytes: this.#channel.sentBytes,
-      dirtyPagesRate: this.#dirtyPagesRate,
-      bytesPerSecond,
-      expectedDowntimeMicroseconds:
-        bytesPerSecond === 0 ? undefined : (remainingBytes / bytesPerSecond) * 1e6,
-    });
-  }
-}
-
-/** The part of the downtime until everything has been received. */
-function reportedOf({ scan, send }: StopTimes): number {
-  return scan + send;
-}
-
-function rounded(times: StopTimes): StopTimes {
-  const { freeze, scan, send, prepare, start } = times;
-  return {
-    freeze: Math.round(freeze),
-    scan: Math.round(scan),
-    send: Math.round(send),
-    prepare: Math.round(prepare),
-    start: Math.round(start),
-  };
 }
