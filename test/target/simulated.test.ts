@@ -211,6 +211,17 @@ describe('restoreSimulatedTarget()', () => {
     }
   });
 
+  it('goes on after more memory was freed than a call can have arguments', async () => {
+    const text = TEXT.replace('size: 1MiB, resident: 512KiB', 'size: 640MiB, resident: 640MiB').replace(
+      '{ at: 20ms, do: fork, program: worker }',
+      '{ at: 20ms, do: madvise, advice: dontneed, region: heap }',
+    );
+    const target = openSimulatedTarget(text, 'large.yaml');
+    await target.run(30_000);
+    const { bytes } = restoreSimulatedTarget(target.captureState()).captureState();
+    expect(Buffer.compare(bytes, target.captureState().bytes)).toBe(0);
+  });
+
   it('keeps the kernel that the target was opened with', () => {
     const target = openSimulatedTarget(TEXT, 'small.yaml', { version: '6.18', softDirty: false });
     const restored = restoreSimulatedTarget(target.captureState());

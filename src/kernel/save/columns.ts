@@ -25,8 +25,8 @@ export function writeNumbers(writer: ByteWriter, numbers: readonly number[]): vo
   for (const number of numbers) writer.varint(number);
 }
 
-export function readNumbers(reader: ByteReader): number[] {
-  const numbers: number[] = [];
+/** Adds what `writeNumbers` wrote to a list, which may be longer than a call can have arguments. */
+export function readNumbers(reader: ByteReader, numbers: number[] = []): number[] {
   for (let count = reader.varint(); count > 0; count--) numbers.push(reader.varint());
   return numbers;
 }

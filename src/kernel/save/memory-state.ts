@@ -30,8 +30,8 @@ export function readFrames(reader: ByteReader, frames: FrameTable): void {
   frames.reserve(next);
   frames.next = next;
   for (const column of columnsOf(frames)) readColumn(reader, column, next);
-  frames.free.push(...readNumbers(reader));
-  frames.freeHuge.push(...readNumbers(reader));
+  readNumbers(reader, frames.free);
+  readNumbers(reader, frames.freeHuge);
   for (let count = reader.varint(); count > 0; count--) {
     frames.compounds.set(reader.varint(), { entire: reader.varint(), total: reader.varint() });
   }
@@ -71,7 +71,7 @@ export function readSwap(reader: ByteReader, swap: SwapArea): void {
   }
   readColumn(reader, swap.users, swap.next);
   readColumn(reader, swap.frames, swap.next);
-  swap.free.push(...readNumbers(reader));
+  readNumbers(reader, swap.free);
   readPairs(reader, swap.slotOfFrame);
 }
 
