@@ -99,6 +99,18 @@ describe('post-copy', () => {
     );
   });
 
+  it('sends no page again that was on its way when it was asked for', () => {
+    const scattered = ascending(0, 4000).map((step) => (step * 7919) % 20_000);
+    for (const kind of ['forward', 'bubbling'] as const) {
+      const outcome = rehearseOnce(new WalkedMemory(20_000, scattered, 5), {
+        link: { bytesPerSecond: 1000 * MEGABYTE, roundTripMicroseconds: 200 },
+        choice: fixed(kind),
+      });
+      expect(outcome.pages.normal).toBe(20_000);
+      expect(outcome.curve.every(({ remainingBytes }) => remainingBytes >= 0)).toBe(true);
+    }
+  });
+
   it('is called hybrid after rounds, and then sends again what was written meanwhile', () => {
     const pages = ascending(0, 2000);
     for (const choice of [fixed('bubbling', 1), criu(1)]) {
