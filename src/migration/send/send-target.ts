@@ -62,8 +62,6 @@ class Sending {
   readonly #sender: RoundSender;
   readonly #figures: MigrationFigures;
   #committed = false;
-  #memoryPages = 0;
-  #totalPages = 0;
 
   constructor(target: Target, channel: Channel, pool: CodecPool, options: SendOptions, scratch: ScratchFile) {
     this.#target = target;
@@ -143,7 +141,8 @@ class Sending {
     const rules = this.#rules;
     const giveUpAfter = this.#options.giveUpAfterMicroseconds ?? Number.POSITIVE_INFINITY;
     let gone = await this.#look();
-    this.#memoryPages = this.#scan.pendingPages;
+    const memoryPages = this.#scan.pendingPages;
+    let totalPages = 0;
     for (let number = 1; ; number++) {
       const pendingPages = this.#scan.pendingPages;
       const began = this.#time.now();
@@ -155,12 +154,11 @@ class Sending {
         goesOn: () => this.#time.now() <= giveUpAfter,
         skipsWritten: rules.skipsWritten,
       });
-      this.#totalPages += tally.sentPages;
+      totalPages += tally.sentPages;
       // What it has still to store would otherwise be stored while the target stands still.
       const sent = this.#time.now();
       await this.#answers.stored(number, this.#signal);
       this.#figures.storeMicroseconds += this.#time.now() - sent;
-      const { memoryPages, totalPages } = { memoryPages: this.#memoryPages, totalPages: this.#totalPages };
       const microseconds = this.#time.now() - began;
       if (rules.isLast({ number, pendingPages, memoryPages, totalPages, microseconds, ...tally }))
         return true;
@@ -222,7 +220,6 @@ class Sending {
     this.#figures.report('device');
     const gone = [...this.#goneBefore, ...this.#scan.look(false)];
     this.#figures.looked();
-    if (this.#memoryPages === 0) this.#memoryPages = this.#scan.pendingPages;
     for (const { doubts } of this.#scan.processes) this.#figures.warnings.push(...doubts);
     const state = target.captureState();
     this.#figures.beginRound();
@@ -365,9 +362,9 @@ class Sending {
   }
 
   async #giveUp(): Promise<Migration> {
-    const { atMicroseconds, reason } = { atMicroseconds: this.#time.now(), reason: 'it does not converge' };
-    await this.#channel.send({ type: 'abort', reason });
+    const total = this.#time.now();
+    await this.#channel.send({ type: 'abort', reason: 'it does not converge' });
     await this.#channel.close().catch(() => undefined);
-    return this.#figures.result('given-up', atMicroseconds, 0, undefined);
+    return this.#figures.result('given-up', total, 0, undefined);
   }
 }
