@@ -61,6 +61,7 @@ export function rehearseOnce(memory: MigratingMemory, options: RehearsalOptions)
   const giveUp = options.giveUpAfterMicroseconds ?? usualPatience(memory, link, options);
   if (options.sending !== undefined) {
     const rules = rulesOf(choice);
+    checkDowntimeLimit(downtimeLimitOf(choice), link);
     const { sending } = options;
     return rehearseSending({ memory, link, rules, costs, sending, giveUpAfterMicroseconds: giveUp, pace });
   }
@@ -69,7 +70,7 @@ export function rehearseOnce(memory: MigratingMemory, options: RehearsalOptions)
     case 'qemu': {
       const parameters = { ...QEMU_DEFAULTS, ...choice.options };
       checkQemuOptions(parameters);
-      checkDowntimeLimit(parameters.downtimeLimitMicroseconds, link);
+      checkDowntimeLimit(downtimeLimitOf(choice), link);
       const migrate = (atPace: number) =>
         new QemuMigration(memory, link, parameters, costs, giveUp, atPace).run();
       return parameters.stopFirst ? withStopFirst(migrate(0), costs) : migrate(pace);
@@ -83,9 +84,8 @@ export function rehearseOnce(memory: MigratingMemory, options: RehearsalOptions)
     case 'criu':
       return migrateAsCriu(engine(CRIU_FRAMING), { ...CRIU_DEFAULTS, ...choice.options }, giveUp);
     case 'fixed': {
-      const parameters = { ...FIXED_DEFAULTS, ...choice.options };
-      checkDowntimeLimit(parameters.downtimeLimitMicroseconds, link);
-      return migrateFixed(engine(FIXED_FRAMING), parameters, giveUp);
+      checkDowntimeLimit(downtimeLimitOf(choice), link);
+      return migrateFixed(engine(FIXED_FRAMING), { ...FIXED_DEFAULTS, ...choice.options }, giveUp);
     }
   }
 }
@@ -128,6 +128,13 @@ function slowestRateOf(choice: PolicyChoice): number {
     default:
       return Number.POSITIVE_INFINITY;
   }
+}
+
+/** In microseconds; 0 for a policy that has none. */
+function downtimeLimitOf(choice: PolicyChoice): number {
+  if (choice.policy !== 'qemu' && choice.policy !== 'fixed') return 0;
+  const { downtimeLimitMicroseconds } = choice.policy === 'qemu' ? QEMU_DEFAULTS : FIXED_DEFAULTS;
+  return choice.options?.downtimeLimitMicroseconds ?? downtimeLimitMicroseconds;
 }
 
 function checkDowntimeLimit(limitMicroseconds: number, link: Link): void {

@@ -38,8 +38,10 @@ class RecordedMemory implements MigratingMemory {
   readonly resident: PageBitmap;
   readonly dirty: PageBitmap;
   readonly #recording: Recording;
-  /** Pages that were there when it began: a sender empties `resident`. */
+  /** Pages that were there when it began; a sender empties `resident`. */
   readonly #present: Uint32Array;
+  /** Those of them that are never written, a bit each: made when the recording begins again. */
+  #spare: Uint32Array | undefined;
   readonly #zero: PageBitmap;
   readonly #decoder = new RangeDecoder();
   #stores: Uint32Array | undefined;
@@ -156,14 +158,12 @@ class RecordedMemory implements MigratingMemory {
     const { dirty } = this;
     const zero = this.#zero;
     const mayBeZero = zero.count > 0;
-    const { hot, freshShare } = heat;
-    const freshBelow = this.#lap === 0 ? 0 : freshShare * 2 ** 32;
-    const salt = this.#lapSalt;
+    const { hot } = heat;
+    const isAgain = this.#lap > 0;
     for (let index = 0; index < count; index++) {
       const end = ends[index]!;
       for (let page = starts[index]!; page < end; page++) {
-        const isFresh = freshBelow > 0 && mix32(page ^ salt) < freshBelow;
-        const isMoved = isFresh && ((hot[page >>> 5]! >>> (page & 31)) & 1) === 0;
+        const isMoved = isAgain && ((hot[page >>> 5]! >>> (page & 31)) & 1) === 0;
         const moved = isMoved ? this.#elsewhere(page) : page;
         // A page that was dirty before holds no zeros any more.
         if (dirty.add(moved) && mayBeZero) zero.remove(moved);
@@ -235,16 +235,16 @@ class RecordedMemory implements MigratingMemory {
 
   /** A page of the same stretch of addresses that was not written, for those of which a program would write others. */
   #elsewhere(page: number): number {
-    const { heat, freshShare } = this.#recording.heat;
     let hash = mix32(page ^ this.#lapSalt);
-    if (hash >= freshShare * 2 ** 32) return page;
-    const segment = this.#segmentOf(page);
-    const length = segment.endPage - segment.startPage;
+    if (hash >= this.#recording.heat.freshShare * 2 ** 32) return page;
+    this.#spare ??= sparePages(this.#present, this.#recording.heat.heat);
+    const spare = this.#spare;
+    const { firstNumber, startPage, endPage } = this.#segmentOf(page);
+    const length = (endPage - startPage) / 2 ** 32;
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       hash = mix32(hash + attempt + 1);
-      const other = segment.firstNumber + (hash % length);
-      const isPresent = (((this.#present[other >>> 5] ?? 0) >>> (other & 31)) & 1) === 1;
-      if (isPresent && isNeverWritten(heat[other]!)) return other;
+      const other = firstNumber + Math.floor(hash * length);
+      if ((((spare[other >>> 5] ?? 0) >>> (other & 31)) & 1) === 1) return other;
     }
     return page;
   }
@@ -289,4 +289,13 @@ class RecordedMemory implements MigratingMemory {
     this.#random = state;
     return state >>> 0;
   }
+}
+
+/** Pages of `present` that were not written in any interval, as words of a bitmap. */
+function sparePages(present: Uint32Array, heat: Uint8Array): Uint32Array {
+  const spare = new Uint32Array(present);
+  for (let page = 0; page < heat.length; page++) {
+    if (!isNeverWritten(heat[page]!)) spare[page >>> 5]! &= ~(1 << (page & 31));
+  }
+  return spare;
 }

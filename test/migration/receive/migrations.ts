@@ -12,7 +12,12 @@ import { ModelledTime } from '../../../src/migration/send/migration-time.ts';
 import { sendTarget } from '../../../src/migration/send/send-target.ts';
 import type { Migration, SendOptions } from '../../../src/migration/send/send-types.ts';
 import { Store } from '../../../src/store/index.ts';
-import { openSimulatedTarget, restoreSimulatedTarget, type Target } from '../../../src/target/index.ts';
+import {
+  openSimulatedTarget,
+  restoreSimulatedTarget,
+  type Target,
+  type Vma,
+} from '../../../src/target/index.ts';
 import { compareTracker } from '../../../src/tracker/index.ts';
 import { anyWorkload } from '../../workload/arbitrary-workload.ts';
 import { channelPair, type PairFaults } from '../wire/channel-pair.ts';
@@ -94,6 +99,14 @@ export interface Instant {
   readonly processes: readonly Readonly<Record<string, unknown>>[];
 }
 
+/**
+ * Whether a page is shared memory. There a page of zeros is as good as none: when a mapping is replaced between a look
+ * and the reading of what that found, the kernel makes a page of the hole that is read (shmem_fault, mm/shmem.c).
+ */
+function isShared(vmas: readonly Vma[], page: number): boolean {
+  return vmas.some(({ shared, startPage, endPage }) => shared && page >= startPage && page < endPage);
+}
+
 /** What a simulated target is now. */
 export function instantOf(target: Target): Instant {
   const pages = createHash('sha256');
@@ -107,6 +120,7 @@ export function instantOf(target: Target): Instant {
     for (const { startPage, endPage } of compareTracker.collect(view, vmas, undefined).suspects) {
       for (let page = startPage; page < endPage; page++) {
         if (view.readMemory(page, 1, content) !== 1) continue;
+        if (isShared(vmas, page) && content.every((byte) => byte === 0)) continue;
         pages.update(`${view.pid} ${page}\n`).update(content);
       }
     }
