@@ -1,3 +1,4 @@
+export { ByteFeed } from './byte-feed.ts';
 export { ByteReader, ByteWriter } from './bytes.ts';
 export { type MonotonicClock, machineClock } from './clock.ts';
 export * from './errors.ts';
