@@ -1,0 +1,62 @@
+import type { WorkProgress } from '../../checkpoint/index.ts';
+import type { Compression } from '../../store/index.ts';
+
+/** What to take into a store. */
+export interface ImportRequest {
+  /** Made if there is none. */
+  readonly storeDirectory: string;
+  /** The images directory. */
+  readonly path: string;
+  /** Takes the parents too, oldest first, a checkpoint each; otherwise the directory alone, with pages of its parents. */
+  readonly chain?: boolean | undefined;
+  /**
+   * An unpacked archive that the images directory is in: everything in it is kept, and parents outside of it are
+   * refused.
+   */
+  readonly archiveRoot?: string | undefined;
+  readonly compression?: Compression | undefined;
+  readonly workers?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((progress: WorkProgress) => void) | undefined;
+  /** Told things worth knowing that are no failures. */
+  readonly onNote?: ((note: string) => void) | undefined;
+}
+
+/** One directory that became a checkpoint. */
+export interface ImportedCheckpoint {
+  readonly checkpoint: number;
+  readonly path: string;
+  readonly preDump: boolean;
+  readonly notRestorable: 'pages-only' | 'deduplicated' | null;
+  readonly processes: number;
+  readonly sharedMemoryObjects: number;
+  readonly pages: {
+    /** In its pages files. */
+    readonly present: number;
+    /** Of its parents. */
+    readonly parent: number;
+    /** That the store did not have. */
+    readonly written: number;
+  };
+  readonly files: { readonly count: number; readonly bytes: number };
+  readonly bytes: {
+    /** Of its pages files and the files that are kept. */
+    readonly images: number;
+    /** That it takes in the store. */
+    readonly stored: number;
+  };
+  /** What CRIU does not record. */
+  readonly gaps: readonly string[];
+  readonly memoryDigest: string;
+}
+
+/** What an import did. */
+export interface ImportResult {
+  readonly storeDirectory: string;
+  readonly path: string;
+  readonly target: string;
+  /** Oldest first. */
+  readonly checkpoints: readonly ImportedCheckpoint[];
+  readonly notes: readonly string[];
+  readonly microseconds: number;
+}
