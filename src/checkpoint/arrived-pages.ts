@@ -1,5 +1,6 @@
 import { PAGE_DIGEST_BYTES, ZERO_PAGE_DIGEST } from '../codec/index.ts';
 import { PageRangeList } from '../core/index.ts';
+import type { ProcessIndex } from '../store/index.ts';
 import { EntryLog } from './entry-log.ts';
 import { createPageEntries, type EntryColumns, type PageEntries } from './page-entries.ts';
 import { PreviousPages } from './previous-pages.ts';
@@ -50,15 +51,19 @@ export class ArrivedPages {
     return this.#inOrder.union(late);
   }
 
-  /** Ends the adding. @returns all pages, and where each of them is */
-  finish(): { readonly pages: PageRangeList; readonly places: PreviousPages } {
+  /**
+   * Ends the adding.
+   * @param before the process's index in the checkpoint before, for pages that are looked up and have not come
+   * @returns all pages, and where each of them is
+   */
+  finish(before?: ProcessIndex): { readonly pages: PageRangeList; readonly places: PreviousPages } {
     this.#log.seal();
     const late = new EntryLog(this.#scratch);
     for (const page of Float64Array.from(this.#outOfOrder.keys()).sort()) {
       late.add(page, this.#columns, this.#outOfOrder.get(page)!);
     }
     late.seal();
-    return { pages: this.pages, places: new PreviousPages([late, this.#log], undefined) };
+    return { pages: this.pages, places: new PreviousPages([late, this.#log], before) };
   }
 
   #keepApart(page: number, entries: EntryColumns, index: number): void {

@@ -1,12 +1,14 @@
 import type { CodecPool, PageDigests } from '../codec/index.ts';
 import { PAGE_SIZE, PageRangeList } from '../core/index.ts';
-import type { DumpTimes, DumpWarning, Manifest, StoredIdentity } from '../image/index.ts';
+import type { DumpTimes, DumpWarning, Manifest, NotRestorable, StoredIdentity } from '../image/index.ts';
 import {
   type CheckpointReader,
   type CheckpointWriter,
   type Compression,
   KnownPages,
+  type NewFiles,
   type NewProcess,
+  type ProcessIndex,
   type Store,
 } from '../store/index.ts';
 import type { TargetState } from '../target/index.ts';
@@ -14,8 +16,10 @@ import { ArrivedPages } from './arrived-pages.ts';
 import { IndexFeeder, unchangedPages } from './index-feeder.ts';
 import { PageEncoder } from './page-encoder.ts';
 import { ChunkSupply, type PageChunk, SPOOL_CHUNK_PAGES } from './page-spool.ts';
+import { learnContents } from './parent.ts';
 import { PreviousPages } from './previous-pages.ts';
 import { ScratchFile } from './scratch-file.ts';
+import { objectsFirst, SharedObjects } from './shared-objects.ts';
 
 /** Most pages that `add` takes at a time. */
 export const MAX_INCOMING_PAGES = SPOOL_CHUNK_PAGES;
@@ -26,12 +30,22 @@ const CHUNKS_AHEAD = 4;
 /** What is said of an incoming checkpoint when it is whole. */
 export interface IncomingFacts {
   readonly preDump: boolean;
+  readonly notRestorable?: NotRestorable | undefined;
   readonly target: StoredIdentity;
   readonly tracker: string;
   readonly warnings?: readonly DumpWarning[];
   /** ISO 8601, UTC. */
   readonly createdAt: string;
   readonly times: () => DumpTimes;
+}
+
+/** How incoming checkpoints are written. */
+export interface IncomingOptions {
+  /**
+   * Keeps pages that have changed a little as differences to the checkpoint before. That reads back what they were,
+   * and so takes time; by default it is not done, as where a target stands still meanwhile.
+   */
+  readonly differences?: boolean;
 }
 
 interface Waiting {
@@ -58,20 +72,42 @@ export class IncomingCheckpoints {
   readonly #store: Store;
   readonly #pool: CodecPool;
   readonly #compression: Compression;
-  readonly #known = new KnownPages();
   readonly #supply = new ChunkSupply();
   readonly #nothingBefore = new PreviousPages([], undefined);
   readonly #scratch: ScratchFile;
   readonly #waiting: Waiting[] = [];
+  readonly #keepsDifferences: boolean;
+  #known = new KnownPages();
   #parent: CheckpointReader | undefined;
   #processes = new Map<number, KnownProcess>();
   #current: Incoming | undefined;
 
-  constructor(store: Store, pool: CodecPool, compression: Compression) {
+  constructor(store: Store, pool: CodecPool, compression: Compression, options: IncomingOptions = {}) {
     this.#store = store;
     this.#pool = pool;
     this.#compression = compression;
+    this.#keepsDifferences = options.differences === true;
     this.#scratch = new ScratchFile(store.scratchDirectory);
+  }
+
+  /**
+   * Makes a checkpoint of the store the one that the next is a delta on, in the place of what was before.
+   * @throws CheckpointNotFoundError, IntegrityError
+   */
+  async continueFrom(checkpoint: number): Promise<void> {
+    if (this.#current !== undefined) throw new RangeError('a checkpoint is being written');
+    const parent = await this.#store.openCheckpoint(checkpoint);
+    const indexes = new Map<number, { readonly index: ProcessIndex }>();
+    const processes = new Map<number, KnownProcess>();
+    for (const { pid, fingerprint } of parent.manifest.processes) {
+      const index = await parent.index(pid);
+      indexes.set(pid, { index });
+      processes.set(pid, { fingerprint, present: await index.present() });
+    }
+    this.#known = new KnownPages();
+    await learnContents({ manifest: parent.manifest, processes: indexes }, this.#known, undefined);
+    this.#processes = processes;
+    this.#parent = parent;
   }
 
   /**
@@ -81,12 +117,13 @@ export class IncomingCheckpoints {
   async begin(): Promise<number> {
     const parent = this.#parent?.manifest.number ?? null;
     const writer = await this.#store.beginCheckpoint({ parent, compression: this.#compression });
-    // No differences to older versions: reading those back would cost time in which the target stands still.
-    const encoder = new PageEncoder(writer, this.#pool, this.#compression, this.#known, undefined);
+    const older = this.#keepsDifferences ? this.#parent : undefined;
     this.#current = {
       writer,
-      encoder,
+      encoder: new PageEncoder(writer, this.#pool, this.#compression, this.#known, older),
       arrived: new Map(),
+      previous: new Map(),
+      objects: new SharedObjects(),
       gone: new Map(),
       processes: new Map(),
       pageCount: 0,
@@ -146,21 +183,28 @@ export class IncomingCheckpoints {
 
   /**
    * Completes the page indexes. What neither came nor was dropped is as in the checkpoint before, for processes that
-   * are still in the same program.
+   * are still in the same program; what maps an object of shared memory is as in the object, which must be among
+   * `processes`.
    * @returns the memory digest
+   * @throws RangeError if a process maps an object that is not there
    */
   async seal(processes: readonly NewProcess[]): Promise<string> {
     await this.#encodeAll();
     const current = this.#open;
-    for (const process of processes) await this.#finishProcess(current, process);
+    for (const process of objectsFirst(processes)) await this.#finishProcess(current, process);
     await current.encoder.finish();
     return current.writer.memoryDigest;
   }
 
-  /** Makes the sealed checkpoint exist. @throws StoreFullError, StoreUnusableError */
-  async commit(facts: IncomingFacts, state?: TargetState): Promise<Manifest> {
+  /**
+   * Makes the sealed checkpoint exist.
+   * @param files to be kept byte for byte beside memory
+   * @throws StoreFullError, StoreUnusableError; what reading the files throws
+   */
+  async commit(facts: IncomingFacts, state?: TargetState, files?: NewFiles): Promise<Manifest> {
     const { writer, encoder, processes, pageCount } = this.#open;
     if (state !== undefined) await writer.setState(state);
+    if (files !== undefined) await writer.setFiles(files);
     const manifest = await writer.commit({
       ...facts,
       warnings: facts.warnings ?? [],
@@ -185,7 +229,10 @@ export class IncomingCheckpoints {
       await found.catch(() => undefined);
       this.#supply.give(chunk);
     }
-    await current?.writer.abort();
+    if (current === undefined) return;
+    await current.writer.abort();
+    // It may name pages of the pack that is gone.
+    this.#known = new KnownPages();
   }
 
   /** Lets go of the scratch file. */
@@ -205,10 +252,19 @@ export class IncomingCheckpoints {
   async #encodeNext(): Promise<void> {
     const { pid, chunk, found } = this.#waiting.shift()!;
     const { encoder } = this.#open;
-    const entries = await encoder.encode(chunk, await found, this.#nothingBefore, pid);
+    const entries = await encoder.encode(chunk, await found, await this.#previousOf(pid), pid);
     const arrived = this.#arrivedOf(pid);
     for (let index = 0; index < chunk.pageCount; index++) arrived.add(chunk.pages[index]!, entries, index);
     this.#supply.give(chunk);
+  }
+
+  /** What a process had before, as far as that matters while its pages are encoded. */
+  async #previousOf(pid: number): Promise<PreviousPages> {
+    if (!this.#keepsDifferences || !this.#processes.has(pid)) return this.#nothingBefore;
+    const { previous } = this.#open;
+    const known = previous.get(pid) ?? new PreviousPages([], await this.#parent?.index(pid));
+    previous.set(pid, known);
+    return known;
   }
 
   #arrivedOf(pid: number): ArrivedPages {
@@ -232,19 +288,24 @@ export class IncomingCheckpoints {
   }
 
   async #finishProcess(current: Incoming, process: NewProcess): Promise<void> {
-    const { pid, fingerprint, vmas } = process;
-    const arrived = (current.arrived.get(pid) ?? new ArrivedPages(this.#scratch)).finish();
+    const { pid, fingerprint, sharedMemory, vmas } = process;
+    const index = this.#processes.has(pid) ? await this.#parent?.index(pid) : undefined;
+    const arrived = (current.arrived.get(pid) ?? new ArrivedPages(this.#scratch)).finish(index);
     const here = arrived.pages.intersection(PageRangeList.of(...vmas));
-    const inherited = this.#inherited(process, here);
-    const index = inherited.rangeCount > 0 ? await this.#parent?.index(pid) : undefined;
+    const { shown, sources } = current.objects.shownBy(process, here);
+    const inherited = this.#inherited(process, here.union(shown));
     const builder = current.writer.buildIndex(index);
     const feeder = new IndexFeeder({ builder, log: undefined }, [
       unchangedPages(inherited, undefined),
       unchangedPages(here, arrived.places),
+      ...sources,
     ]);
     await feeder.finish();
     await current.writer.finishProcess(process, builder);
-    current.processes.set(pid, { fingerprint, present: inherited.union(here) });
+    let present = inherited.union(here);
+    for (const { pages } of sources) present = present.union(pages);
+    current.processes.set(pid, { fingerprint, present });
+    if (sharedMemory !== undefined) current.objects.add(pid, present, arrived.places);
   }
 }
 
@@ -253,6 +314,8 @@ interface Incoming {
   readonly writer: CheckpointWriter;
   readonly encoder: PageEncoder;
   readonly arrived: Map<number, ArrivedPages>;
+  readonly previous: Map<number, PreviousPages>;
+  readonly objects: SharedObjects;
   readonly gone: Map<number, PageRangeList>;
   readonly processes: Map<number, KnownProcess>;
   pageCount: number;

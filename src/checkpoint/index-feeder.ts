@@ -1,6 +1,6 @@
 import { PAGE_DIGEST_BYTES } from '../codec/index.ts';
-import type { PageRangeList } from '../core/index.ts';
-import type { IndexBuilder } from '../store/index.ts';
+import { PageRangeList } from '../core/index.ts';
+import type { IndexBuilder, SharedRange } from '../store/index.ts';
 import type { EntryLog } from './entry-log.ts';
 import { ENTRY_KIND, type EntryColumns, type PageEntries } from './page-entries.ts';
 import type { PreviousPages } from './previous-pages.ts';
@@ -99,6 +99,38 @@ export function unchangedPages(pages: PageRangeList, previous: PreviousPages | u
         }
         if (previous.fromParent) builder.addInherited(page, page + 1);
         else addOwn(builder, page, previous.segment!, previous.index);
+      }
+    },
+  };
+}
+
+/**
+ * Pages of a process that map a part of an object of shared memory.
+ * @param range where they are in the process, and which part of the object it is
+ * @param present pages that the object has; those that it lacks do not exist in the process either
+ * @param places where these are
+ * @param possible pages of the process that may come from objects
+ */
+export function objectPages(
+  range: SharedRange,
+  present: PageRangeList,
+  places: PreviousPages,
+  possible: PageRangeList,
+): PageSource {
+  const toProcess = range.startPage - range.objectPage;
+  const objectEnd = range.objectPage + range.endPage - range.startPage;
+  const mapped = new PageRangeList();
+  for (const { startPage, endPage } of present.within(range.objectPage, objectEnd)) {
+    mapped.append(startPage + toProcess, endPage + toProcess);
+  }
+  return {
+    pages: mapped.intersection(possible),
+    async add({ builder }, startPage, endPage) {
+      for (let page = startPage; page < endPage; page++) {
+        const ofObject = page - toProcess;
+        if (!places.covers(ofObject)) await places.enter(ofObject);
+        if (!places.find(ofObject)) throw new RangeError(`the object has no page ${ofObject}`);
+        addOwn(builder, page, places.segment!, places.index);
       }
     },
   };

@@ -29,7 +29,12 @@ export { type DumpRequest, dumpTarget } from './dump-target.ts';
 export type { CheckpointOptions, DumpResult, WorkProgress } from './dump-types.ts';
 export type { Finding } from './finding.ts';
 export { GatheredWriter } from './gathered-writer.ts';
-export { IncomingCheckpoints, type IncomingFacts, MAX_INCOMING_PAGES } from './incoming.ts';
+export {
+  IncomingCheckpoints,
+  type IncomingFacts,
+  type IncomingOptions,
+  MAX_INCOMING_PAGES,
+} from './incoming.ts';
 export { inspectSimulated, type SimulatedProcess, type SimulatedSource } from './inspect-simulated.ts';
 export {
   type MaintenanceRequest,
@@ -66,6 +71,7 @@ export {
 } from './revive.ts';
 export { describeObstacle, rewindInPlace } from './rewind.ts';
 export type { RewindRequest, RewindResult } from './rewind-types.ts';
+export { type Rewriting, rewriteCheckpoint } from './rewrite.ts';
 export { type RunRequest, type RunResult, runFromCheckpoint } from './run-from.ts';
 export { ScratchFile } from './scratch-file.ts';
 export {
@@ -78,4 +84,4 @@ export {
 export type { FieldDifference, FileDifference, StateDifference } from './state-difference.ts';
 export { type UntrackedProcess, type UntrackRequest, untrackProcesses } from './untrack.ts';
 export { type VerifyOptions, verifyStore } from './verify.ts';
-export { writeWholeFile } from './whole-file.ts';
+export { writeWholeDirectory, writeWholeFile } from './whole-file.ts';

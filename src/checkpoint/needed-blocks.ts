@@ -32,7 +32,12 @@ export class NeededBlocks {
   /** Adds everything that a checkpoint needs. Segments shared with checkpoints added before are not read again. */
   async addCheckpoint(store: Store, manifest: Manifest): Promise<void> {
     const reader = await store.openCheckpoint(manifest.number);
-    if (manifest.state !== null) this.#addBlob(manifest.state.content);
+    const { state, files } = manifest;
+    if (state !== null) this.#addBlob(state.content);
+    if (files !== undefined) {
+      this.#addBlob(files.listing);
+      this.#addBlob(files.content);
+    }
     for (const process of manifest.processes) {
       this.#addBlob(process.index.root);
       if (process.trackerState !== null) this.#addBlob(process.trackerState);

@@ -71,7 +71,10 @@ export function requireSameTarget(manifest: Manifest, identity: TargetIdentity):
  * @throws IntegrityError
  */
 export async function learnContents(
-  parent: Parent,
+  parent: {
+    readonly manifest: Manifest;
+    readonly processes: ReadonlyMap<number, { readonly index: ProcessIndex }>;
+  },
   known: KnownPages,
   wanted: WantedDigests | undefined,
 ): Promise<void> {

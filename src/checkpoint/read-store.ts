@@ -57,12 +57,30 @@ async function numberOf(store: Store, name: CheckpointName): Promise<number> {
   return name === 'latest' ? ((await store.numbers()).at(-1) ?? 1) : name;
 }
 
-/** @throws TargetError if the checkpoint ends in a pre-dump, whose pages may be torn between each other. */
-export function requireRestorable(reader: CheckpointReader): void {
-  const { number, preDump } = reader.manifest;
-  if (!preDump) return;
-  throw new TargetError(`checkpoint ${number} is a pre-dump: its pages are not of one instant`, {
+/** Why a checkpoint cannot be restored, and what to do. */
+const WHY_NOT = {
+  'pre-dump': {
+    why: 'is a pre-dump: its pages are not of one instant',
     hint: 'restore the next checkpoint of its chain, which makes them good',
-    data: { checkpoint: number },
-  });
+  },
+  'pages-only': {
+    why: 'has pages alone: the rest is still in the images directory of the criu that sent them',
+    hint: "'ckpt adopt DIR' joins that directory to it",
+  },
+  deduplicated: {
+    why: 'lacks the pages that criu removed from its images because a later one has them anew (--auto-dedup)',
+    hint: 'restore a later checkpoint of its chain, which is whole',
+  },
+} as const;
+
+/**
+ * @throws TargetError if the checkpoint is a pre-dump, whose pages may be torn between each other, or lacks a part of
+ * what a restore needs.
+ */
+export function requireRestorable({ manifest }: CheckpointReader): void {
+  const { number, preDump, notRestorable } = manifest;
+  const reason = preDump ? 'pre-dump' : notRestorable;
+  if (reason === undefined) return;
+  const { why, hint } = WHY_NOT[reason];
+  throw new TargetError(`checkpoint ${number} ${why}`, { hint, data: { checkpoint: number, reason } });
 }

@@ -163,9 +163,11 @@ class Squash {
     const bytes = await this.#reader.state();
     if (manifest.state !== null && bytes !== undefined)
       await this.#writer.setState({ ...manifest.state, bytes });
-    const { preDump, target, tracker, warnings, createdAt, pages } = manifest;
+    await this.#copyFiles();
+    const { preDump, notRestorable, target, tracker, warnings, createdAt, pages } = manifest;
     return this.#writer.commit({
       preDump,
+      notRestorable,
       target,
       tracker,
       warnings,
@@ -178,6 +180,13 @@ class Squash {
       },
       times: () => ({ freeze: 0, scan: 0, read: 0, total: Math.round(machineClock() - started) }),
     });
+  }
+
+  async #copyFiles(): Promise<void> {
+    const files = await this.#reader.files();
+    if (files === undefined) return;
+    const { format, listing, contentBytes } = files;
+    await this.#writer.setFiles({ format, listing, content: files.read(0, contentBytes) });
   }
 
   async #copyPages(pid: number, builder: IndexBuilder): Promise<void> {

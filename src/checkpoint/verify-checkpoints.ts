@@ -166,6 +166,12 @@ export class CheckpointVerifier {
     } catch (cause) {
       yield findingOf(`checkpoint ${number}, state`, cause);
     }
+    try {
+      const files = await reader.files();
+      for await (const _ of files?.read(0, files.contentBytes) ?? []) this.#signal?.throwIfAborted();
+    } catch (cause) {
+      yield findingOf(`checkpoint ${number}, kept files`, cause);
+    }
     for (const { pid } of processes) {
       try {
         await reader.trackerState(pid);

@@ -1,4 +1,4 @@
-import { type FileHandle, lstat, open, rename, rm } from 'node:fs/promises';
+import { type FileHandle, lstat, mkdtemp, open, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { OutputError } from '../core/index.ts';
 import { attempt } from './output-error.ts';
@@ -33,6 +33,30 @@ export async function writeWholeFile<Result>(
   }
 }
 
+/**
+ * Writes a directory for the user that appears complete, or not at all, and is for its owner alone.
+ * @param path must not exist.
+ * @param fill writes into an empty directory, and sees that its files are on disk; if it throws, nothing is left behind.
+ * @throws OutputError if there is something at `path` or it cannot be written, and whatever `fill` throws.
+ */
+export async function writeWholeDirectory<Result>(
+  path: string,
+  fill: (directory: string) => Promise<Result>,
+): Promise<Result> {
+  await requireAbsent(path);
+  const partial = await attempt(path, () => mkdtemp(join(dirname(path), `.${basename(path)}.partial-`)));
+  try {
+    const result = await fill(partial);
+    await syncTree(partial);
+    await requireAbsent(path);
+    await attempt(path, () => rename(partial, path));
+    await syncDirectory(dirname(path));
+    return result;
+  } finally {
+    await rm(partial, { recursive: true, force: true });
+  }
+}
+
 /** @throws OutputError if there is something at `path` already. */
 async function requireAbsent(path: string): Promise<void> {
   const found = await lstat(path).then(
@@ -41,9 +65,17 @@ async function requireAbsent(path: string): Promise<void> {
   );
   if (!found) return;
   throw new OutputError(`${path} exists already`, {
-    hint: 'name a file that does not exist yet; ckpt overwrites nothing',
+    hint: 'name something that does not exist yet; ckpt overwrites nothing',
     data: { path },
   });
+}
+
+/** Sees that the names in a directory and below it are on disk. */
+async function syncTree(path: string): Promise<void> {
+  for (const entry of await attempt(path, () => readdir(path, { withFileTypes: true }))) {
+    if (entry.isDirectory()) await syncTree(join(path, entry.name));
+  }
+  await syncDirectory(path);
 }
 
 async function syncDirectory(path: string): Promise<void> {

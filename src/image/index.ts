@@ -16,18 +16,22 @@ export {
   positionOf,
   slotOfPosition,
 } from './location.ts';
-export type {
-  BlobReference,
-  CheckpointKind,
-  DumpTimes,
-  DumpWarning,
-  Manifest,
-  PageCounts,
-  StoredIdentity,
-  StoredIndex,
-  StoredProcess,
-  StoredState,
-  StoredVma,
+export {
+  type BlobReference,
+  type CheckpointKind,
+  type DumpTimes,
+  type DumpWarning,
+  FIRST_OBJECT_PID,
+  type Manifest,
+  type NotRestorable,
+  type PageCounts,
+  STORED_KINDS,
+  type StoredFiles,
+  type StoredIdentity,
+  type StoredIndex,
+  type StoredProcess,
+  type StoredState,
+  type StoredVma,
 } from './manifest.ts';
 export { decodeManifest, encodeManifest } from './manifest-codec.ts';
 export * from './pack.ts';

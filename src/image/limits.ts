@@ -2,6 +2,12 @@
 export const STORE_FORMAT_VERSION = 1;
 
 /**
+ * Version of manifests that say what a ckpt which knows version 1 alone would lose: objects of shared memory, kept
+ * files, reasons not to restore. All other manifests have STORE_FORMAT_VERSION still.
+ */
+export const EXTENDED_MANIFEST_VERSION = 2;
+
+/**
  * Pages compressed together in one block of pages: 64 KiB. Blocks twice as large are a few thousandths smaller in all
  * and take more than twice as long to decode, which a single page that is wanted waits for. Readers must accept any
  * count up to `MAX_BLOCK_SLOTS`.

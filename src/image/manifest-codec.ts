@@ -1,13 +1,23 @@
 import { formatPageAddress, JsonFields, PAGE_SIZE, parsePageAddress } from '../core/index.ts';
-import { ADDRESS_SPACE_PAGES, BLOB_CHUNK_BYTES, MAX_PACK_BLOCKS } from './limits.ts';
+import {
+  ADDRESS_SPACE_PAGES,
+  BLOB_CHUNK_BYTES,
+  EXTENDED_MANIFEST_VERSION,
+  MAX_PACK_BLOCKS,
+  STORE_FORMAT_VERSION,
+} from './limits.ts';
 import { formatNumber } from './location.ts';
-import type {
-  BlobReference,
-  DumpWarning,
-  Manifest,
-  StoredIndex,
-  StoredProcess,
-  StoredVma,
+import {
+  type BlobReference,
+  type DumpWarning,
+  FIRST_OBJECT_PID,
+  type Manifest,
+  REASONS_NOT_RESTORABLE,
+  STORED_KINDS,
+  type StoredFiles,
+  type StoredIndex,
+  type StoredProcess,
+  type StoredVma,
 } from './manifest.ts';
 import { BLOCK_CODECS } from './pack.ts';
 import { openSealedJson, sealJson } from './sealed-json.ts';
@@ -16,11 +26,12 @@ const MANIFEST_FORMAT = 'ckpt-checkpoint';
 const ADDRESS_PATTERN = /^0x[0-9a-f]{1,16}$/;
 const SHA256_PATTERN = /^[0-9a-f]{64}$/;
 const PROTECTION_PATTERN = /^[r-][w-][x-][ps]$/;
+const OBJECT_ID_PATTERN = /^\d{1,20}$/;
 const DEVICE_PATTERN = /^([0-9a-f]+):([0-9a-f]+)$/;
 
 /** The text of a manifest file. */
 export function encodeManifest(manifest: Manifest): string {
-  return sealJson(MANIFEST_FORMAT, {
+  const content = {
     ...manifest,
     processes: manifest.processes.map((process) => ({ ...process, vmas: process.vmas.map(vmaToJson) })),
     warnings: manifest.warnings.map(({ pid, startPage, endPage, reason }) => ({
@@ -29,7 +40,18 @@ export function encodeManifest(manifest: Manifest): string {
       end: formatPageAddress(endPage),
       reason,
     })),
-  });
+  };
+  return sealJson(MANIFEST_FORMAT, content, versionOf(manifest));
+}
+
+/** A ckpt that knows version 1 alone must not squash or prune away what it does not see. */
+function versionOf({ target, files, notRestorable, processes }: Manifest): number {
+  const isExtended =
+    target.kind === 'criu' ||
+    files !== undefined ||
+    notRestorable !== undefined ||
+    processes.some(({ sharedMemory }) => sharedMemory !== undefined);
+  return isExtended ? EXTENDED_MANIFEST_VERSION : STORE_FORMAT_VERSION;
 }
 
 /**
@@ -38,7 +60,7 @@ export function encodeManifest(manifest: Manifest): string {
  */
 export function decodeManifest(text: string, number: number): Manifest {
   const what = `the manifest of checkpoint ${formatNumber(number)}`;
-  const fields = new JsonFields(openSealedJson(text, MANIFEST_FORMAT, what), what);
+  const fields = new JsonFields(openSealedJson(text, MANIFEST_FORMAT, what, EXTENDED_MANIFEST_VERSION), what);
   if (fields.count('number', 1) !== number) throw fields.wrong('number', `${number}, as its file name says`);
   const target = fields.object('target');
   const codec = fields.object('codec');
@@ -53,9 +75,12 @@ export function decodeManifest(text: string, number: number): Manifest {
     kind,
     parent,
     preDump: fields.flag('preDump'),
+    ...(fields.has('notRestorable')
+      ? { notRestorable: fields.oneOf('notRestorable', REASONS_NOT_RESTORABLE) }
+      : {}),
     createdAt: fields.text('createdAt'),
     target: {
-      kind: target.oneOf('kind', ['simulated', 'live'] as const),
+      kind: target.oneOf('kind', STORED_KINDS),
       name: target.text('name'),
       fingerprint: target.text('fingerprint'),
     },
@@ -72,6 +97,7 @@ export function decodeManifest(text: string, number: number): Manifest {
             summary: state.record('summary'),
             content: blobFromJson(state.object('content')),
           },
+    ...(fields.has('files') ? { files: filesFromJson(fields.object('files')) } : {}),
     pages: countsFromJson(fields.object('pages')),
     bytes: { memory: bytes.count('memory'), stored: bytes.count('stored') },
     microseconds: timesFromJson(fields.object('microseconds')),
@@ -122,14 +148,26 @@ function processFromJson(fields: JsonFields): StoredProcess {
   if (vmas.some((vma, index) => index > 0 && vma.startPage < vmas[index - 1]!.endPage)) {
     throw fields.wrong('vmas', 'in address order without overlap');
   }
+  if (fields.has('sharedMemory')) fields.count('pid', FIRST_OBJECT_PID);
   return {
     pid: fields.count('pid'),
     parentPid: fields.count('parentPid'),
     name: fields.text('name'),
     ...(fields.has('fingerprint') ? { fingerprint: fields.text('fingerprint') } : {}),
+    ...(fields.has('sharedMemory')
+      ? { sharedMemory: fields.matching('sharedMemory', OBJECT_ID_PATTERN, 'a decimal number') }
+      : {}),
     vmas,
     index: indexFromJson(fields.object('index')),
     trackerState: trackerState === null ? null : blobFromJson(trackerState),
+  };
+}
+
+function filesFromJson(fields: JsonFields): StoredFiles {
+  return {
+    format: fields.text('format'),
+    listing: blobFromJson(fields.object('listing')),
+    content: blobFromJson(fields.object('content')),
   };
 }
 

@@ -9,9 +9,12 @@ export interface StoredVma extends MapsEntry {
   readonly flags: readonly string[];
 }
 
+/** What a checkpoint is of: a simulated program, a live process, or what CRIU dumped elsewhere. */
+export const STORED_KINDS = ['simulated', 'live', 'criu'] as const;
+
 /** What must be equal for one dump to be the parent of the next. */
 export interface StoredIdentity {
-  readonly kind: 'simulated' | 'live';
+  readonly kind: (typeof STORED_KINDS)[number];
   readonly name: string;
   readonly fingerprint: string;
 }
@@ -34,8 +37,15 @@ export interface StoredIndex {
   readonly dataPages: number;
 }
 
-/** One process of a checkpoint. */
+/**
+ * The lowest number that stands for an object of shared memory in the place of a PID: the kernel's PID_MAX_LIMIT
+ * (include/linux/threads.h), which no PID reaches.
+ */
+export const FIRST_OBJECT_PID = 4_194_304;
+
+/** One process of a checkpoint, or an object of memory that several processes share. */
 export interface StoredProcess {
+  /** Of an object of shared memory: its number, FIRST_OBJECT_PID or higher. */
   readonly pid: number;
   /** 0 for the root of the target. */
   readonly parentPid: number;
@@ -45,6 +55,11 @@ export interface StoredProcess {
    * twice, and in manifests of before.
    */
   readonly fingerprint?: string;
+  /**
+   * Decimal id of the object of shared memory that this is instead of a process: its pages are offsets in the object,
+   * its only VMA reaches from 0 to its size.
+   */
+  readonly sharedMemory?: string;
   readonly vmas: readonly StoredVma[];
   readonly index: StoredIndex;
   /** What the tracker left when it armed for the next period. */
@@ -57,6 +72,24 @@ export interface StoredState {
   readonly summary: Readonly<Record<string, unknown>>;
   readonly content: BlobReference;
 }
+
+/** Files kept byte for byte beside memory; `format` says who can read the listing. */
+export interface StoredFiles {
+  readonly format: string;
+  /** What lies where in the content. */
+  readonly listing: BlobReference;
+  /** The bytes of all files. */
+  readonly content: BlobReference;
+}
+
+/** Why a checkpoint cannot be restored that is no pre-dump. */
+export const REASONS_NOT_RESTORABLE = ['pages-only', 'deduplicated'] as const;
+
+/**
+ * `pages-only`: a page server received it, and the rest of its state is still elsewhere. `deduplicated`: CRIU punched
+ * pages out of it that a later checkpoint of its chain had anew.
+ */
+export type NotRestorable = (typeof REASONS_NOT_RESTORABLE)[number];
 
 /** Pages counted in a checkpoint. */
 export interface PageCounts {
@@ -101,10 +134,12 @@ export interface Manifest {
   readonly parent: number | null;
   /** Taken without stopping the target for the copy: a chain that ends here cannot be restored. */
   readonly preDump: boolean;
+  /** Absent where the checkpoint is whole. */
+  readonly notRestorable?: NotRestorable;
   /** ISO 8601, UTC. */
   readonly createdAt: string;
   readonly target: StoredIdentity;
-  /** The pack that was written with this checkpoint. */
+  /** The pack that was written with this checkpoint's pages. */
   readonly pack: number;
   /** Every pack that this checkpoint needs, ascending. */
   readonly packs: readonly number[];
@@ -113,6 +148,8 @@ export interface Manifest {
   readonly tracker: string;
   readonly processes: readonly StoredProcess[];
   readonly state: StoredState | null;
+  /** Absent where no files are kept. */
+  readonly files?: StoredFiles;
   readonly pages: PageCounts;
   /** `memory`: existing pages in bytes; `stored`: bytes of the pack as it was written. */
   readonly bytes: { readonly memory: number; readonly stored: number };

@@ -11,10 +11,25 @@ import {
   type StoredProcess,
   slotOfPosition,
 } from '../image/index.ts';
-import { readBlob } from './blobs.ts';
+import { readBlob, readBlobPart } from './blobs.ts';
 import type { BlockSource, ReadStatistics } from './block-source.ts';
 import { type PageRun, type PageVersion, type ReadOptions, readPages } from './page-reader.ts';
 import { ProcessIndex } from './process-index.ts';
+
+/** Files as they were kept. */
+export interface KeptFiles {
+  /** Says who can read the listing. */
+  readonly format: string;
+  readonly listing: Uint8Array;
+  /** All files together. */
+  readonly contentBytes: number;
+  /**
+   * Reads a part of the content, in pieces of at most 256 KiB. Every block is proved by its checksum; reading the whole
+   * proves the digest, too, before the last piece is handed out.
+   * @throws RangeError beyond the content; IntegrityError, while it is read
+   */
+  read(offsetBytes: number, lengthBytes: number): AsyncIterable<Uint8Array>;
+}
 
 /** Reads one checkpoint. It needs no lock, and costs memory for a few dozen megabytes of decoded blocks. */
 export class CheckpointReader {
@@ -86,6 +101,24 @@ export class CheckpointReader {
   async state(): Promise<Uint8Array | undefined> {
     const { state } = this.manifest;
     return state === null ? undefined : this.#blob(state.content, 'the state');
+  }
+
+  /**
+   * The files that are kept beside memory; undefined if there are none.
+   * @throws IntegrityError if the listing is damaged
+   */
+  async files(): Promise<KeptFiles | undefined> {
+    const { files } = this.manifest;
+    if (files === undefined) return undefined;
+    const { format, listing, content } = files;
+    const what = `the files of ${this.#name}`;
+    return {
+      format,
+      listing: await this.#blob(listing, 'the listing of the files'),
+      contentBytes: content.bytes,
+      read: (offsetBytes, lengthBytes) =>
+        readBlobPart(this.#source, content, 'blob', what, offsetBytes, lengthBytes),
+    };
   }
 
   /** What the tracker left for a process when it armed; undefined if nothing. */

@@ -1,5 +1,5 @@
 import type { CodecPool } from '../codec/index.ts';
-import { PAGE_SIZE, pageCountOf } from '../core/index.ts';
+import { PAGE_SIZE, type PageRange, pageCountOf } from '../core/index.ts';
 import {
   type BlockKind,
   type DigestedProcess,
@@ -11,13 +11,15 @@ import {
   formatNumber,
   type Manifest,
   memoryDigest,
+  type NotRestorable,
   type PageCounts,
+  type StoredFiles,
   type StoredIdentity,
   type StoredProcess,
   type StoredState,
   type StoredVma,
 } from '../image/index.ts';
-import { type Compression, encodeInPool, writeBlob } from './blobs.ts';
+import { type Compression, encodeInPool, writeBlob, writeBlobStream } from './blobs.ts';
 import type { StoreFiles } from './files.ts';
 import { IndexBuilder } from './index-builder.ts';
 import type { BlockToWrite, PackWriter } from './pack-writer.ts';
@@ -31,12 +33,34 @@ export interface NewProcess {
   readonly parentPid: number;
   readonly name: string;
   readonly fingerprint?: string;
+  /** Decimal id of the object of shared memory that this is instead of a process; `pid` is then FIRST_OBJECT_PID or higher. */
+  readonly sharedMemory?: string;
   readonly vmas: readonly StoredVma[];
+  /** Pages that are those of objects of shared memory of the same checkpoint; for who builds the index, not stored. */
+  readonly sharedRanges?: readonly SharedRange[];
+}
+
+/** A range of a process's pages that maps a part of an object of shared memory. */
+export interface SharedRange extends PageRange {
+  /** `pid` of the object. */
+  readonly objectPid: number;
+  /** Page of the object that `startPage` shows. */
+  readonly objectPage: number;
+}
+
+/** Files to be kept byte for byte. */
+export interface NewFiles {
+  /** Says who can read the listing. */
+  readonly format: string;
+  readonly listing: Uint8Array;
+  /** The bytes of all files, in pieces of any length; read once, a few megabytes ahead at most. */
+  readonly content: AsyncIterable<Uint8Array>;
 }
 
 /** What only the dumper knows of a new checkpoint. */
 export interface CheckpointFacts {
   readonly preDump: boolean;
+  readonly notRestorable?: NotRestorable | undefined;
   readonly target: StoredIdentity;
   readonly tracker: string;
   readonly pages: Pick<PageCounts, 'scanned' | 'dirty' | 'shared' | 'written'>;
@@ -52,6 +76,8 @@ export interface CheckpointPlan {
   readonly number: number;
   readonly parent: number | null;
   readonly compression: Compression;
+  /** The checkpoint that is written anew while most of its pages stay where they are. */
+  readonly rewrites?: Manifest;
 }
 
 /** Writes one checkpoint. It exists from the end of `commit` on; before that nothing of it can be seen. */
@@ -66,6 +92,7 @@ export class CheckpointWriter {
   readonly #digested: DigestedProcess[] = [];
   readonly #packs = new Set<number>();
   #state: StoredState | null = null;
+  #keptFiles: StoredFiles | undefined;
   #published = false;
   #aborted = false;
 
@@ -131,7 +158,7 @@ export class CheckpointWriter {
 
   /** Completes a process whose pages have all been added to `builder`. */
   async finishProcess(process: NewProcess, builder: IndexBuilder, trackerState?: Uint8Array): Promise<void> {
-    const { pid, parentPid, name, fingerprint, vmas } = process;
+    const { pid, parentPid, name, fingerprint, sharedMemory, vmas } = process;
     const { segments, packs } = await builder.finish();
     for (const pack of packs) this.#packs.add(pack);
     let zeroPages = 0;
@@ -146,6 +173,7 @@ export class CheckpointWriter {
       parentPid,
       name,
       ...(fingerprint === undefined ? {} : { fingerprint }),
+      ...(sharedMemory === undefined ? {} : { sharedMemory }),
       vmas,
       index: { root, segments: segments.length, zeroPages, dataPages },
       trackerState: trackerState === undefined ? null : await this.#writeBlob('blob', trackerState),
@@ -166,6 +194,18 @@ export class CheckpointWriter {
   }): Promise<void> {
     const content = await this.#writeBlob('blob', state.bytes);
     this.#state = { format: state.format, summary: state.summary, content };
+  }
+
+  /**
+   * Keeps files byte for byte. No pages may be written meanwhile.
+   * @throws StoreFullError, StoreUnusableError; what reading the content throws
+   */
+  async setFiles({ format, listing, content }: NewFiles): Promise<void> {
+    this.#keptFiles = {
+      format,
+      listing: await this.#writeBlob('blob', listing),
+      content: await writeBlobStream(this.#pack, this.#codec, this.#plan.compression, 'blob', content),
+    };
   }
 
   /**
@@ -195,7 +235,8 @@ export class CheckpointWriter {
   }
 
   #manifest(facts: CheckpointFacts, storedBytes: number): Manifest {
-    const { preDump, target, tracker, pages, warnings, times } = facts;
+    const { preDump, notRestorable, target, tracker, pages, warnings, times } = facts;
+    const { rewrites } = this.#plan;
     const processes = [...this.#processes].sort((a, b) => a.pid - b.pid);
     const zero = processes.reduce((sum, { index }) => sum + index.zeroPages, 0);
     const present = processes.reduce((sum, { index }) => sum + index.dataPages, zero);
@@ -205,16 +246,18 @@ export class CheckpointWriter {
       kind: this.#plan.parent === null ? 'base' : 'delta',
       parent: this.#plan.parent,
       preDump,
+      ...(notRestorable === undefined ? {} : { notRestorable }),
       createdAt: facts.createdAt ?? new Date().toISOString(),
       target,
-      pack: this.pack,
+      pack: rewrites?.pack ?? this.pack,
       packs: [...this.#packs.add(this.pack)].sort((a, b) => a - b),
       codec: this.#plan.compression,
       tracker,
       processes,
       state: this.#state,
+      ...(this.#keptFiles === undefined ? {} : { files: this.#keptFiles }),
       pages: { mapped, present, zero, ...pages },
-      bytes: { memory: present * PAGE_SIZE, stored: storedBytes },
+      bytes: { memory: present * PAGE_SIZE, stored: storedBytes + (rewrites?.bytes.stored ?? 0) },
       microseconds: times(),
       warnings,
       memoryDigest: this.memoryDigest,

@@ -1,7 +1,13 @@
 export type { Compression } from './blobs.ts';
 export type { BlockSource, DecodedBlock, ReadStatistics } from './block-source.ts';
-export type { CheckpointReader } from './checkpoint-reader.ts';
-export type { CheckpointFacts, CheckpointWriter, NewProcess } from './checkpoint-writer.ts';
+export type { CheckpointReader, KeptFiles } from './checkpoint-reader.ts';
+export type {
+  CheckpointFacts,
+  CheckpointWriter,
+  NewFiles,
+  NewProcess,
+  SharedRange,
+} from './checkpoint-writer.ts';
 export { FAULT_POINTS, type FaultPoint, type FaultPoints } from './faults.ts';
 export { asStoreError, makeDirectory } from './files.ts';
 export type { IndexBuilder } from './index-builder.ts';

@@ -83,6 +83,11 @@ export class PackWriter {
     return writer;
   }
 
+  /** The number that the next reserved block will have. */
+  get nextBlock(): number {
+    return this.#nextBlock;
+  }
+
   /** The number of a block to be written later. */
   reserve(): number {
     return this.reserveMany(1);

@@ -36,6 +36,8 @@ export interface NewCheckpoint {
   readonly compression: Compression;
   /** Writes a base in the place of this checkpoint, of which it must hold the same memory (squash). */
   readonly replaces?: number;
+  /** Writes this checkpoint anew in its place, with the pages that it has (adopt); `parent` must be its own. */
+  readonly rewrites?: Manifest;
 }
 
 /** A directory of checkpoints. FORMAT.md in the image room describes the files. */
@@ -160,7 +162,7 @@ export class Store {
     const { highest } = await checkpointsOf(this.#files);
     const highestPack = (await packsOf(this.#files)).at(-1) ?? 0;
     const pack = await PackWriter.create(this.#files, Math.max(highest, highestPack) + 1);
-    const number = options.replaces ?? highest + 1;
+    const number = options.rewrites?.number ?? options.replaces ?? highest + 1;
     return new CheckpointWriter(this.#files, pack, this.#codec, this.#source.segments, {
       ...options,
       number,

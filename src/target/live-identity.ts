@@ -49,10 +49,13 @@ function joinParts(values: readonly string[], from = 0): string {
   return values.map((value, index) => `${PARTS[from + index]!.name}=${value}`).join(' ');
 }
 
+/** Of a checkpoint, whatever it is of. */
+type RecordedIdentity = Omit<TargetIdentity, 'kind'> & { readonly kind: string };
+
 /**
  * Why a checkpoint of `before` cannot be the parent of one of `now`, as a clause for a sentence; undefined if it can.
  */
-export function identityDifference(before: TargetIdentity, now: TargetIdentity): string | undefined {
+export function identityDifference(before: RecordedIdentity, now: TargetIdentity): string | undefined {
   if (before.kind === now.kind && before.fingerprint === now.fingerprint) return undefined;
   return changeSince(before, now) ?? `it is of ${before.name}`;
 }
@@ -69,7 +72,7 @@ export function processDifference(before: string | undefined, now: string | unde
 }
 
 /** What happened to the same target; undefined if it is another one. */
-function changeSince(before: TargetIdentity, now: TargetIdentity): string | undefined {
+function changeSince(before: RecordedIdentity, now: TargetIdentity): string | undefined {
   if (before.kind !== now.kind) return undefined;
   if (now.kind === 'simulated') {
     return before.name === now.name ? 'the workload file was changed since' : undefined;

@@ -125,7 +125,7 @@ describe('a manifest', () => {
     expect(() => decodeManifest(encodeManifest(MANIFEST), 5)).toThrow(
       'number must be 5, as its file name says',
     );
-    const newer = resealed((text) => text.replace('"version": 1', '"version": 2'));
+    const newer = resealed((text) => text.replace('"version": 1', '"version": 3'));
     expect(() => decodeManifest(newer, 4)).toThrow(StoreVersionError);
   });
 

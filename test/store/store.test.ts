@@ -87,7 +87,7 @@ describe('opening a store', () => {
         }
       };
       await expect(read()).rejects.toThrow(StoreVersionError);
-      await expect(read()).rejects.toThrow(/has format version 2, this ckpt knows 1/);
+      await expect(read()).rejects.toThrow(/has format version 3, this ckpt knows [12]$/);
     },
   );
 
@@ -200,10 +200,10 @@ const FACTS = {
 function makeNewer(path: string): void {
   const bytes = readFileSync(path);
   if (path.endsWith('.json')) {
-    writeFileSync(path, bytes.toString('utf8').replace('"version": 1', '"version": 2'));
+    writeFileSync(path, bytes.toString('utf8').replace('"version": 1', '"version": 3'));
     return;
   }
-  bytes.writeUInt16LE(2, 8);
+  bytes.writeUInt16LE(3, 8);
   bytes.writeUInt32LE(crc32Of(bytes.subarray(0, 20)), 20);
   writeFileSync(path, bytes);
 }

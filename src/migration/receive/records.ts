@@ -2,8 +2,9 @@ import { constants } from 'node:fs';
 import { open, readdir, readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { JsonFields } from '../../core/index.ts';
-import { openSealedJson, type StoredIdentity, sealJson } from '../../image/index.ts';
+import { openSealedJson, sealJson } from '../../image/index.ts';
 import { asStoreError, MIGRATIONS_FOLDER, makeDirectory } from '../../store/index.ts';
+import type { TargetIdentity } from '../../target/index.ts';
 
 const FORMAT = 'ckpt-migration';
 const MIGRATION_ID = /^[A-Za-z0-9-]{1,64}$/;
@@ -46,7 +47,7 @@ export interface WrittenCheckpoint {
 export interface MigrationRecord {
   readonly migrationId: string;
   readonly status: MigrationStatus;
-  readonly target: StoredIdentity;
+  readonly target: TargetIdentity;
   /** Those that it has written or is about to write. */
   readonly checkpoints: readonly WrittenCheckpoint[];
   /** The root of a live target: being prepared or running. */
