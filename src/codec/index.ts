@@ -25,3 +25,5 @@ export { applyPageDelta, encodePageDelta, MAX_PAGE_DELTA_BYTES } from './page-de
 export { CodecPool, type CodecPoolOptions } from './pool.ts';
 export { SharedBuffers } from './shared-buffers.ts';
 export { chooseZstd, type ZstdImplementation } from './zstd.ts';
+export { compressZstdStream } from './zstd-frames.ts';
+export { decompressZstdStream } from './zstd-stream.ts';
