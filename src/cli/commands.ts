@@ -21,6 +21,7 @@ const COMMANDS: readonly (readonly [name: string, load: () => Promise<Declare>])
   ['rehearse', async () => (await import('./commands/rehearse.ts')).declareRehearse],
   ['migrate', async () => (await import('./commands/migrate.ts')).declareMigrate],
   ['receive', async () => (await import('./commands/receive.ts')).declareReceive],
+  ['export', async () => (await import('./commands/export.ts')).declareExport],
   ['decode', async () => (await import('./commands/decode.ts')).declareDecode],
   ['untrack', async () => (await import('./commands/untrack.ts')).declareUntrack],
 ];
