@@ -28,10 +28,12 @@ export interface CheckpointDifference {
   readonly processes: readonly ProcessDifference[];
 }
 
-/** What differs in one process, by mapping. */
+/** What differs in one process, or in an object of shared memory, by mapping. */
 export interface ProcessDifference {
   readonly pid: number;
   readonly name: string;
+  /** Id of the object of shared memory that it is instead of a process. */
+  readonly sharedMemory?: string;
   /** In both checkpoints, or only in one. */
   readonly presence: 'both' | 'only-a' | 'only-b';
   readonly mappings: readonly MappingDifference[];
@@ -123,7 +125,8 @@ async function diffProcess(
     };
     return bytes === undefined || state === 'gone' ? both : { ...both, ...bytes.within(vma) };
   });
-  return { pid, name: (inB ?? inA)!.name, presence, mappings };
+  const { name, sharedMemory } = (inB ?? inA)!;
+  return { pid, name, ...(sharedMemory === undefined ? {} : { sharedMemory }), presence, mappings };
 }
 
 interface PageSets {

@@ -1,5 +1,5 @@
 import { CodecPool } from '../codec/index.ts';
-import { TargetError } from '../core/index.ts';
+import { TargetError, UnsupportedError } from '../core/index.ts';
 import { type CheckpointReader, Store } from '../store/index.ts';
 
 /** A checkpoint by its number, or the newest. */
@@ -55,6 +55,19 @@ export async function openDamaged(store: Store, name: CheckpointName): Promise<C
 
 async function numberOf(store: Store, name: CheckpointName): Promise<number> {
   return name === 'latest' ? ((await store.numbers()).at(-1) ?? 1) : name;
+}
+
+/** @throws UnsupportedError if the checkpoint came out of CRIU's images, which only criu makes processes of. */
+export function requireOwnDump({ manifest }: CheckpointReader): void {
+  const { number, target } = manifest;
+  if (target.kind !== 'criu') return;
+  throw new UnsupportedError(
+    `checkpoint ${number} is of ${target.name} as CRIU dumped it: ckpt does not run it`,
+    {
+      hint: `'ckpt export --format criu --at ${number} -o DIR' writes images that criu restores; --to DIR and --format core work here`,
+      data: { checkpoint: number },
+    },
+  );
 }
 
 /** Why a checkpoint cannot be restored, and what to do. */

@@ -37,7 +37,10 @@ export interface LostPages {
 export interface RestoreResult {
   readonly checkpoint: number;
   readonly directory: string;
-  /** One file for each mapping, beside `maps`; in a folder for each PID if there are several processes. */
+  /**
+   * One file for each mapping, beside `maps`; in a folder for each PID, and `shared-memory-ID` for each object of shared
+   * memory, if there is more than one process.
+   */
   readonly files: number;
   readonly pages: number;
   readonly bytes: number;
@@ -103,12 +106,16 @@ async function writeProcesses(
   const progress = { done: 0, total: pages.present };
   let files = 0;
   for (const stored of processes) {
-    const folder = processes.length === 1 ? directory : join(directory, String(stored.pid));
+    const folder = processes.length === 1 ? directory : join(directory, folderNameOf(stored));
     await attempt(folder, () => makeDirectory(folder));
     const pages = request.salvage === true ? salvaged(reader, stored, lost) : reader.pages(stored.pid);
     files += await writeProcess(pages, stored, folder, request, progress);
   }
   return { files, pages: progress.done };
+}
+
+function folderNameOf({ pid, sharedMemory }: StoredProcess): string {
+  return sharedMemory === undefined ? String(pid) : `shared-memory-${sharedMemory}`;
 }
 
 /** The pages of a process that can be proved; the others go to `lost`. */

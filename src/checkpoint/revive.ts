@@ -14,7 +14,14 @@ import {
 } from '../target/index.ts';
 import type { WorkProgress } from './dump-types.ts';
 import { proveMemoryDigest } from './memory-proof.ts';
-import { type CheckpointName, openNamed, readStore, readStoreWith, requireRestorable } from './read-store.ts';
+import {
+  type CheckpointName,
+  openNamed,
+  readStore,
+  readStoreWith,
+  requireOwnDump,
+  requireRestorable,
+} from './read-store.ts';
 
 /** Which checkpoint becomes a new process, and how. */
 export interface ReviveRequest {
@@ -170,6 +177,7 @@ async function prepare(
   { checkpoint, streams, isProved }: Pick<ReviveRequest, 'checkpoint' | 'streams' | 'isProved'>,
 ): Promise<{ reader: CheckpointReader; state: LiveState; plan: LaunchPlan }> {
   const reader = await openNamed(store, checkpoint);
+  requireOwnDump(reader);
   requireRestorable(reader);
   if (isProved !== true) await proveMemoryDigest(reader);
   const state = await liveStateOf(reader);

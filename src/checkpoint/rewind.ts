@@ -14,7 +14,7 @@ import {
   TargetRewriter,
 } from '../target/index.ts';
 import { chooseTracker, TRACKER_KINDS, type Tracker } from '../tracker/index.ts';
-import { openNamed, readStore, requireRestorable } from './read-store.ts';
+import { openNamed, readStore, requireOwnDump, requireRestorable } from './read-store.ts';
 import { MemoryExchange } from './rewind-memory.ts';
 import type { RewindRequest, RewindResult } from './rewind-types.ts';
 import { ScratchFile } from './scratch-file.ts';
@@ -34,6 +34,7 @@ export async function rewindInPlace(request: RewindRequest): Promise<RewindResul
     request.storeDirectory,
     async (store, pool) => {
       const reader = await openNamed(store, request.checkpoint);
+      requireOwnDump(reader);
       requireRestorable(reader);
       const goal = await readGoal(reader);
       const started = pool.start();

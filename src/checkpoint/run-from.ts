@@ -3,7 +3,13 @@ import type { Target } from '../target/index.ts';
 import type { WorkProgress } from './dump-types.ts';
 import { digestTargetMemory, proveMemoryDigest } from './memory-proof.ts';
 import { restoreSimulated } from './open-target.ts';
-import { type CheckpointName, openNamed, readStore, requireRestorable } from './read-store.ts';
+import {
+  type CheckpointName,
+  openNamed,
+  readStore,
+  requireOwnDump,
+  requireRestorable,
+} from './read-store.ts';
 
 /** Which simulated process goes on, from where, and for how long. */
 export interface RunRequest {
@@ -35,6 +41,7 @@ export interface RunResult {
 export async function runFromCheckpoint(request: RunRequest): Promise<RunResult> {
   return readStore(request.storeDirectory, async (store, pool) => {
     const reader = await openNamed(store, request.checkpoint);
+    requireOwnDump(reader);
     requireRestorable(reader);
     await proveMemoryDigest(reader);
     const { number, memoryDigest } = reader.manifest;

@@ -4,6 +4,7 @@ import {
   blockOfPosition,
   type DigestedProcess,
   describeLocation,
+  describeProcess,
   findInSegment,
   MAX_PACK_BLOCKS,
   type Manifest,
@@ -61,8 +62,9 @@ export class CheckpointVerifier {
       const reader = await this.#store.openDamagedCheckpoint(manifest.number);
       yield* this.#verifyBlobs(reader);
       const digested: DigestedProcess[] = [];
-      for (const { pid, vmas } of manifest.processes) {
-        const place = `checkpoint ${manifest.number}, process ${pid}`;
+      for (const process of manifest.processes) {
+        const { pid, vmas } = process;
+        const place = `checkpoint ${manifest.number}, ${describeProcess(process)}`;
         try {
           const index = await reader.index(pid);
           yield* this.#verifyProcess(reader, pid, index, place);

@@ -21,6 +21,7 @@ export {
   type CheckpointKind,
   type DumpTimes,
   type DumpWarning,
+  describeProcess,
   FIRST_OBJECT_PID,
   type Manifest,
   type NotRestorable,

@@ -66,6 +66,11 @@ export interface StoredProcess {
   readonly trackerState: BlobReference | null;
 }
 
+/** `process 1234`, or `shared memory 7`. */
+export function describeProcess({ pid, sharedMemory }: Pick<StoredProcess, 'pid' | 'sharedMemory'>): string {
+  return sharedMemory === undefined ? `process ${pid}` : `shared memory ${sharedMemory}`;
+}
+
 /** State beyond memory; `format` says who can read it. */
 export interface StoredState {
   readonly format: string;

@@ -7,7 +7,7 @@ import {
   PAGE_SIZE,
   pageCountOf,
 } from '../core/index.ts';
-import type { Manifest, StoredVma } from '../image/index.ts';
+import type { Manifest, StoredFiles, StoredVma } from '../image/index.ts';
 import type { LiveState } from '../target/index.ts';
 import { formatWarning, warningJson } from './dump-report.ts';
 import { formatGaps, formatProcessState, machineText, type StateDetail } from './state-report.ts';
@@ -38,7 +38,7 @@ export function formatCheckpoints(manifests: readonly Manifest[]): string {
     ],
     manifests.map((manifest) => [
       String(manifest.number),
-      manifest.preDump ? 'pre-dump' : manifest.kind,
+      kindText(manifest),
       manifest.parent === null ? '-' : String(manifest.parent),
       manifest.createdAt.slice(0, 19).replace('T', ' '),
       manifest.target.name,
@@ -49,6 +49,11 @@ export function formatCheckpoints(manifests: readonly Manifest[]): string {
       stoppedText(manifest),
     ]),
   );
+}
+
+/** What kind of checkpoint it is; why it cannot be restored, if it cannot. */
+function kindText({ preDump, notRestorable, kind }: Manifest): string {
+  return preDump ? 'pre-dump' : (notRestorable ?? kind);
 }
 
 /** How long the target stood still; of what a migration brought, only its source knows that. */
@@ -62,7 +67,12 @@ export function checkpointJson({
   processes,
   state,
 }: CheckpointDescription): Readonly<Record<string, unknown>> {
-  return { ...manifestJson(manifest), processes: processes.map(processJson), liveState: state ?? null };
+  return {
+    ...manifestJson(manifest),
+    processes: processes.filter(({ process }) => process.sharedMemory === undefined).map(processJson),
+    sharedMemory: processes.flatMap(objectJson),
+    liveState: state ?? null,
+  };
 }
 
 function manifestJson(manifest: Manifest): Readonly<Record<string, unknown>> {
@@ -73,6 +83,7 @@ function manifestJson(manifest: Manifest): Readonly<Record<string, unknown>> {
     kind,
     parent,
     preDump,
+    notRestorable: manifest.notRestorable ?? null,
     createdAt,
     target,
     tracker,
@@ -83,8 +94,13 @@ function manifestJson(manifest: Manifest): Readonly<Record<string, unknown>> {
     packs: manifest.packs,
     memoryDigest: manifest.memoryDigest,
     state: manifest.state === null ? null : { format: manifest.state.format, ...manifest.state.summary },
+    files: manifest.files === undefined ? null : filesJson(manifest.files),
     warnings: manifest.warnings.map(warningJson),
   };
+}
+
+function filesJson({ format, content }: StoredFiles): Readonly<Record<string, unknown>> {
+  return { format, bytes: content.bytes };
 }
 
 function processJson({ process, mappings }: ProcessDescription): Readonly<Record<string, unknown>> {
@@ -104,6 +120,23 @@ function processJson({ process, mappings }: ProcessDescription): Readonly<Record
       },
     })),
   };
+}
+
+/** An object of shared memory; none for a process. */
+function objectJson({ process, mappings }: ProcessDescription): readonly Readonly<Record<string, unknown>>[] {
+  const { sharedMemory, name } = process;
+  if (sharedMemory === undefined) return [];
+  const pages = {
+    mapped: sumOf(mappings, ({ vma }) => pageCountOf(vma)),
+    present: sumOf(mappings, ({ presentPages }) => presentPages),
+    zero: sumOf(mappings, ({ zeroPages }) => zeroPages),
+    own: sumOf(mappings, ({ ownPages }) => ownPages),
+  };
+  return [{ id: sharedMemory, name, pages }];
+}
+
+function sumOf(mappings: readonly MappingDescription[], of: (mapping: MappingDescription) => number): number {
+  return mappings.reduce((sum, mapping) => sum + of(mapping), 0);
 }
 
 /** A mapping with its addresses as `0x` strings. */
@@ -136,8 +169,12 @@ export function formatCheckpoint(description: CheckpointDescription, detail: Sta
   const { manifest, processes, state } = description;
   const parts = [
     formatHead(manifest, state),
-    ...processes.map((process) => formatProcess(process, state, detail)),
+    ...processes
+      .filter(({ process }) => process.sharedMemory === undefined)
+      .map((process) => formatProcess(process, state, detail)),
   ];
+  const objects = processes.filter(({ process }) => process.sharedMemory !== undefined);
+  if (objects.length > 0) parts.push(formatObjects(objects));
   if (manifest.state !== null && state === undefined) parts.push(formatState(manifest.state.summary));
   const remarks =
     formatGaps(state?.gaps ?? []) +
@@ -150,7 +187,7 @@ function formatHead(manifest: Manifest, state: LiveState | undefined): string {
   const { pages, bytes, microseconds, codec } = manifest;
   const on = manifest.parent === null ? '' : ` on ${manifest.parent}`;
   return formatFields([
-    ['checkpoint', `${manifest.number} (${manifest.preDump ? 'pre-dump' : manifest.kind}${on})`],
+    ['checkpoint', `${manifest.number} (${kindText(manifest)}${on})`],
     ['taken', manifest.createdAt],
     ['target', `${manifest.target.name} (${manifest.target.kind})`],
     ...(state === undefined ? [] : [['machine', machineText(state)] as const]),
@@ -167,9 +204,35 @@ function formatHead(manifest: Manifest, state: LiveState | undefined): string {
       `stopped ${stoppedText(manifest)}, scan ${formatDuration(microseconds.scan)}, ` +
         `read ${formatDuration(microseconds.read)}, total ${formatDuration(microseconds.total)}`,
     ],
+    ...(manifest.files === undefined ? [] : [['files', filesText(manifest.files)] as const]),
     ['packs', manifest.packs.join(', ')],
     ['digest', manifest.memoryDigest],
   ]);
+}
+
+function filesText({ format, content }: StoredFiles): string {
+  return `${formatBytes(content.bytes)} beside memory, kept byte for byte (${format})`;
+}
+
+function formatObjects(objects: readonly ProcessDescription[]): string {
+  return formatTable(
+    [
+      { heading: 'shared memory' },
+      { heading: 'pages', align: 'right' },
+      { heading: 'present', align: 'right' },
+      { heading: 'zero', align: 'right' },
+      { heading: 'own', align: 'right' },
+      { heading: 'what' },
+    ],
+    objects.map(({ process, mappings }) => [
+      process.sharedMemory ?? '',
+      formatCount(sumOf(mappings, ({ vma }) => pageCountOf(vma))),
+      formatCount(sumOf(mappings, ({ presentPages }) => presentPages)),
+      formatCount(sumOf(mappings, ({ zeroPages }) => zeroPages)),
+      formatCount(sumOf(mappings, ({ ownPages }) => ownPages)),
+      printable(process.name),
+    ]),
+  );
 }
 
 function formatProcess(
@@ -206,9 +269,10 @@ function formatProcess(
   return heading + details + table;
 }
 
-function describeMapping({ vma, rule, reason }: MappingDescription): string {
+function describeMapping({ vma, rule, reason, presentPages }: MappingDescription): string {
   const name = vma.pathname === '' ? 'anonymous' : vma.pathname;
-  return rule === 'none' ? `${name} (not kept: ${reason})` : name;
+  // CRIU keeps some pages that ckpt would leave to the file.
+  return rule === 'none' && presentPages === 0 ? `${name} (not kept: ${reason})` : name;
 }
 
 function formatState(summary: Readonly<Record<string, unknown>>): string {

@@ -6,6 +6,7 @@ import {
   type ProcessDifference,
 } from '../checkpoint/index.ts';
 import { formatBytes, formatCount, PAGE_SIZE } from '../core/index.ts';
+import { describeProcess } from '../image/index.ts';
 import { addressesOf, permissionsOf, vmaJson } from './checkpoint-report.ts';
 import { formatStateDifference, stateDifferenceJson } from './state-difference-report.ts';
 import { formatTable, printable } from './table.ts';
@@ -17,13 +18,20 @@ export function diffJson(difference: CheckpointDifference): Readonly<Record<stri
     a,
     b,
     different,
-    processes: processes.map(({ pid, name, presence, mappings, state }) => ({
-      pid,
-      name,
-      presence,
-      mappings: mappings.filter(isMappingDifferent).map(mappingJson),
-      state: state === undefined ? null : stateDifferenceJson(state),
-    })),
+    processes: processes
+      .filter(({ sharedMemory }) => sharedMemory === undefined)
+      .map(({ pid, name, presence, mappings, state }) => ({
+        pid,
+        name,
+        presence,
+        mappings: mappings.filter(isMappingDifferent).map(mappingJson),
+        state: state === undefined ? null : stateDifferenceJson(state),
+      })),
+    sharedMemory: processes.flatMap(({ sharedMemory, presence, mappings }) =>
+      sharedMemory === undefined
+        ? []
+        : [{ id: sharedMemory, presence, mappings: mappings.filter(isMappingDifferent).map(mappingJson) }],
+    ),
   };
 }
 
@@ -51,10 +59,10 @@ export function formatDiff(difference: CheckpointDifference): string {
 }
 
 function formatProcess(process: ProcessDifference, a: number, b: number): string {
-  const { pid, name, presence, state } = process;
+  const { name, presence, state } = process;
   const mappings = process.mappings.filter(isMappingDifferent);
   const only = presence === 'both' ? '' : `, only in ${presence === 'only-a' ? a : b}`;
-  const parts = [`process ${pid} (${printable(name)})${only}\n`];
+  const parts = [`${describeProcess(process)} (${printable(name)})${only}\n`];
   if (mappings.length > 0) parts.push(formatMappings(mappings));
   if (state !== undefined) parts.push(formatStateDifference(state));
   if (parts.length === 1) parts.push('no differences\n');

@@ -4,6 +4,7 @@ import {
   type BlobReference,
   blockOfPosition,
   type DigestedProcess,
+  describeProcess,
   formatNumber,
   type Manifest,
   memoryDigest,
@@ -140,7 +141,7 @@ export class CheckpointReader {
   }
 
   async #openIndex(process: StoredProcess): Promise<ProcessIndex> {
-    return ProcessIndex.open(this.#source, process, `process ${process.pid} of ${this.#name}`);
+    return ProcessIndex.open(this.#source, process, `${describeProcess(process)} of ${this.#name}`);
   }
 
   async #blob(blob: BlobReference, what: string): Promise<Uint8Array> {
