@@ -98,7 +98,14 @@ const isStopped = (thread) => /^State:\s*T/m.test(readFileSync(`/proc/${thread}/
 const nameOf = (pid) => readFileSync(`/proc/${pid}/comm`, 'latin1').trim();
 
 async function endOf(pids) {
-  for (const pid of pids) if (exists(`/proc/${pid}`)) process.kill(pid, 'SIGKILL');
+  for (const pid of pids) {
+    try {
+      process.kill(pid, 'SIGKILL');
+    } catch (error) {
+      // One that was told to end may have done so by now.
+      if (error.code !== 'ESRCH') throw error;
+    }
+  }
   await until('the end of processes', () => !pids.some((pid) => exists(`/proc/${pid}`)));
 }
 
