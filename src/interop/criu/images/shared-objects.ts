@@ -1,5 +1,4 @@
-/** PID_MAX_LIMIT (include/linux/threads.h): no process has this number or a higher one. */
-export const FIRST_OBJECT_PID = 4_194_304;
+import { FIRST_OBJECT_PID } from '../../../image/index.ts';
 
 /** Numbers shared memory objects as if they were processes, in the order in which they are first asked for. */
 export class SharedObjectNumbers {

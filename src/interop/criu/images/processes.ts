@@ -1,0 +1,71 @@
+import { join } from 'node:path';
+import { IntegrityError } from '../../../core/index.ts';
+import { type MessageFields, messagesOf } from './messages.ts';
+import type { ImageProcess, MemoryImage } from './types.ts';
+
+/** What `task_state` says (criu/include/pid.h); a dead task is a zombie whose parent has not asked yet. */
+const TASK_STATES: Readonly<Record<number, ImageProcess['state']>> = {
+  1: 'alive',
+  2: 'zombie',
+  3: 'stopped',
+  6: 'zombie',
+};
+
+/**
+ * The processes of a directory: of the tree in `pstree.img`, or, in a pre-dump, those with a pagemap.
+ * @throws IntegrityError naming file and offset
+ */
+export async function processesOf(
+  directory: string,
+  isPreDump: boolean,
+  memories: readonly MemoryImage[],
+): Promise<ImageProcess[]> {
+  if (isPreDump) {
+    return memories.flatMap(({ object }) =>
+      object.kind === 'task'
+        ? [{ pid: object.pid, parentPid: 0, name: '', state: 'alive', threads: [] }]
+        : [],
+    );
+  }
+  const processes: ImageProcess[] = [];
+  const known = new Set<number>([0]);
+  for (const entry of await messagesOf(join(directory, 'pstree.img'), 'PSTREE')) {
+    const process = await processOf(directory, entry);
+    if (known.has(process.pid)) throw wrong(entry, `it has process ${process.pid} twice`);
+    if (!known.has(process.parentPid)) {
+      throw wrong(entry, `process ${process.pid} comes before its parent ${process.parentPid}`);
+    }
+    known.add(process.pid);
+    processes.push(process);
+  }
+  return processes.sort((a, b) => a.pid - b.pid);
+}
+
+async function processOf(directory: string, entry: MessageFields): Promise<ImageProcess> {
+  const pid = entry.number('pid');
+  if (pid === 0) throw wrong(entry, 'a process has the PID 0');
+  const path = join(directory, `core-${pid}.img`);
+  const [core, ...more] = await messagesOf(path, 'CORE');
+  const task = core?.message('tc');
+  if (core === undefined || task === undefined || more.length > 0) {
+    throw new IntegrityError(`${path} is damaged at byte 8: it is not that of one process`, {
+      data: { path, offset: 8 },
+    });
+  }
+  const code = task.number('task_state');
+  const state = TASK_STATES[code];
+  if (state === undefined) throw wrong(core, `its task_state ${code} is not known`);
+  return {
+    pid,
+    parentPid: entry.number('ppid'),
+    name: task.text('comm'),
+    state,
+    threads: entry.numbers('threads'),
+  };
+}
+
+function wrong({ path, offsetBytes }: MessageFields, what: string): IntegrityError {
+  return new IntegrityError(`${path} is damaged at byte ${offsetBytes}: ${what}`, {
+    data: { path, offset: offsetBytes },
+  });
+}
