@@ -2,12 +2,14 @@ import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import {
   existsSync,
   lstatSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
   readlinkSync,
   realpathSync,
   rmSync,
+  truncateSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -28,8 +30,10 @@ export interface GuestRun {
   /** Shell script, run by busybox as root, in /. Its output (both streams) and exit code are the result. */
   readonly script: string;
   readonly kernel: GuestKernelVersion;
-  /** Names of kernel modules to load, in order; those that the kernel has built in are skipped. */
+  /** Names of kernel modules to load with what they depend on; those that the kernel has built in are skipped. */
   readonly modules?: readonly string[];
+  /** A new directory of the host for what the script leaves in /out, holes of files included. */
+  readonly output?: string;
   /** Default 1536, on two memory nodes. */
   readonly memoryMebibytes?: number;
   /** Wall time after which the guest is killed and the run fails; default 240. */
@@ -44,6 +48,9 @@ export interface GuestResult {
 const PROJECT = resolve(import.meta.dirname, '../..');
 const BUSYBOX = '/bin/busybox';
 const EXIT_MARK = '@@EXIT ';
+/** The disk that carries /out to the host, a tar archive; a file of holes until it is written. */
+const OUTPUT_DISK_BYTES = 2 ** 31;
+const OUTPUT_DISK_MODULES = ['virtio_pci', 'virtio_blk'];
 
 /**
  * Why no guest can run here, or undefined. Never a reason where `CI` is set: there the test has to fail instead.
@@ -78,12 +85,21 @@ export async function runInGuest(run: GuestRun): Promise<GuestResult> {
     const initramfs = join(work, 'initramfs');
     writeFileSync(initramfs, buildInitramfs(run, kernel.modules));
     const output = join(work, 'output');
-    const console = await boot(run, kernel.image, initramfs, output);
+    const disk = join(work, 'disk');
+    if (run.output !== undefined) {
+      writeFileSync(disk, '');
+      truncateSync(disk, OUTPUT_DISK_BYTES);
+    }
+    const console = await boot(run, kernel.image, initramfs, output, disk);
     const text = existsSync(output) ? readFileSync(output, 'utf8').replaceAll('\r', '') : '';
     const end = text.lastIndexOf(EXIT_MARK);
     if (end < 0) {
       const tail = [console, text].map((part) => part.slice(-3000)).join('\n--- output ---\n');
       throw new Error(`the guest (${kernel.release}) did not finish its script; console:\n${tail}`);
+    }
+    if (run.output !== undefined) {
+      mkdirSync(run.output, { recursive: true });
+      execFileSync('tar', ['-xSpf', disk, '-C', run.output]);
     }
     return { stdout: text.slice(0, end), exitCode: Number(text.slice(end + EXIT_MARK.length)) };
   } finally {
@@ -91,7 +107,13 @@ export async function runInGuest(run: GuestRun): Promise<GuestResult> {
   }
 }
 
-function boot(run: GuestRun, image: string, initramfs: string, output: string): Promise<string> {
+function boot(
+  run: GuestRun,
+  image: string,
+  initramfs: string,
+  output: string,
+  disk: string,
+): Promise<string> {
   const accelerator = process.env['CKPT_GUEST_ACCEL'] ?? 'tcg';
   const memory = run.memoryMebibytes ?? 1536;
   const node = (index: number) => ['-object', `memory-backend-ram,id=m${index},size=${memory / 2}M`];
@@ -99,6 +121,7 @@ function boot(run: GuestRun, image: string, initramfs: string, output: string): 
   const nodes = ['-numa', 'node,nodeid=0,memdev=m0,cpus=0', '-numa', 'node,nodeid=1,memdev=m1'];
   const devices = ['-display', 'none', '-no-reboot', '-net', 'none', '-monitor', 'none'];
   const serial = ['-serial', 'stdio', '-serial', `file:${output}`];
+  if (run.output !== undefined) serial.push('-drive', `file=${disk},format=raw,if=virtio,cache=unsafe`);
   const append = 'console=ttyS0 quiet loglevel=1 panic=-1 no5lvl';
   const child = spawn(
     'qemu-system-x86_64',
@@ -131,19 +154,19 @@ function boot(run: GuestRun, image: string, initramfs: string, output: string): 
 
 function buildInitramfs(run: GuestRun, modules: string): Uint8Array {
   const archive = new CpioWriter();
-  for (const path of ['/dev', '/proc', '/sys', '/tmp', '/mnt', '/root', '/bin']) archive.directory(path);
+  for (const path of ['/dev', '/proc', '/sys', '/tmp', '/mnt', '/root', '/bin', '/out'])
+    archive.directory(path);
   archive.characterDevice('/dev/console', 5, 1);
   archive.file('/bin/busybox', readFileSync(BUSYBOX), 0o755);
   for (const applet of execFileSync(BUSYBOX, ['--list'], { encoding: 'utf8' }).trim().split('\n')) {
     if (applet !== 'busybox') archive.link(`/bin/${applet}`, 'busybox');
   }
-  (run.modules ?? []).forEach((name, index) => {
-    const content = readModule(modules, name);
-    if (content !== undefined) {
-      archive.file(`/modules/${String(index).padStart(2, '0')}-${name}.ko`, content, 0o644);
-    }
+  const names = [...(run.output === undefined ? [] : OUTPUT_DISK_MODULES), ...(run.modules ?? [])];
+  [...withDependencies(modules, names)].forEach(([name, content], index) => {
+    archive.file(`/modules/${String(index).padStart(2, '0')}-${name}.ko`, content, 0o644);
   });
-  for (const [path, file] of Object.entries(run.files ?? {})) addFile(archive, path, file);
+  const packer = run.output === undefined ? {} : programFiles('/bin/tar', '/packer/tar');
+  for (const [path, file] of Object.entries({ ...packer, ...run.files })) addFile(archive, path, file);
   archive.file('/script', run.script, 0o755);
   archive.file('/init', INIT, 0o755);
   return archive.finish();
@@ -156,12 +179,31 @@ mount -t tmpfs -o mode=1777 tmp /tmp
 for m in /modules/*.ko; do [ -e "$m" ] && insmod "$m" 2>/dev/null; done
 stty -F /dev/ttyS1 raw -echo 115200
 /bin/sh /script > /dev/ttyS1 2>&1 < /dev/null
-echo "${EXIT_MARK}$?" > /dev/ttyS1
+status=$?
+[ ! -e /packer/tar ] || /packer/tar -cSf /dev/vda -C /out . || status=99
+sync
+echo "${EXIT_MARK}$status" > /dev/ttyS1
 poweroff -f
 `;
 
+/** The modules of these names, each after those that it depends on. */
+function withDependencies(modules: string, names: readonly string[]): ReadonlyMap<string, Uint8Array> {
+  const found = new Map<string, Uint8Array>();
+  const visit = (name: string) => {
+    const content = found.has(name) ? undefined : readModule(modules, name);
+    if (content === undefined) return;
+    const text = Buffer.from(content).toString('latin1');
+    const dependencies = /\0depends=([^\0]*)\0/.exec(text)?.[1] ?? '';
+    for (const dependency of dependencies.split(',').filter(Boolean)) visit(dependency);
+    found.set(name, content);
+  };
+  for (const name of names) visit(name);
+  return found;
+}
+
 function readModule(modules: string, name: string): Uint8Array | undefined {
-  const pattern = new RegExp(`(^|/)${name}\\.ko(\\.xz)?$`);
+  // File names have dashes where names of modules have underscores, or have not.
+  const pattern = new RegExp(`(^|/)${name.replaceAll(/[-_]/g, '[-_]')}\\.ko(\\.xz)?$`);
   const found = readdirSync(modules, { recursive: true, encoding: 'utf8' }).find((path) =>
     pattern.test(path),
   );
