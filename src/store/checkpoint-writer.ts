@@ -23,6 +23,7 @@ import { type Compression, encodeInPool, writeBlob, writeBlobStream } from './bl
 import type { StoreFiles } from './files.ts';
 import { IndexBuilder } from './index-builder.ts';
 import type { BlockToWrite, PackWriter } from './pack-writer.ts';
+import type { PendingCheckpoints } from './pending-checkpoints.ts';
 import type { ProcessIndex } from './process-index.ts';
 import { removeUnneededPacks } from './recovery.ts';
 import type { SegmentCache } from './segment-cache.ts';
@@ -88,6 +89,7 @@ export class CheckpointWriter {
   readonly #pack: PackWriter;
   readonly #codec: CodecPool;
   readonly #segments: SegmentCache;
+  readonly #pending: PendingCheckpoints;
   readonly #processes: StoredProcess[] = [];
   readonly #digested: DigestedProcess[] = [];
   readonly #packs = new Set<number>();
@@ -101,6 +103,7 @@ export class CheckpointWriter {
     pack: PackWriter,
     codec: CodecPool,
     segments: SegmentCache,
+    pending: PendingCheckpoints,
     plan: CheckpointPlan,
   ) {
     this.number = plan.number;
@@ -109,6 +112,7 @@ export class CheckpointWriter {
     this.#pack = pack;
     this.#codec = codec;
     this.#segments = segments;
+    this.#pending = pending;
   }
 
   /** Number of the pack that blocks go into. */
@@ -221,6 +225,7 @@ export class CheckpointWriter {
     // A manifest that could not be read back would be noticed only when it is needed.
     decodeManifest(text, this.number);
     await this.#files.replaceText('checkpoints', `${formatNumber(this.number)}.json`, text, 'manifest');
+    this.#pending.end(this.pack);
     return manifest;
   }
 
@@ -230,8 +235,9 @@ export class CheckpointWriter {
     this.#aborted = true;
     this.#segments.clear();
     await this.#pack.abort();
+    this.#pending.end(this.pack);
     // If only the very last step failed the manifest may be there, and then its pack has to stay.
-    if (this.#published) await removeUnneededPacks(this.#files);
+    if (this.#published) await removeUnneededPacks(this.#files, this.#pending);
   }
 
   #manifest(facts: CheckpointFacts, storedBytes: number): Manifest {

@@ -8,6 +8,7 @@ import {
   packFileName,
   packOfFileName,
 } from './layout.ts';
+import type { PendingCheckpoints } from './pending-checkpoints.ts';
 
 /** The checkpoints of a store. */
 export interface CheckpointNumbers {
@@ -73,10 +74,15 @@ export async function finishPruning(files: StoreFiles): Promise<void> {
 
 /**
  * Removes the packs that no manifest names.
+ * @param pending checkpoints under way, whose packs stay
  * @returns the packs that were removed.
  */
-export async function removeUnneededPacks(files: StoreFiles): Promise<number[]> {
-  const unneeded = await unneededPacks(files);
+export async function removeUnneededPacks(
+  files: StoreFiles,
+  pending?: PendingCheckpoints,
+): Promise<number[]> {
+  const look = () => unneededPacks(files);
+  const unneeded = (await (pending?.seen(look) ?? look())).filter((pack) => pending?.hasPack(pack) !== true);
   for (const pack of unneeded) await files.remove(packFileName(pack), 'pruning-remove-pack');
   if (unneeded.length > 0) await files.syncDirectory('packs', 'pruning-sync-directory');
   return unneeded;

@@ -14,6 +14,7 @@ import { StoreLock } from './lock.ts';
 import { type LockHost, machineLockHost } from './owner.ts';
 import { PackReader } from './pack-reader.ts';
 import { PackWriter } from './pack-writer.ts';
+import { PendingCheckpoints } from './pending-checkpoints.ts';
 import { type Pruning, prune } from './pruning.ts';
 import { checkpointsOf, cleanUp, packsOf, removeUnneededPacks } from './recovery.ts';
 import { type StoreSurvey, surveyStore } from './survey.ts';
@@ -49,6 +50,7 @@ export class Store {
   readonly #codec: CodecPool;
   readonly #lock: StoreLock | undefined;
   readonly #source: BlockSource;
+  readonly #pending = new PendingCheckpoints();
   #damagedSource: BlockSource | undefined;
 
   private constructor(
@@ -154,19 +156,27 @@ export class Store {
   }
 
   /**
-   * Begins a checkpoint. End it with `commit` or `abort`, before the next one.
+   * Begins a checkpoint. End it with `commit` or `abort`. Several can be under way, each of which may be the first to
+   * exist; pruning and squashing have to wait for them.
    * @throws UsageError if the store was opened for reading.
    */
   async beginCheckpoint(options: NewCheckpoint): Promise<CheckpointWriter> {
     this.#requireLock();
-    const { highest } = await checkpointsOf(this.#files);
-    const highestPack = (await packsOf(this.#files)).at(-1) ?? 0;
-    const pack = await PackWriter.create(this.#files, Math.max(highest, highestPack) + 1);
-    const number = options.rewrites?.number ?? options.replaces ?? highest + 1;
-    return new CheckpointWriter(this.#files, pack, this.#codec, this.#source.segments, {
-      ...options,
-      number,
-    });
+    const pending = this.#pending;
+    const { highest, highestPack } = await pending.seen(() => this.#highestNumbers());
+    // Nothing is awaited until they are taken.
+    const pack = Math.max(highest, highestPack, pending.highestPack) + 1;
+    const number =
+      options.rewrites?.number ?? options.replaces ?? Math.max(highest, pending.highestCheckpoint) + 1;
+    pending.begin(pack, number);
+    try {
+      const writer = await PackWriter.create(this.#files, pack);
+      const plan = { ...options, number };
+      return new CheckpointWriter(this.#files, writer, this.#codec, this.#source.segments, pending, plan);
+    } catch (cause) {
+      pending.end(pack);
+      throw cause;
+    }
   }
 
   /**
@@ -233,6 +243,12 @@ export class Store {
       hint,
       data: { checkpoint },
     });
+  }
+
+  /** The highest numbers that are in use, but for those of checkpoints under way. */
+  async #highestNumbers(): Promise<{ readonly highest: number; readonly highestPack: number }> {
+    const { highest } = await checkpointsOf(this.#files);
+    return { highest, highestPack: (await packsOf(this.#files)).at(-1) ?? 0 };
   }
 
   #requireLock(): void {
