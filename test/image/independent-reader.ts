@@ -17,6 +17,8 @@ type Json = Readonly<Record<string, unknown>>;
 export interface CheckpointContent {
   readonly pages: Record<string, string>;
   readonly state: string | null;
+  /** Kept files: the listing, and the digest of the content. */
+  readonly files: { readonly listing: string; readonly content: string } | null;
   readonly memoryDigest: string;
 }
 
@@ -55,7 +57,7 @@ export class IndependentReader {
 
   read(number: number): CheckpointContent {
     const name = `${String(number).padStart(6, '0')}.json`;
-    const manifest = readSealed(join(this.#directory, 'checkpoints', name), 'ckpt-checkpoint');
+    const manifest = readSealed(join(this.#directory, 'checkpoints', name), 'ckpt-checkpoint', 2);
     const pages: Record<string, string> = {};
     const hash = createHash('sha256').update('ckpt-memory-1\n');
     for (const process of list(manifest['processes'])) {
@@ -69,7 +71,15 @@ export class IndependentReader {
     const { state } = manifest;
     const content =
       state === null ? null : this.#blob(object(manifest['state'], 'content'), 5).toString('hex');
-    return { pages, state: content, memoryDigest };
+    return { pages, state: content, files: this.#files(manifest), memoryDigest };
+  }
+
+  #files(manifest: Json): CheckpointContent['files'] {
+    if (manifest['files'] === undefined) return null;
+    const [listing, content] = ['listing', 'content'].map((name) =>
+      this.#blob(object(manifest['files'], name), 5),
+    );
+    return { listing: listing!.toString('hex'), content: digestOf(content!).toString('hex') };
   }
 
   #segments(index: Json, process: Json, pages: Record<string, string>) {
@@ -339,7 +349,7 @@ function hashedVmas(process: Json): Buffer {
   return Buffer.concat(parts);
 }
 
-function readSealed(path: string, format: string): Json {
+function readSealed(path: string, format: string, newest = 1): Json {
   const bytes = readFileSync(path);
   const match = /,\n {2}"seal": "([0-9a-f]{64})"\n\}\n$/.exec(bytes.toString('utf8'));
   if (match === null) throw new Error(`${path} has no seal`);
@@ -347,7 +357,9 @@ function readSealed(path: string, format: string): Json {
   if (createHash('sha256').update(body).digest('hex') !== match[1])
     throw new Error(`${path} has a wrong seal`);
   const json: Json = JSON.parse(bytes.toString('utf8'));
-  if (json['format'] !== format || json['version'] !== 1) throw new Error(`${path} has another format`);
+  const version = Number(json['version']);
+  if (json['format'] !== format || version < 1 || version > newest)
+    throw new Error(`${path} has another format`);
   return json;
 }
 

@@ -71,9 +71,21 @@ const MANIFEST: Manifest = {
   memoryDigest: 'cd'.repeat(32),
 };
 
+/** One that says all that version 2 can say. */
+const IMPORTED: Manifest = {
+  ...MANIFEST,
+  target: { kind: 'criu', name: 'redis-server', fingerprint: 'f' },
+  notRestorable: 'deduplicated',
+  files: { format: 'ckpt-criu-1', listing: BLOB, content: { ...BLOB, bytes: 0, blockCount: 0 } },
+  processes: [
+    ...MANIFEST.processes,
+    { ...MANIFEST.processes[0]!, pid: 4_194_304, sharedMemory: '18446744073709551615' },
+  ],
+};
+
 /** A manifest whose text was changed by somebody who also sealed it anew. */
-function resealed(change: (text: string) => string): string {
-  const text = change(encodeManifest(MANIFEST));
+function resealed(change: (text: string) => string, manifest = MANIFEST): string {
+  const text = change(encodeManifest(manifest));
   const body = text.slice(0, text.indexOf(',\n  "seal"'));
   return `${body},\n  "seal": "${createHash('sha256').update(body).digest('hex')}"\n}\n`;
 }
@@ -90,6 +102,30 @@ describe('a manifest', () => {
       warnings: [],
     };
     expect(decodeManifest(encodeManifest(base), 4)).toEqual(base);
+  });
+
+  it('has version 2 if it says what a reader of version 1 would lose, and only then', () => {
+    expect(encodeManifest(MANIFEST)).toContain('"version": 1,');
+    expect(encodeManifest(IMPORTED)).toContain('"version": 2,');
+    expect(decodeManifest(encodeManifest(IMPORTED), 4)).toEqual(IMPORTED);
+    const { notRestorable, files, target, processes } = IMPORTED;
+    for (const some of [{ notRestorable }, { files }, { target }, { processes }]) {
+      const manifest = { ...MANIFEST, ...some };
+      expect(encodeManifest(manifest)).toContain('"version": 2,');
+      expect(decodeManifest(encodeManifest(manifest), 4)).toEqual(manifest);
+    }
+  });
+
+  it.each([
+    ['"pid": 4194304', '"pid": 4194303', 'processes[1].pid must be an integer of at least 4194304'],
+    ['"184467', '"x184467', 'processes[1].sharedMemory must be a decimal number'],
+    ['"deduplicated"', '"odd"', 'notRestorable must be one of pages-only, deduplicated'],
+    ['"criu"', '"docker"', 'target.kind must be one of simulated, live, criu'],
+    ['"format": "ckpt-criu-1"', '"format": 1', 'files.format must be'],
+  ])('of version 2 with %s changed to %s is refused by the name of the field', (from, to, message) => {
+    expect(encodeManifest(IMPORTED)).toContain(from);
+    const text = resealed((whole) => whole.replace(from, to), IMPORTED);
+    expect(() => decodeManifest(text, 4)).toThrow(message);
   });
 
   it('can be read by people: addresses, protections and names as the kernel prints them', () => {
