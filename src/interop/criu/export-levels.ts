@@ -81,17 +81,18 @@ async function planChain(store: Store, newest: Imported, warnings: string[]): Pr
 }
 
 /** Whether CRIU would look for the directory before. */
-function needsParent({ imagesPath, files, memories }: ImageListing): boolean {
-  const link = parentLinkIn(imagesPath);
+function needsParent(listing: ImageListing): boolean {
+  const { files, memories } = listing;
   return (
-    files.some(({ name }) => name === link) ||
+    files.some(({ name }) => isParentLink(listing, name)) ||
     memories.some(({ runs }) => runs.flags.some((flags) => (flags & PAGE_FLAGS.parent) !== 0))
   );
 }
 
-/** Where the link to the directory before stands in a listing. */
-export function parentLinkIn(imagesPath: string): string {
-  return imagesPath === '' ? 'parent' : `${imagesPath}/parent`;
+/** Whether a kept file is the link to the directory before, or lies in that directory itself. */
+export function isParentLink({ imagesPath }: ImageListing, name: string): boolean {
+  const link = imagesPath === '' ? 'parent' : `${imagesPath}/parent`;
+  return name === link || name.startsWith(`${link}/`);
 }
 
 function planLevel(imported: Imported, treatment: EntryTreatment, hasParent: boolean): ExportLevel {

@@ -19,6 +19,8 @@ export interface ExportRequest {
   readonly lazy?: boolean | undefined;
   /** `images` unless given; `archive` also writes what stood around the images in the archive that was imported. */
   readonly members?: 'images' | 'archive' | undefined;
+  /** Decompression threads; by default one for each core. */
+  readonly workers?: number | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: WorkProgress) => void) | undefined;
 }

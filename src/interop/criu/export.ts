@@ -8,13 +8,13 @@ import {
   writeWholeDirectory,
 } from '../../checkpoint/index.ts';
 import { IntegrityError, PAGE_SIZE, UsageError } from '../../core/index.ts';
-import { makeDirectory } from '../../store/index.ts';
+import { makeDirectory, type Store } from '../../store/index.ts';
 import { type PlacedFile, writeKeptFiles } from './export-files.ts';
 import {
   type ExportLevel,
   type ExportPlan,
+  isParentLink,
   type PlannedMemory,
-  parentLinkIn,
   planLevels,
 } from './export-levels.ts';
 import { MemoryWriter } from './export-memory.ts';
@@ -37,7 +37,7 @@ export async function exportImages(request: ExportRequest): Promise<ExportResult
       hint: 'export flat',
     });
   }
-  return readStore(request.storeDirectory, async (store) => {
+  const write = async (store: Store): Promise<ExportResult> => {
     const reader = await openNamed(store, request.checkpoint);
     const plan = await planLevels(store, reader, request);
     const { number, memoryDigest } = reader.manifest;
@@ -55,7 +55,8 @@ export async function exportImages(request: ExportRequest): Promise<ExportResult
       memoryDigest,
       microseconds: Math.round((performance.now() - started) * 1000),
     };
-  });
+  };
+  return readStore(request.storeDirectory, write, request.workers);
 }
 
 /** One export that is under way. */
@@ -121,9 +122,9 @@ class Exporter {
   }
 
   /** Where the kept files go that are asked for; never the link to the directory before, whose name changes. */
-  #placedFiles({ listing: { imagesPath, files } }: ExportLevel, root: string): PlacedFile[] {
-    const link = parentLinkIn(imagesPath);
-    const wanted = files.filter(({ name }) => name !== link);
+  #placedFiles({ listing }: ExportLevel, root: string): PlacedFile[] {
+    const { imagesPath, files } = listing;
+    const wanted = files.filter(({ name }) => !isParentLink(listing, name));
     if (this.#request.members === 'archive' || imagesPath === '') {
       return wanted.map((file) => ({ file, path: join(root, file.name) }));
     }
