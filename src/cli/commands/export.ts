@@ -1,5 +1,4 @@
 import { type Command, Option } from 'commander';
-import { UsageError } from '../../core/index.ts';
 import { type CriuVersion, exportImages } from '../../interop/index.ts';
 import { formatExported } from '../../report/index.ts';
 import { runsAs, type Shell, withCommonOptions } from '../command.ts';
@@ -56,9 +55,6 @@ export function declareExport(program: Command, shell: Shell): void {
 }
 
 async function exportToCriu(context: CommandContext, options: ExportOptions): Promise<void> {
-  if (options.chain === true && options.lazy === true) {
-    throw new UsageError('--lazy is of one checkpoint', { hint: 'leave out --chain' });
-  }
   const result = await exportImages({
     storeDirectory: options.store,
     checkpoint: options.at,

@@ -34,7 +34,7 @@ export async function exportImages(request: ExportRequest): Promise<ExportResult
   const { layout, outputDirectory } = request;
   if (layout === 'chain' && (request.lazy === true || request.members === 'archive')) {
     throw new UsageError('lazy images and archives are of one checkpoint, not of a chain', {
-      hint: 'export flat',
+      hint: 'leave out --chain',
     });
   }
   const write = async (store: Store): Promise<ExportResult> => {
