@@ -19,5 +19,6 @@ export type { BlockToWrite } from './pack-writer.ts';
 export type { PageRun, PageVersion } from './page-reader.ts';
 export type { LoadedSegment, ProcessIndex } from './process-index.ts';
 export { BlockSet, type Pruning } from './pruning.ts';
+export type { CheckpointSeries } from './series.ts';
 export { type NewCheckpoint, Store, type StoreOptions } from './store.ts';
 export type { StoreSurvey } from './survey.ts';

@@ -51,7 +51,7 @@ export async function cleanUp(files: StoreFiles): Promise<string[]> {
   if ((await files.readText(PRUNING_FILE)) !== undefined) {
     await removeManifests(files, removed);
     await finishPruning(files);
-    notices.push('finished a prune that was killed');
+    notices.push('removed checkpoints, as a command that was killed had begun to or had not completed them');
   }
   for (const pack of await removeUnneededPacks(files)) {
     notices.push(`removed ${packFileName(pack)}, which no checkpoint needs`);

@@ -17,6 +17,7 @@ import { PackWriter } from './pack-writer.ts';
 import { PendingCheckpoints } from './pending-checkpoints.ts';
 import { type Pruning, prune } from './pruning.ts';
 import { checkpointsOf, cleanUp, packsOf, removeUnneededPacks } from './recovery.ts';
+import { CheckpointSeries } from './series.ts';
 import { type StoreSurvey, surveyStore } from './survey.ts';
 
 /** How a store is opened. */
@@ -52,6 +53,7 @@ export class Store {
   readonly #source: BlockSource;
   readonly #pending = new PendingCheckpoints();
   #damagedSource: BlockSource | undefined;
+  #series: CheckpointSeries | undefined;
 
   private constructor(
     files: StoreFiles,
@@ -122,7 +124,7 @@ export class Store {
    */
   async manifest(number: number): Promise<Manifest> {
     const numbers = await this.numbers();
-    if (numbers.includes(number)) return this.#readManifest(number);
+    if (numbers.includes(number) || this.#series?.hides(number) === true) return this.#readManifest(number);
     const newest = numbers.at(-1);
     throw this.#notFound(
       number,
@@ -177,6 +179,18 @@ export class Store {
       pending.end(pack);
       throw cause;
     }
+  }
+
+  /**
+   * Lets the next checkpoints exist together or not at all: until the series is revealed nobody else sees them. None
+   * may be under way.
+   * @throws UsageError if the store was opened for reading.
+   */
+  async beginSeries(count: number): Promise<CheckpointSeries> {
+    this.#requireLock();
+    const { highest } = await checkpointsOf(this.#files);
+    this.#series = await CheckpointSeries.begin(this.#files, this.#source, highest + 1, count);
+    return this.#series;
   }
 
   /**

@@ -56,6 +56,19 @@ type Operation = (store: Store, world: World, random: Random) => Promise<World>;
 const OPERATIONS: Readonly<Record<string, Operation>> = {
   base: (store, world, random) => dumpOn(store, world, random, null),
   delta: (store, world, random) => dumpOn(store, world, random, newestOf(world)),
+  series: async (store, world, random) => {
+    const series = await store.beginSeries(2);
+    const first = await dumpOn(store, world, random, null);
+    const second = await dumpOn(store, first, random, newestOf(first));
+    await series.reveal();
+    return second;
+  },
+  'abandoned series': async (store, world, random) => {
+    const series = await store.beginSeries(2);
+    await dumpOn(store, world, random, null);
+    await series.abandon();
+    return world;
+  },
   prune: async (store, world, random) => {
     const plan = await planPrune(store, { keep: 1 + random.nextBelow(2) });
     await executePrune(store, plan);
@@ -174,8 +187,8 @@ describe('a command that is killed', () => {
       rmSync(path, { recursive: true });
     }
     expect(sawBefore).toBe(true);
-    // A squash changes how a checkpoint is stored and nothing of what it holds.
-    expect(sawAfter).toBe(name !== 'squash');
+    // A squash changes how a checkpoint is stored and nothing of what it holds; what is abandoned never was.
+    expect(sawAfter).toBe(!['squash', 'abandoned series'].includes(name));
   });
 
   it('at any point of any sequence of commands loses nothing', async () => {
