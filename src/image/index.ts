@@ -26,7 +26,6 @@ export {
   type Manifest,
   type NotRestorable,
   type PageCounts,
-  STORED_KINDS,
   type StoredFiles,
   type StoredIdentity,
   type StoredIndex,
