@@ -7,9 +7,10 @@ export type { LaunchObstacle, LaunchSource, StandardStreams } from './launch/pla
 export { type LiveOptions, type LiveTarget, openLiveTarget } from './live.ts';
 export { isDeadState, readTaskStat } from './live-files.ts';
 export { bootId, identityDifference, processDifference } from './live-identity.ts';
-export { decodeLiveState } from './live-state-codec.ts';
+export { decodeLiveState, encodeLiveState } from './live-state-codec.ts';
 export * from './live-state-format.ts';
 export { instructionAddress, namedRegisters } from './live-state-registers.ts';
+export { summaryOfState } from './live-state-summary.ts';
 export type { RewriteObstacle } from './rewrite/obstacle.ts';
 export type { ProcessRewriter } from './rewrite/process-rewriter.ts';
 export { type RewriteGoal, TargetRewriter } from './rewrite/target-rewriter.ts';

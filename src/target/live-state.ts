@@ -15,6 +15,7 @@ import { LIVE_STATE_FORMAT, type LiveState } from './live-state-format.ts';
 import { gapsOfProcess } from './live-state-gaps.ts';
 import { type RawFile, type RawProcess, readRawProcess } from './live-state-raw.ts';
 import { holdersOf, numberDescriptions, type RawPipe, readPipes } from './live-state-sharing.ts';
+import { summaryOfState } from './live-state-summary.ts';
 import { readTracedThread } from './live-state-trace.ts';
 import { ownArchitecture } from './native/architecture.ts';
 import { SystemCallError } from './native/errno.ts';
@@ -52,7 +53,7 @@ export function captureLiveState(capture: LiveCapture): TargetState {
       return encodeLiveState(record());
     },
     get summary() {
-      return summaryOf(record());
+      return summaryOfState(record());
     },
   };
 }
@@ -69,21 +70,6 @@ function describe(
     bootId: bootId(),
     processes,
     gaps: [...gaps, ...processes.flatMap((process, index) => gapsOfProcess(process, evidence[index]!))],
-  };
-}
-
-function summaryOf({ processes, gaps }: LiveState): TargetState['summary'] {
-  const root = processes[0]!;
-  const sum = (count: (process: LiveState['processes'][number]) => number) =>
-    processes.reduce((total, process) => total + count(process), 0);
-  return {
-    pid: root.pid,
-    commandLine: root.commandLine,
-    exe: root.exe?.path ?? null,
-    processes: processes.length,
-    threads: sum(({ threads }) => threads.length),
-    openFiles: sum(({ files }) => files.length),
-    complete: gaps.length === 0,
   };
 }
 

@@ -8,6 +8,8 @@ export interface ImageEntry {
   /** Where its length stands. */
   readonly offsetBytes: number;
   readonly message: PlainMessage;
+  /** Where what follows it begins. */
+  readonly payloadOffsetBytes: number;
   /** What follows it in the file: raw bytes, or messages with raw bytes of their own. */
   readonly payloadBytes: number;
 }
@@ -53,9 +55,10 @@ export class ImageFile {
         const offsetBytes = this.#input.offsetBytes;
         const message = await this.#message(name);
         name = kind.message ?? '';
-        const behind = this.#input.offsetBytes;
+        const payloadOffsetBytes = this.#input.offsetBytes;
         await this.#skipPayload(message);
-        yield { offsetBytes, message, payloadBytes: this.#input.offsetBytes - behind };
+        const payloadBytes = this.#input.offsetBytes - payloadOffsetBytes;
+        yield { offsetBytes, message, payloadOffsetBytes, payloadBytes };
       }
     } finally {
       await this.close();

@@ -26,8 +26,9 @@ signalfd_entry: id=1 u32, flags=2 u32, fown=3 fown_entry, sigmask=4 u64
 timerfd_entry: id=1 u32, flags=2 u32, fown=3 fown_entry, clockid=4 u32, ticks=5 u64, settime_flags=6 u32, vsec=7 u64,
   vnsec=8 u64, isec=9 u64, insec=10 u64
 pidfd_entry: id=1 u32, ino=2 u64, flags=3 u32, nspid=4 i32, fown=5 fown_entry
-bpfmap_file_entry: id=1 u32, flags=2 u32, pos=3 u64, fown=5 fown_entry, map_type=6 u32, key_size=7 u32, value_size=8 u32,
-  map_id=9 u32, max_entries=10 u32, mnt_id=11 s32?, map_flags=12 u64?, memlock=13 u64?, frozen=14 bool?
+bpfmap_file_entry: id=1 u32, flags=2 u32, pos=3 u64, fown=4 fown_entry, map_type=5 u32, key_size=6 u32, value_size=7 u32,
+  map_id=8 u32, max_entries=9 u32, map_flags=10 u32, memlock=11 u64, frozen=12 bool, map_name=13 string, ifindex=14 u32,
+  mnt_id=15 s32?, map_extra=16 u64?
 bpfmap_data_entry: map_id=1 u32, keys_bytes=2 u32, values_bytes=3 u32, count=4 u32
 fh_entry: bytes=1 u32, type=2 u32, handle=3 u64*, path=4 string?, mnt_id=5 u32?
 irmap_cache_entry: dev=1 u32, inode=2 u64, path=3 string
@@ -35,7 +36,7 @@ inotify_wd_entry: id=1 u32, i_ino=2 u64, mask=3 u32, ignored_mask=4 u32, s_dev=5
 inotify_file_entry: id=1 u32, flags=2 u32, fown=4 fown_entry, wd=5 inotify_wd_entry*
 enum mark_type: INODE=1, MOUNT=2
 fanotify_inode_mark_entry: i_ino=1 u64, f_handle=2 fh_entry
-fanotify_mount_mark_entry: mnt_id=1 u32
+fanotify_mount_mark_entry: mnt_id=1 u32, path=2 string?
 fanotify_mark_entry: id=1 u32, type=2 mark_type, mflags=3 u32, mask=4 u32, ignored_mask=5 u32, s_dev=6 u32,
   ie=7 fanotify_inode_mark_entry?, me=8 fanotify_mount_mark_entry?
 fanotify_file_entry: id=1 u32, flags=2 u32, fown=3 fown_entry, faflags=4 u32, evflags=5 u32,
@@ -44,22 +45,25 @@ enum sk_shutdown: NONE=0, READ=1, WRITE=2, BOTH=3
 sk_opts_entry: so_sndbuf=1 u32, so_rcvbuf=2 u32, so_snd_tmo_sec=3 u64, so_snd_tmo_usec=4 u64, so_rcv_tmo_sec=5 u64,
   so_rcv_tmo_usec=6 u64, reuseaddr=7 bool?, so_priority=8 u32?, so_rcvlowat=9 u32?, so_mark=10 u32?, so_passcred=11 bool?,
   so_passsec=12 bool?, so_dontroute=13 bool?, so_no_check=14 bool?, so_bound_dev=15 string?, so_filter=16 fixed64*,
-  so_reuseport=17 bool?
+  so_reuseport=17 bool?, so_broadcast=18 bool?, so_keepalive=19 bool?, tcp_keepcnt=20 u32?, tcp_keepidle=21 u32?,
+  tcp_keepintvl=22 u32?, so_oobinline=23 u32?, so_linger=24 u32?, so_buf_lock=25 u32?
 file_perms_entry: mode=1 u32, uid=2 u32, gid=3 u32
 unix_sk_entry: id=1 u32, ino=2 u32, type=3 u32, state=4 u32, flags=5 u32, uflags=6 u32, backlog=7 u32, peer=8 u32,
   fown=9 fown_entry, opts=10 sk_opts_entry, name=11 bytes, shutdown=12 sk_shutdown?, file_perms=13 file_perms_entry?,
-  name_dir=14 string?, deleted=15 bool?
-ip_opts_entry: freebind=1 bool?
+  name_dir=14 string?, deleted=15 bool?, ns_id=16 u32?, mnt_id=17 s32?
+ip_opts_raw_entry: hdrincl=1 bool?, nodefrag=2 bool?, checksum=3 bool?, icmpv_filter=4 u32*
+ip_opts_entry: freebind=1 bool?, raw=4 ip_opts_raw_entry?
 inet_sk_entry: id=1 u32, ino=2 u32, family=3 u32, type=4 u32, proto=5 u32, state=6 u32, src_port=7 u32, dst_port=8 u32,
   flags=9 u32, backlog=10 u32, src_addr=11 u32*, dst_addr=12 u32*, fown=13 fown_entry, opts=14 sk_opts_entry,
-  v6only=15 bool?, ip_opts=16 ip_opts_entry?, ifname=17 string?, ns_id=18 u32?
+  v6only=15 bool?, ip_opts=16 ip_opts_entry?, ifname=17 string?, ns_id=18 u32?,
+  shutdown=19 sk_shutdown?
 packet_mclist: index=1 u32, type=2 u32, addr=3 bytes
 packet_ring: block_size=1 u32, block_nr=2 u32, frame_size=3 u32, frame_nr=4 u32, retire_tmo=5 u32, sizeof_priv=6 u32,
   features=7 u32
 packet_sock_entry: id=1 u32, type=2 u32, protocol=3 u32, flags=4 u32, ifindex=5 u32, fown=6 fown_entry,
   opts=7 sk_opts_entry, version=8 u32, reserve=9 u32, aux_data=10 bool, orig_dev=11 bool, vnet_hdr=12 bool, loss=13 bool,
   timestamp=14 u32, copy_thresh=15 u32, mclist=16 packet_mclist*, fanout=17 u32?, rx_ring=18 packet_ring?,
-  tx_ring=19 packet_ring?
+  tx_ring=19 packet_ring?, ns_id=20 u32?
 netlink_sk_entry: id=1 u32, ino=2 u32, protocol=3 u32, state=4 u32, flags=6 u32, portid=7 u32, groups=8 u32*,
   dst_portid=9 u32, dst_group=10 u32, fown=11 fown_entry, opts=12 sk_opts_entry, ns_id=13 u32?
 scm_entry: type=1 u32, rights=2 u32*
@@ -76,14 +80,14 @@ enum TtyType: UNKNOWN=0, PTY=1, CONSOLE=2, VT=3, CTTY=4, EXT_TTY=5, SERIAL=6
 tty_data_entry: tty_id=1 u32, data=2 bytes
 tty_info_entry: id=1 u32, type=2 TtyType, locked=3 bool, exclusive=4 bool, packet_mode=5 bool, sid=6 u32, pgrp=7 u32,
   rdev=8 u32, termios=9 termios_entry?, termios_locked=10 termios_entry?, winsize=11 winsize_entry?, pty=12 tty_pty_entry?,
-  dev=13 u32?
-tty_file_entry: id=1 u32, tty_info_id=2 u32, flags=3 u32, fown=4 fown_entry
-tunfile_entry: id=1 u32, netdev=2 string?, detached=3 bool?
+  dev=13 u32?, uid=14 u32?, gid=15 u32?
+tty_file_entry: id=1 u32, tty_info_id=2 u32, flags=3 u32, fown=4 fown_entry, regf_id=6 u32?
+tunfile_entry: id=1 u32, netdev=2 string?, detached=3 bool?, ns_id=4 u32?
 file_lock_entry: flag=1 u32, type=2 u32, pid=3 i32, fd=4 i32, start=5 i64, len=6 i64
 enum remap_type: LINKED=0, GHOST=1, PROCFS=2
 remap_file_path_entry: orig_id=1 u32, remap_id=2 u32, remap_type=3 remap_type?
 timeval: tv_sec=1 u64, tv_usec=2 u64
 ghost_file_entry: uid=1 u32, gid=2 u32, mode=3 u32, dev=4 u32?, ino=5 u64?, rdev=6 u32?, atim=7 timeval?, mtim=8 timeval?,
-  chunks=9 bool?, size=10 u64?
+  chunks=9 bool?, size=10 u64?, symlnk_target=11 string?
 ghost_chunk_entry: len=1 u64, off=2 u64
 `;

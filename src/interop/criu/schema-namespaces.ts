@@ -22,13 +22,13 @@ userns_entry: uid_map=1 uid_gid_extent*, gid_map=2 uid_gid_extent*
 timespec: tv_sec=1 u64, tv_nsec=2 u64
 timens_entry: monotonic=1 timespec, boottime=2 timespec
 ipc_desc_entry: key=1 u32, uid=2 u32, gid=3 u32, cuid=4 u32, cgid=5 u32, mode=6 u32, id=7 u32
-ipc_shm_entry: desc=1 ipc_desc_entry, size=2 u64, in_pagemaps=3 bool?
+ipc_shm_entry: desc=1 ipc_desc_entry, size=2 u64, in_pagemaps=3 bool?, hugetlb_flag=4 u32?
 ipc_sem_entry: desc=1 ipc_desc_entry, nsems=2 u32
 ipc_msg: mtype=1 u64, msize=2 u32
 ipc_msg_entry: desc=1 ipc_desc_entry, qbytes=2 u32, qnum=3 u32
 ipc_var_entry: sem_ctls=1 u32*, msg_ctlmax=2 u32, msg_ctlmnb=3 u32, msg_ctlmni=4 u32, auto_msgmni=5 u32, shm_ctlmax=6 u64,
   shm_ctlall=7 u64, shm_ctlmni=8 u32, shm_rmid_forced=9 u32, mq_queues_max=10 u32, mq_msg_max=11 u32, mq_msgsize_max=12 u32,
-  mq_msg_default=13 u32?, mq_msgsize_default=14 u32?
+  mq_msg_default=13 u32?, mq_msgsize_default=14 u32?, msg_next_id=15 u32?, sem_next_id=16 u32?, shm_next_id=17 u32?
 enum nd_type: LOOPBACK=1, VETH=2, TUN=3, EXTLINK=4, VENET=5, BRIDGE=6
 enum SysctlType: CTL_STR=5, CTL_32=6
 sysctl_entry: type=1 SysctlType, iarg=2 i32?, sarg=3 string?

@@ -1,0 +1,105 @@
+import {
+  decodeLiveState,
+  encodeLiveState,
+  LIVE_STATE_FORMAT,
+  type LiveState,
+  summaryOfState,
+  type TargetState,
+} from '../../../target/index.ts';
+import type { MessageFields } from '../images/messages.ts';
+import { Descriptors } from './descriptors.ts';
+import { type DumpContext, readContext } from './dump-context.ts';
+import { DumpImages, damaged } from './dump-images.ts';
+import { gapsOf } from './gaps.ts';
+import { objectsOf } from './objects.ts';
+import { preDumpState } from './pre-dump.ts';
+import { type DescribedProcess, describeProcess, type ProcessImages } from './process.ts';
+import type { DirectoryState, MemoryReader, ProcessMappings, StateSource } from './types.ts';
+import { mappingsOf } from './vmas.ts';
+
+/** `task_state` of a process that has ended and that its parent has not asked about (criu/include/pid.h). */
+const ENDED: ReadonlySet<number> = new Set([2, 6]);
+
+/**
+ * What an image directory of CRIU tells of its processes, beyond the contents of their memory: the mappings, and in the
+ * format of live targets registers, threads, signals, timers and files. `LIVE-STATE.md` says what CRIU does not record.
+ * @param readMemory for arguments and environment, which are in memory; without it they are gaps
+ * @throws IntegrityError naming file and offset
+ */
+export async function stateOf(source: StateSource, readMemory?: MemoryReader): Promise<DirectoryState> {
+  if (source.isPreDump) return preDumpState(source);
+  const images = new DumpImages(source.path);
+  const processes: ProcessImages[] = [];
+  for (const entry of await images.entries('pstree', 'PSTREE')) {
+    processes.push(await imagesOf(images, entry));
+  }
+  const namespaces = new Set(processes.flatMap(({ ids }) => ids?.optionalNumber('ipc_ns_id') ?? []));
+  const context = await readContext(images, namespaces);
+  const mappings = processes.map((process) => processMappings(process, context));
+  const objects = objectsOf(source.memories, mappings, context);
+  const known = new Set(objects.map(({ id }) => id));
+  return {
+    state: await describe(processes, context, source, readMemory),
+    processes: mappings.map((process) => ({
+      ...process,
+      // An object that nobody wrote to has no image.
+      sharedRanges: process.sharedRanges.filter(({ objectId }) => known.has(objectId)),
+    })),
+    objects,
+  };
+}
+
+async function imagesOf(images: DumpImages, entry: MessageFields): Promise<ProcessImages> {
+  const pid = entry.number('pid');
+  const core = await images.required(`core-${pid}`, 'CORE');
+  const task = core.message('tc');
+  if (task === undefined) throw damaged(core, 'it is of a thread that leads no process');
+  const ended = ENDED.has(task.number('task_state'));
+  return {
+    entry,
+    pid,
+    core,
+    task,
+    ids: (await images.entry(`ids-${pid}`, 'IDS')) ?? core.message('ids'),
+    mm: ended ? undefined : await images.required(`mm-${pid}`, 'MM'),
+  };
+}
+
+function processMappings({ pid, entry, task, mm }: ProcessImages, context: DumpContext): ProcessMappings {
+  const { vmas, sharedRanges } =
+    mm === undefined
+      ? { vmas: [], sharedRanges: [] }
+      : mappingsOf(mm.messages('vmas'), {
+          files: context.files,
+          segments: context.segments,
+          stackAddress: mm.big('mm_start_stack'),
+        });
+  return { pid, parentPid: entry.number('ppid'), name: task.text('comm'), vmas, sharedRanges };
+}
+
+/** @returns undefined for machines whose registers ckpt does not know */
+async function describe(
+  processes: readonly ProcessImages[],
+  context: DumpContext,
+  { path }: StateSource,
+  readMemory: MemoryReader | undefined,
+): Promise<TargetState | undefined> {
+  const descriptors = new Descriptors(context.files, context.pipes);
+  const described: DescribedProcess[] = [];
+  for (const process of processes) {
+    described.push(await describeProcess(process, context, descriptors, readMemory));
+  }
+  const machine = described.find((process) => process.machine !== undefined)?.machine;
+  if (machine === undefined) return undefined;
+  const state: LiveState = {
+    machine,
+    kernelRelease: '',
+    bootId: '',
+    processes: described.map((process) => process.state),
+    gaps: gapsOf(processes, described, context),
+  };
+  const bytes = encodeLiveState(state);
+  // What is stored must be readable for ever: whatever no image of CRIU could say is found here.
+  decodeLiveState(bytes, `what ${path} tells of its processes`);
+  return { format: LIVE_STATE_FORMAT, bytes, summary: summaryOfState(state) };
+}
