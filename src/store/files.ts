@@ -1,5 +1,5 @@
 import { constants, type Stats } from 'node:fs';
-import { type FileHandle, lstat, mkdir, open, readdir, readFile, rename, unlink } from 'node:fs/promises';
+import { type FileHandle, lstat, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { StoreFullError, StoreUnusableError } from '../core/index.ts';
 import type { FaultPoint, FaultPoints } from './faults.ts';
@@ -96,16 +96,10 @@ export class StoreFiles {
     await this.attempt('create', to, () => rename(this.pathOf(from), this.pathOf(to)));
   }
 
-  /** Removes a file; one that is gone already is no failure. */
+  /** Removes a file, or a scratch directory with all that is in it; what is gone already is no failure. */
   async remove(name: string, point: FaultPoint): Promise<void> {
     this.reached(point);
-    await this.attempt('remove', name, async () => {
-      try {
-        await unlink(this.pathOf(name));
-      } catch (cause) {
-        if (!isErrno(cause, 'ENOENT')) throw cause;
-      }
-    });
+    await this.attempt('remove', name, () => rm(this.pathOf(name), { recursive: true, force: true }));
   }
 
   /** Makes the names in a folder durable. */
