@@ -41,6 +41,8 @@ export interface PeerListener {
   close(): void;
 }
 
+// `allowHalfOpen` below: who has said everything may close its side and still gets its answers.
+
 /** Connections at a time, idle ones included. */
 const MAX_CONNECTIONS = 64;
 
@@ -80,7 +82,7 @@ const LISTEN_FAILURES: Readonly<Record<string, string>> = {
 
 function plainServer(request: ListenRequest): Server {
   const { security } = request;
-  return createServer((socket) => {
+  return createServer({ allowHalfOpen: true }, (socket) => {
     admit(request, socket, async () => {
       if (security.kind === 'same-user') await security.require(socket);
     });
@@ -102,6 +104,7 @@ function tlsServer(request: ListenRequest): Server {
       // Refused below, where the reason can be told.
       rejectUnauthorized: false,
       handshakeTimeout: HANDSHAKE_MILLISECONDS,
+      allowHalfOpen: true,
     },
     (socket) => admit(request, socket, async () => requireTrusted(socket, request)),
   );

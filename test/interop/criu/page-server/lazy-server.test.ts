@@ -119,6 +119,19 @@ describe('a lazy page server', () => {
     expect(await other.close()).toBe(0);
   });
 
+  it('answers to the end a client that has said everything and closed its side', async () => {
+    using directory = temporaryDirectory();
+    await storeTree(directory.path, TREE);
+    await using server = await serveLazily(directory.path);
+    const client = await LazyClient.connect(server.port, '3.17');
+    const close = encodeHeader('3.17', { command: COMMAND.close });
+    await client.stream.send(client.request(1234, HEAP, 1024), client.request(1240, 0x400, 1), close);
+    client.stream.end();
+    expect((await client.answer()).pageCount).toBe(1024);
+    expect((await client.answer()).bytes).toEqual(contentOf([9]));
+    expect(await client.stream.receiveRest()).toEqual(Buffer.alloc(4));
+  });
+
   it('answers a session that consists of its end', async () => {
     using directory = temporaryDirectory();
     await storeTree(directory.path, TREE);
