@@ -23,6 +23,7 @@ const COMMANDS: readonly (readonly [name: string, load: () => Promise<Declare>])
   ['receive', async () => (await import('./commands/receive.ts')).declareReceive],
   ['export', async () => (await import('./commands/export.ts')).declareExport],
   ['decode', async () => (await import('./commands/decode.ts')).declareDecode],
+  ['page-server', async () => (await import('./commands/page-server.ts')).declarePageServer],
   ['untrack', async () => (await import('./commands/untrack.ts')).declareUntrack],
 ];
 

@@ -5,6 +5,12 @@ export {
   type CoreSource,
   writeCoreFile,
 } from './core-file.ts';
+export type { ArchiveCompression } from './criu/archive/archive-stream.ts';
+export {
+  type ArchiveExportRequest,
+  type ArchiveExportResult,
+  exportArchive,
+} from './criu/archive/export-archive.ts';
 export { exportImages } from './criu/export.ts';
 export type {
   CriuVersion,
@@ -15,5 +21,13 @@ export type {
 } from './criu/export-types.ts';
 export { type ImageEntry, ImageFile } from './criu/image-file.ts';
 export type { ImageKind, PayloadRule } from './criu/image-kinds.ts';
+export { formatPeer, type PeerSecurity } from './criu/page-server/listener.ts';
+export {
+  type PageServerEvent,
+  type PageServerRequest,
+  receivePages,
+} from './criu/page-server/page-server.ts';
+export type { HeaderLayout } from './criu/page-server/protocol.ts';
+export type { ReceivedSession } from './criu/page-server/receiving-session.ts';
 export type { PlainMessage, PlainValue } from './criu/plain-message.ts';
 export { type DebugRequest, debugCheckpoint } from './debugger.ts';

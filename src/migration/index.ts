@@ -65,7 +65,7 @@ export { USUAL, type UsualParameters } from './usual.ts';
 export type { WatchedContent } from './watch/content-tally.ts';
 export type { WatchedMapping } from './watch/mapping-tally.ts';
 export { type WatchRequest, type WatchSample, type WatchStart, watchTarget } from './watch/watch.ts';
-export { formatPeerAddress, parsePeerAddress } from './wire/address.ts';
+export { formatPeerAddress, isLoopback, parsePeerAddress } from './wire/address.ts';
 export type { Channel, ChannelEvent } from './wire/channel.ts';
 export { connectChannel } from './wire/connect.ts';
 export { loadSecurity, type SecurityOptions } from './wire/credentials.ts';
@@ -79,4 +79,5 @@ export type {
   RefusedConnection,
   Security,
 } from './wire/options.ts';
+export { requireSameUser } from './wire/same-user.ts';
 export { type WorkingSetWindow, WorkingSetWindows, type WrittenPages } from './working-set.ts';

@@ -25,6 +25,7 @@ export {
   formatResolution,
   migrationJson,
 } from './migration-report.ts';
+export { formatPageServerEvent, formatReceivedSession } from './page-server-report.ts';
 export { formatReceived } from './received-report.ts';
 export { formatRecordResult } from './record-report.ts';
 export { formatRehearsal } from './rehearsal-report.ts';
