@@ -1,14 +1,15 @@
 import { type CheckpointName, openNamed, requireRestorable } from '../../../checkpoint/index.ts';
 import { CodecPool } from '../../../codec/index.ts';
-import { PeerError, TargetError } from '../../../core/index.ts';
+import { machineClock, PeerError, TargetError } from '../../../core/index.ts';
 import { type CheckpointReader, Store } from '../../../store/index.ts';
 import { LazyPages } from './lazy-pages.ts';
 import { answerLazily, type LazyProgress } from './lazy-session.ts';
-import { listenForPeers, type PeerSecurity } from './listener.ts';
+import { listenForPeers, type PeerListener, type PeerSecurity } from './listener.ts';
 import { PeerMessages } from './peer-messages.ts';
 import type { PeerStream } from './peer-stream.ts';
+import type { HeaderLayout } from './protocol.ts';
 
-/** What to give, and to whom. */
+/** One `ckpt page-server --lazy`. */
 export interface LazyServerRequest {
   readonly storeDirectory: string;
   readonly checkpoint: CheckpointName;
@@ -16,33 +17,38 @@ export interface LazyServerRequest {
   /** 0 for one that the kernel chooses. */
   readonly port: number;
   readonly security: PeerSecurity;
-  /** Ends after one session. */
-  readonly once: boolean;
-  /** Codec threads. */
-  readonly workers?: number;
-  /** Ends the server. */
-  readonly signal: AbortSignal;
-  readonly onListening: (where: LazyListening) => void;
-  /** Told of each session when it is over. */
-  readonly onSession: (session: LazySession) => void;
-  /** Told of connections that are not let in, and why. */
-  readonly onRefused: (peer: string, reason: string) => void;
+  /** Ends after the first session in which something is said. */
+  readonly once?: boolean | undefined;
+  readonly workers?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly onEvent: (event: LazyServerEvent) => void;
 }
 
-/** Where a lazy server listens, and what for. */
-export interface LazyListening {
-  readonly address: string;
-  readonly port: number;
-  readonly checkpoint: number;
-}
+/** What happens at a lazy page server. */
+export type LazyServerEvent =
+  | {
+      readonly kind: 'listening';
+      readonly address: string;
+      readonly port: number;
+      /** Whose pages it has. */
+      readonly checkpoint: number;
+    }
+  /** Somebody was not let in. */
+  | { readonly kind: 'refused'; readonly peer: string; readonly reason: string }
+  | { readonly kind: 'begun'; readonly peer: string }
+  /** Everything that was asked for has been sent, and the other end has ended the session. */
+  | { readonly kind: 'served'; readonly session: ServedSession }
+  | { readonly kind: 'failed'; readonly peer: string; readonly error: Error; readonly session: ServedSession }
+  /** Somebody connected and left without a word. */
+  | { readonly kind: 'left'; readonly peer: string };
 
-/** A lazy restore that is over. */
-export interface LazySession {
+/** What was sent in a session. */
+export interface ServedSession extends LazyProgress {
   readonly peer: string;
-  readonly requests: number;
-  readonly pages: number;
-  /** What went wrong; undefined if the client has ended the session itself. */
-  readonly failure: Error | undefined;
+  /** Undefined if nothing was asked for. */
+  readonly layout: HeaderLayout | undefined;
+  readonly checkpoint: number;
+  readonly microseconds: number;
 }
 
 /**
@@ -55,79 +61,106 @@ const IDLE_MICROSECONDS = 3_600_000_000;
 const FINISH_MICROSECONDS = 10_000_000;
 
 /**
- * Gives the pages of a checkpoint to `criu lazy-pages --page-server`: to several at a time, and as often as wanted.
- * @returns when `once` has come about, or `signal` says so
- * @throws CheckpointNotFoundError, TargetError if the checkpoint cannot be restored by CRIU, UsageError if the address
- *   cannot be listened on; with `once` whatever made the session fail
+ * Gives the pages of a checkpoint to `criu lazy-pages --page-server`: to several at a time, and as often as wanted,
+ * until the signal aborts, or with `once` one session has ended.
+ * @throws StoreNotFoundError, CheckpointNotFoundError; TargetError if CRIU cannot restore the checkpoint; UsageError if
+ *   the address cannot be listened on; with `once` what the session threw; the signal's reason
  */
 export async function servePagesLazily(request: LazyServerRequest): Promise<void> {
   const pool = new CodecPool(request.workers === undefined ? {} : { workers: request.workers });
   try {
-    const checkpoint = new SharedCheckpoint(request.storeDirectory, request.checkpoint, pool);
-    const number = await checkpoint.use(async ({ manifest }) => manifest.number);
-    const sessions = new LazySessions(request, checkpoint);
-    const listener = await listenForPeers({ ...request, onPeer: (stream) => sessions.begin(stream) });
-    try {
-      request.onListening({ address: listener.address, port: listener.port, checkpoint: number });
-      await sessions.untilOver();
-    } finally {
-      listener.close();
-      await sessions.endAll();
-    }
+    const { storeDirectory, checkpoint: name } = request;
+    const number = await new SharedCheckpoint(storeDirectory, name, pool).use(
+      async ({ manifest }) => manifest.number,
+    );
+    await new LazyServer(request, new SharedCheckpoint(storeDirectory, number, pool), number).run();
   } finally {
     await pool.close();
   }
 }
 
-/** The sessions of a server. */
-class LazySessions {
+class LazyServer {
   readonly #request: LazyServerRequest;
   readonly #checkpoint: SharedCheckpoint;
-  readonly #running = new Map<PeerStream, Promise<void>>();
-  #settle: ((failure: Error | undefined) => void) | undefined;
+  readonly #number: number;
+  readonly #sessions = new Map<PeerStream, Promise<void>>();
+  #end: { resolve: () => void; reject: (error: unknown) => void } = { resolve: noop, reject: noop };
 
-  constructor(request: LazyServerRequest, checkpoint: SharedCheckpoint) {
+  constructor(request: LazyServerRequest, checkpoint: SharedCheckpoint, number: number) {
     this.#request = request;
     this.#checkpoint = checkpoint;
+    this.#number = number;
   }
 
-  begin(stream: PeerStream): void {
-    const session = this.#run(stream).finally(() => this.#running.delete(stream));
-    this.#running.set(stream, session);
-  }
-
-  /** Waits until the server is to end. @throws what made the only session fail */
-  async untilOver(): Promise<void> {
-    const { signal } = this.#request;
-    await new Promise<void>((resolve, reject) => {
-      this.#settle = (failure) => (failure === undefined ? resolve() : reject(failure));
-      if (signal.aborted) resolve();
-      else signal.addEventListener('abort', () => resolve(), { once: true });
+  async run(): Promise<void> {
+    const { signal, onEvent } = this.#request;
+    const ended = new Promise<void>((resolve, reject) => {
+      this.#end = { resolve, reject };
     });
+    // It may fail while the listener is still being made.
+    ended.catch(noop);
+    const onAbort = () => this.#end.reject(signal?.reason);
+    if (signal?.aborted === true) onAbort();
+    signal?.addEventListener('abort', onAbort, { once: true });
+    let listener: PeerListener | undefined;
+    try {
+      listener = await listenForPeers({
+        ...this.#request,
+        onPeer: (stream) => this.#serve(stream),
+        onRefused: (peer, reason) => onEvent({ kind: 'refused', peer, reason }),
+      });
+      const { address, port } = listener;
+      onEvent({ kind: 'listening', address, port, checkpoint: this.#number });
+      await ended;
+    } finally {
+      signal?.removeEventListener('abort', onAbort);
+      listener?.close();
+      const reason = signal?.reason ?? new PeerError('the server ends');
+      for (const stream of this.#sessions.keys()) stream.abort(reason);
+      await Promise.all(this.#sessions.values());
+    }
   }
 
-  async endAll(): Promise<void> {
-    for (const stream of this.#running.keys()) stream.abort(new PeerError('this server was told to end'));
-    await Promise.all(this.#running.values());
+  #serve(stream: PeerStream): void {
+    const session = this.#follow(stream).finally(() => this.#sessions.delete(stream));
+    this.#sessions.set(stream, session);
   }
 
-  async #run(stream: PeerStream): Promise<void> {
+  /** Follows a session to its end. Never rejects. */
+  async #follow(stream: PeerStream): Promise<void> {
+    const { once, onEvent } = this.#request;
+    const { peer } = stream;
     const messages = new PeerMessages(stream, IDLE_MICROSECONDS);
     const progress: LazyProgress = { requests: 0, pages: 0 };
-    let failure: Error | undefined;
+    const startedMicroseconds = machineClock();
+    const describe = (): ServedSession => ({
+      peer,
+      layout: messages.layout,
+      checkpoint: this.#number,
+      ...progress,
+      microseconds: machineClock() - startedMicroseconds,
+    });
     try {
-      // Somebody who only looks whether the port is open has not begun a session.
-      if (!(await stream.hasMore(IDLE_MICROSECONDS))) return await stream.finish(FINISH_MICROSECONDS);
+      if (!(await stream.hasMore(IDLE_MICROSECONDS))) {
+        stream.abort(new PeerError('it has left'));
+        onEvent({ kind: 'left', peer });
+        return;
+      }
+      onEvent({ kind: 'begun', peer });
       await this.#checkpoint.use((reader) => answerLazily(messages, new LazyPages(reader), progress));
       await stream.finish(FINISH_MICROSECONDS);
+      onEvent({ kind: 'served', session: describe() });
+      if (once === true) this.#end.resolve();
     } catch (cause) {
-      failure = cause instanceof Error ? cause : new Error(String(cause));
-      stream.abort(failure);
+      const error = cause instanceof Error ? cause : new Error(String(cause));
+      stream.abort(error);
+      onEvent({ kind: 'failed', peer, error, session: describe() });
+      if (once === true) this.#end.reject(error);
     }
-    this.#request.onSession({ peer: stream.peer, ...progress, failure });
-    if (this.#request.once) this.#settle?.(failure);
   }
 }
+
+const noop = () => undefined;
 
 /** A checkpoint that is opened for the first who uses it and closed after the last, so that it may change in between. */
 class SharedCheckpoint {

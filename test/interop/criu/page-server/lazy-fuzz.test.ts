@@ -81,7 +81,7 @@ describe('mutated sessions of lazy restores', () => {
       ),
       { numRuns: 200 },
     );
-    await expect.poll(() => server.sessions.length).toBe(sessions);
-    expect(server.sessions.reduce((sum, { pages }) => sum + pages, 0)).toBeGreaterThan(1000);
+    await expect.poll(() => server.ended().length).toBe(sessions);
+    expect(server.ended().reduce((sum, { pages }) => sum + pages, 0)).toBeGreaterThan(1000);
   });
 });

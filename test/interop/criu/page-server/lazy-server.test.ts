@@ -56,7 +56,7 @@ describe('a lazy page server', () => {
       bytes: contentOf([0]),
     });
     expect(await client.close()).toBe(0);
-    await expect.poll(() => server.sessions).toMatchObject([{ requests: 3, pages: 6, failure: undefined }]);
+    await expect.poll(() => server.ended()).toMatchObject([{ requests: 3, pages: 6, failure: undefined }]);
   });
 
   it('gives a range that is longer than an answer in several ones', async () => {
@@ -84,8 +84,8 @@ describe('a lazy page server', () => {
     };
     await Promise.all([0, 1, 2, 3].map(restore));
     await restore(4);
-    await expect.poll(() => server.sessions.length).toBe(5);
-    expect(server.sessions.every(({ failure, pages }) => failure === undefined && pages === 600)).toBe(true);
+    await expect.poll(() => server.ended().length).toBe(5);
+    expect(server.ended().every(({ failure, pages }) => failure === undefined && pages === 600)).toBe(true);
   });
 
   it.each([
@@ -113,7 +113,7 @@ describe('a lazy page server', () => {
     const client = await LazyClient.connect(server.port, '3.17');
     await client.stream.send(request(client));
     await expect(client.answer()).rejects.toThrow(Disconnected);
-    await expect.poll(() => server.sessions[0]?.failure?.message).toContain(message);
+    await expect.poll(() => server.ended()[0]?.failure).toContain(message);
     const other = await LazyClient.connect(server.port, '3.17');
     expect((await other.get(1240, 0x400, 1)).bytes).toEqual(contentOf([9]));
     expect(await other.close()).toBe(0);
@@ -139,7 +139,7 @@ describe('a lazy page server', () => {
     for (const layout of WIRE_LAYOUTS) {
       expect(await (await LazyClient.connect(server.port, layout)).close()).toBe(0);
     }
-    await expect.poll(() => server.sessions.map(({ failure }) => failure)).toEqual([undefined, undefined]);
+    await expect.poll(() => server.ended().map(({ failure }) => failure)).toEqual([undefined, undefined]);
   });
 
   it('says of clients that vanish what they did until then', async () => {
@@ -149,8 +149,8 @@ describe('a lazy page server', () => {
     const client = await LazyClient.connect(server.port, '3.17');
     await client.get(1234, HEAP, 10);
     client.stream.vanish();
-    await expect.poll(() => server.sessions).toMatchObject([{ requests: 1, pages: 10 }]);
-    expect(server.sessions[0]?.failure?.message).toMatch(/lost|closed the connection/);
+    await expect.poll(() => server.ended()).toMatchObject([{ requests: 1, pages: 10 }]);
+    expect(server.ended()[0]?.failure).toMatch(/lost|closed the connection/);
   });
 
   it('prepares no more than the client takes', async () => {
@@ -167,8 +167,8 @@ describe('a lazy page server', () => {
     const answer = await client.answer();
     expect(Buffer.compare(answer.bytes, contentOf(HEAP_SEEDS.slice(0, 1024)))).toBe(0);
     client.stream.vanish();
-    await expect.poll(() => server.sessions.length).toBe(1);
-    expect(server.sessions[0]?.requests).toBeLessThan(20);
+    await expect.poll(() => server.ended().length).toBe(1);
+    expect(server.ended()[0]?.requests).toBeLessThan(20);
   });
 
   it('never gives a damaged page', async () => {
@@ -182,7 +182,7 @@ describe('a lazy page server', () => {
     await using server = await serveLazily(directory.path);
     const client = await LazyClient.connect(server.port, '3.17');
     await expect(client.getAll(1234, 0x400, 4)).rejects.toThrow(Disconnected);
-    await expect.poll(() => server.sessions[0]?.failure?.message).toContain('pack 000001');
+    await expect.poll(() => server.ended()[0]?.failure).toContain('pack 000001');
   });
 
   it('ends after one session if told to, whoever has looked at the port before', async () => {
@@ -196,7 +196,7 @@ describe('a lazy page server', () => {
     expect((await client.get(1234, 0x400, 1)).pageCount).toBe(1);
     expect(await client.close()).toBe(0);
     await server.over;
-    expect(server.sessions).toHaveLength(1);
+    expect(server.ended()).toHaveLength(1);
   });
 
   it('fails with its only session', async () => {
@@ -219,7 +219,7 @@ describe('a lazy page server', () => {
     const client = await LazyClient.connect(server.port, '3.17');
     await client.ask(1234, 0x400, 1);
     await expect(client.answer()).rejects.toThrow(Disconnected);
-    await expect.poll(() => server.sessions[0]?.failure?.message).toContain('checkpoint 1');
+    await expect.poll(() => server.ended()[0]?.failure).toContain('checkpoint 1');
   });
 
   it('refuses checkpoints that CRIU could not restore', async () => {

@@ -80,15 +80,18 @@ describe('a lazy page server with TLS', () => {
   it('lets nobody in without a certificate of its CA', async () => {
     using directory = temporaryDirectory();
     await storeTree(directory.path, TREE);
-    const refused: string[] = [];
     await using server = await serveLazily(directory.path, {
       security: serverSecurity(),
-      onRefused: (_, reason) => refused.push(reason),
     });
     const client = await connectTls(server.port, {});
     await client.ask(7, 0x1000, 1).catch(() => undefined);
     await expect(client.answer()).rejects.toThrow();
-    expect(refused).toEqual([expect.stringContaining('certificate is not trusted')]);
-    expect(server.sessions).toEqual([]);
+    expect(server.events.slice(1)).toEqual([
+      expect.objectContaining({
+        kind: 'refused',
+        reason: expect.stringContaining('certificate is not trusted'),
+      }),
+    ]);
+    expect(server.ended()).toEqual([]);
   });
 });
