@@ -7,12 +7,16 @@ export { type CodecName, CodecPool, type CodecPoolOptions } from './codec/index.
 export * from './core/index.ts';
 export type { Manifest } from './image/index.ts';
 export {
+  type ArchiveCompression,
+  type ArchiveExportRequest,
+  type ArchiveExportResult,
   type CoreRequest,
   type CoreResult,
   type DebugRequest,
   debugCheckpoint,
   type ExportRequest,
   type ExportResult,
+  exportArchive,
   exportImages,
   type ImageEntry,
   ImageFile,

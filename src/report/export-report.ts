@@ -1,5 +1,5 @@
 import { formatBytes, formatCount, formatDuration, PAGE_SIZE } from '../core/index.ts';
-import type { ExportedDirectory, ExportResult } from '../interop/index.ts';
+import type { ArchiveExportResult, ExportedDirectory, ExportResult } from '../interop/index.ts';
 import { formatFields } from './table.ts';
 
 /** What an export wrote, and how CRIU restores it. */
@@ -17,6 +17,23 @@ export function formatExported(result: ExportResult): string {
         ? `criu restore -D ${imagesDirectory}`
         : `criu restore -D ${imagesDirectory} --lazy-pages, beside criu lazy-pages --page-server`,
     ],
+  ]);
+}
+
+/** What an export for podman wrote, and how podman restores it. */
+export function formatArchiveExported(result: ArchiveExportResult): string {
+  const { checkpoint, outputPath, compression, archiveBytes, unpackedBytes, pages, members } = result;
+  const compressed = compression === 'none' ? '' : `, ${formatBytes(unpackedBytes)} before ${compression}`;
+  return formatFields([
+    ['checkpoint', String(checkpoint)],
+    ['archive', `${outputPath} (${formatBytes(archiveBytes)}${compressed})`],
+    [
+      'members',
+      `${formatCount(members)}, with ${formatBytes(pages * PAGE_SIZE)} in ${formatCount(pages)} pages`,
+    ],
+    ['digest', `${result.memoryDigest} (verified)`],
+    ['time', formatDuration(result.microseconds)],
+    ['restore it', `podman container restore --import ${outputPath}`],
   ]);
 }
 

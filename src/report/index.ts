@@ -15,7 +15,7 @@ export {
   formatWarning,
   restoredJson,
 } from './dump-report.ts';
-export { formatExported } from './export-report.ts';
+export { formatArchiveExported, formatExported } from './export-report.ts';
 export * from './html/index.ts';
 export { formatImage } from './image-report.ts';
 export { ASCII_INK, BLOCK_INK, type Ink } from './ink.ts';

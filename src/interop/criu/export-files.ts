@@ -84,7 +84,7 @@ async function writeFile(
 }
 
 /** Cuts what was kept into the parts that are asked for, forward only. */
-class ContentCutter {
+export class ContentCutter {
   readonly #pieces: AsyncIterator<Uint8Array>;
   readonly #sizeBytes: number;
   readonly #onBytes: (bytes: number) => void;

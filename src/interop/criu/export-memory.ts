@@ -72,7 +72,7 @@ export class MemoryWriter {
 }
 
 /** Where the pages of a list lie, one behind the other, and whether all of them come. */
-class PageCursor {
+export class PageCursor {
   readonly #stored: PageRangeList;
   readonly #where: string;
   #range = 0;
