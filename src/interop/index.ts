@@ -21,6 +21,12 @@ export type {
 } from './criu/export-types.ts';
 export { type ImageEntry, ImageFile } from './criu/image-file.ts';
 export type { ImageKind, PayloadRule } from './criu/image-kinds.ts';
+export {
+  type LazyServerEvent,
+  type LazyServerRequest,
+  type ServedSession,
+  servePagesLazily,
+} from './criu/page-server/lazy-server.ts';
 export { formatPeer, type PeerSecurity } from './criu/page-server/listener.ts';
 export {
   type PageServerEvent,

@@ -25,7 +25,12 @@ export {
   formatResolution,
   migrationJson,
 } from './migration-report.ts';
-export { formatPageServerEvent, formatReceivedSession } from './page-server-report.ts';
+export {
+  formatLazyServerEvent,
+  formatPageServerEvent,
+  formatReceivedSession,
+  formatServedSession,
+} from './page-server-report.ts';
 export { formatReceived } from './received-report.ts';
 export { formatRecordResult } from './record-report.ts';
 export { formatRehearsal } from './rehearsal-report.ts';

@@ -1,5 +1,5 @@
 import { formatBytes, formatCount, formatDuration, PAGE_SIZE } from '../core/index.ts';
-import type { PageServerEvent, ReceivedSession } from '../interop/index.ts';
+import type { LazyServerEvent, PageServerEvent, ReceivedSession, ServedSession } from '../interop/index.ts';
 import { formatFields, printable } from './table.ts';
 
 /** Which CRIU writes headers of each layout. */
@@ -54,6 +54,40 @@ export function formatPageServerEvent(event: PageServerEvent): string | undefine
       return event.session.acknowledged
         ? undefined
         : `${event.session.peer} was lost before it could be told that checkpoint ${event.session.checkpoint} is there`;
+  }
+}
+
+/** What a lazy restore has fetched. */
+export function formatServedSession(session: ServedSession): string {
+  const { checkpoint, peer, layout, pages, requests, microseconds } = session;
+  return formatFields([
+    ['checkpoint', `${checkpoint}, restored lazily`],
+    ['by', layout === undefined ? peer : `${peer}, ${VERSIONS[layout]}`],
+    [
+      'fetched',
+      `${formatBytes(pages * PAGE_SIZE)} in ${formatCount(pages)} pages, by ${formatCount(requests)} requests`,
+    ],
+    ['time', formatDuration(microseconds)],
+  ]);
+}
+
+/** An event of a lazy page server as a line of its log; undefined for what is reported otherwise. */
+export function formatLazyServerEvent(event: LazyServerEvent): string | undefined {
+  switch (event.kind) {
+    case 'listening':
+      return `listening on ${formatAddress(event.address)}:${event.port} for lazy restores of checkpoint ${event.checkpoint}`;
+    case 'refused':
+      return `refused ${event.peer}: ${printable(event.reason)}`;
+    case 'begun':
+      return `${event.peer} begins to fetch pages`;
+    case 'failed': {
+      const { peer, pages } = event.session;
+      return `${peer} failed after ${formatCount(pages)} pages: ${printable(event.error.message)}`;
+    }
+    case 'left':
+      return `${event.peer} left without asking for anything`;
+    case 'served':
+      return undefined;
   }
 }
 

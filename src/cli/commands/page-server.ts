@@ -5,8 +5,9 @@ import { isLoopback, loadSecurity, requireSameUser, type SecurityOptions } from 
 import { formatPageServerEvent, formatReceivedSession } from '../../report/index.ts';
 import { runsAs, type Shell, withCommonOptions } from '../command.ts';
 import type { CommandContext, CommonOptions } from '../context.ts';
-import { durationOption, integer, storeOption } from '../parse.ts';
+import { argument, checkpointNumber, durationOption, integer, storeOption } from '../parse.ts';
 import { declareCriuPeerOptions } from '../peer-options.ts';
+import { givePages } from './page-server-lazy.ts';
 
 interface PageServerOptions extends CommonOptions, SecurityOptions {
   readonly store: string;
@@ -14,6 +15,8 @@ interface PageServerOptions extends CommonOptions, SecurityOptions {
   readonly port: number;
   readonly once?: boolean;
   readonly chain?: boolean;
+  readonly lazy?: boolean;
+  readonly at?: number | 'latest';
   readonly silence?: number;
   readonly workers?: number;
 }
@@ -24,6 +27,8 @@ const EXAMPLES = `
 What comes is written into the store, a checkpoint for each session. CRIU is told that all is well when everything is
 on disk, and otherwise keeps the process alive. Only memory comes this way: when 'criu dump' has ended, copy its images
 directory and join it with 'ckpt adopt'. Pre-dumps followed by a dump need --chain here and --prev-images-dir there.
+With --lazy it is the other way round: criu lazy-pages fetches the pages that 'ckpt export --lazy' has left out, for as
+many restores as wanted, also several at a time.
 Without --tls or --insecure it takes connections of the same user and of root, on this machine only.
 
 Examples:
@@ -31,13 +36,17 @@ Examples:
   criu dump -t PID -D img --page-server --address 127.0.0.1 --port ${DEFAULT_PORT}
   ckpt adopt img -D store
   ckpt page-server -D store --address 0.0.0.0 --port 9000 --chain --tls --tls-cacert ca.pem --tls-cert me.pem \\
-    --tls-key me.key`;
+    --tls-key me.key
+  ckpt page-server -D store --lazy --at 4                    while these restore checkpoint 4:
+  ckpt export -D store --format criu --at 4 --lazy -o img
+  criu lazy-pages -D img --page-server --address 127.0.0.1 --port ${DEFAULT_PORT}
+  criu restore -D img --lazy-pages`;
 
 /** `ckpt page-server`: what CRIU's own page server does, into a store. */
 export function declarePageServer(program: Command, shell: Shell): void {
   const command = program
     .command('page-server')
-    .description('receive the pages of criu dump and criu pre-dump')
+    .description('receive the pages of criu dump and pre-dump, or give them to criu lazy-pages')
     .addOption(storeOption())
     .option('--address <address>', 'where to listen', '127.0.0.1')
     .addOption(
@@ -47,23 +56,48 @@ export function declarePageServer(program: Command, shell: Shell): void {
     )
     .option('--once', 'end after one session')
     .option('--chain', 'each session continues the newest checkpoint: for criu with --prev-images-dir')
-    .addOption(durationOption('--silence <duration>', 'longest silence between two messages (default: 10m)'))
+    .addOption(
+      new Option('--lazy', 'give the pages of a checkpoint to criu lazy-pages --page-server').conflicts(
+        'chain',
+      ),
+    )
+    .addOption(
+      new Option('--at <checkpoint>', 'with --lazy: which checkpoint (default: latest)').argParser(
+        argument(checkpointNumber),
+      ),
+    )
+    .addOption(
+      durationOption(
+        '--silence <duration>',
+        'longest silence between two messages (default: 10m; with --lazy 1h)',
+      ),
+    )
     .addOption(new Option('--workers <n>', 'codec threads (default: one a core)').argParser(integer(1, 64)))
     .addHelpText('after', EXAMPLES);
   declareCriuPeerOptions(command);
-  withCommonOptions(command).action(runsAs<PageServerOptions>(shell, receive));
+  withCommonOptions(command).action(runsAs<PageServerOptions>(shell, servePages));
 }
 
-async function receive(context: CommandContext, options: PageServerOptions): Promise<void> {
-  await receivePages({
+async function servePages(context: CommandContext, options: PageServerOptions): Promise<void> {
+  if (options.at !== undefined && options.lazy !== true) {
+    throw new UsageError('--at says whose pages --lazy gives');
+  }
+  const common = {
     storeDirectory: options.store,
     address: options.address,
     port: options.port,
     security: await criuSecurity(options),
     once: options.once,
-    chain: options.chain,
     silenceMicroseconds: options.silence,
     workers: options.workers,
+  };
+  if (options.lazy === true) {
+    await givePages(context, { ...common, checkpoint: options.at ?? 'latest' });
+    return;
+  }
+  await receivePages({
+    ...common,
+    chain: options.chain,
     signal: context.signals.signal,
     onEvent: (event) => tell(context, event),
   });

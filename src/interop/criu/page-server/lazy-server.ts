@@ -19,6 +19,8 @@ export interface LazyServerRequest {
   readonly security: PeerSecurity;
   /** Ends after the first session in which something is said. */
   readonly once?: boolean | undefined;
+  /** Longest silence between two requests, before the first one too; an hour by default. */
+  readonly silenceMicroseconds?: number | undefined;
   readonly workers?: number | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onEvent: (event: LazyServerEvent) => void;
@@ -52,10 +54,10 @@ export interface ServedSession extends LazyProgress {
 }
 
 /**
- * Nothing is asked for while `criu restore` has not come to its end, and while the restored processes stand still. A
- * client that is gone is noticed earlier, by the kernel.
+ * Nothing is asked for until `criu restore` has come to its end, nor while the restored processes stand still. A
+ * machine that is gone is noticed earlier, by the kernel.
  */
-const IDLE_MICROSECONDS = 3_600_000_000;
+const DEFAULT_SILENCE_MICROSECONDS = 3_600_000_000;
 
 /** How long the client may take to close the connection after the session. */
 const FINISH_MICROSECONDS = 10_000_000;
@@ -130,7 +132,8 @@ class LazyServer {
   async #follow(stream: PeerStream): Promise<void> {
     const { once, onEvent } = this.#request;
     const { peer } = stream;
-    const messages = new PeerMessages(stream, IDLE_MICROSECONDS);
+    const silenceMicroseconds = this.#request.silenceMicroseconds ?? DEFAULT_SILENCE_MICROSECONDS;
+    const messages = new PeerMessages(stream, silenceMicroseconds);
     const progress: LazyProgress = { requests: 0, pages: 0 };
     const startedMicroseconds = machineClock();
     const describe = (): ServedSession => ({
@@ -141,7 +144,7 @@ class LazyServer {
       microseconds: machineClock() - startedMicroseconds,
     });
     try {
-      if (!(await stream.hasMore(IDLE_MICROSECONDS))) {
+      if (!(await stream.hasMore(silenceMicroseconds))) {
         stream.abort(new PeerError('it has left'));
         onEvent({ kind: 'left', peer });
         return;
