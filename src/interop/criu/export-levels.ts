@@ -1,5 +1,5 @@
 import { requireRestorable } from '../../checkpoint/index.ts';
-import { PageRangeList, UnsupportedError } from '../../core/index.ts';
+import { IntegrityError, PageRangeList, UnsupportedError } from '../../core/index.ts';
 import type { StoredProcess, StoredVma } from '../../image/index.ts';
 import type { CheckpointReader, KeptFiles, Store } from '../../store/index.ts';
 import { type EntryTreatment, type PlannedEntries, planEntries } from './export-entries.ts';
@@ -95,10 +95,15 @@ export function isParentLink({ imagesPath }: ImageListing, name: string): boolea
   return name === link || name.startsWith(`${link}/`);
 }
 
+const PAGEMAP_NAME = /^pagemap-(shmem-)?[0-9]+\.img$/;
+
 function planLevel(imported: Imported, treatment: EntryTreatment, hasParent: boolean): ExportLevel {
   const { number, processes } = imported.reader.manifest;
   const memories = imported.listing.memories.map((listed): PlannedMemory => {
     const where = `${listed.name} of checkpoint ${number}`;
+    if (!PAGEMAP_NAME.test(listed.name)) {
+      throw new IntegrityError(`${where} has no name of a pagemap`, { data: { name: listed.name } });
+    }
     const process = processes.find(({ pid }) => pid === listed.pid);
     const deferrable = deferrablePages(process);
     return { listed, where, ...planEntries(listed.runs, treatment, deferrable, where) };

@@ -17,8 +17,6 @@ export interface ExportRequest {
   readonly criuVersion?: CriuVersion | undefined;
   /** Leaves out the pages that `ckpt page-server --lazy` can hand over while the restored processes run; flat only. */
   readonly lazy?: boolean | undefined;
-  /** `images` unless given; `archive` also writes what stood around the images in the archive that was imported. */
-  readonly members?: 'images' | 'archive' | undefined;
   /** Decompression threads; by default one for each core. */
   readonly workers?: number | undefined;
   readonly signal?: AbortSignal | undefined;

@@ -1,5 +1,5 @@
 import { symlink } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import {
   attempt,
   openNamed,
@@ -7,7 +7,7 @@ import {
   readStore,
   writeWholeDirectory,
 } from '../../checkpoint/index.ts';
-import { IntegrityError, PAGE_SIZE, UsageError } from '../../core/index.ts';
+import { PAGE_SIZE, UsageError } from '../../core/index.ts';
 import { makeDirectory, type Store } from '../../store/index.ts';
 import { type PlacedFile, writeKeptFiles } from './export-files.ts';
 import {
@@ -32,10 +32,8 @@ import { messagesOf } from './images/messages.ts';
 export async function exportImages(request: ExportRequest): Promise<ExportResult> {
   const started = performance.now();
   const { layout, outputDirectory } = request;
-  if (layout === 'chain' && (request.lazy === true || request.members === 'archive')) {
-    throw new UsageError('lazy images and archives are of one checkpoint, not of a chain', {
-      hint: 'leave out --chain',
-    });
+  if (layout === 'chain' && request.lazy === true) {
+    throw new UsageError('lazy images are of one checkpoint, not of a chain', { hint: 'leave out --chain' });
   }
   const write = async (store: Store): Promise<ExportResult> => {
     const reader = await openNamed(store, request.checkpoint);
@@ -91,16 +89,14 @@ class Exporter {
     return directories;
   }
 
-  async #writeLevel(level: ExportLevel, root: string, finalRoot: string): Promise<ExportedDirectory> {
-    const { reader, kept, listing, hasParent, memories } = level;
+  async #writeLevel(level: ExportLevel, images: string, directory: string): Promise<ExportedDirectory> {
+    const { reader, kept, hasParent, memories } = level;
     const { number, parent } = reader.manifest;
     await proveMemoryDigest(reader);
-    const imagesBelow = this.#request.members === 'archive' ? listing.imagesPath : '';
-    const images = join(root, imagesBelow);
     await attempt(images, () => makeDirectory(images));
-    const placed = this.#placedFiles(level, root);
+    const placed = placedFiles(level, images);
     await writeKeptFiles(placed, kept, (bytes) => this.#done(0, bytes));
-    if (this.#request.criuVersion === '3.17') await this.#warnOfLaterImages(images);
+    if (this.#request.criuVersion === '3.17') await this.#warnOfLaterImages(placed);
     let zeroPages = 0;
     for (const memory of memories) zeroPages += await this.#writeMemory(level, memory, images);
     if (hasParent) await attempt(images, () => symlink(`../${parent}`, join(images, 'parent')));
@@ -109,7 +105,7 @@ class Exporter {
     const pages = count(({ stored }) => stored.pageCount);
     return {
       checkpoint: number,
-      directory: join(finalRoot, imagesBelow),
+      directory,
       parent: hasParent ? parent : null,
       memories: memories.length,
       pages,
@@ -121,19 +117,6 @@ class Exporter {
     };
   }
 
-  /** Where the kept files go that are asked for; never the link to the directory before, whose name changes. */
-  #placedFiles({ listing }: ExportLevel, root: string): PlacedFile[] {
-    const { imagesPath, files } = listing;
-    const wanted = files.filter(({ name }) => !isParentLink(listing, name));
-    if (this.#request.members === 'archive' || imagesPath === '') {
-      return wanted.map((file) => ({ file, path: join(root, file.name) }));
-    }
-    const prefix = `${imagesPath}/`;
-    return wanted
-      .filter(({ name }) => name.startsWith(prefix))
-      .map((file) => ({ file, path: join(root, file.name.slice(prefix.length)) }));
-  }
-
   /** Writes a pagemap and its pages. @returns how many of them are zeros */
   async #writeMemory(
     { reader }: ExportLevel,
@@ -141,9 +124,6 @@ class Exporter {
     images: string,
   ): Promise<number> {
     const { name, pagesId, pid } = listed;
-    if (!PAGEMAP_NAME.test(name)) {
-      throw new IntegrityError(`${where} has no name of a pagemap`, { data: { name } });
-    }
     await this.#memory.writePieces(
       join(images, name),
       encodePagemap(pagesId, entries, this.#request.criuVersion),
@@ -157,8 +137,9 @@ class Exporter {
   }
 
   /** Since 4.1 the inventory names the plugins in use, even if there are none (criu/cr-dump.c). */
-  async #warnOfLaterImages(images: string): Promise<void> {
-    const [inventory] = await messagesOf(join(images, 'inventory.img'), 'INVENTORY');
+  async #warnOfLaterImages(placed: readonly PlacedFile[]): Promise<void> {
+    const path = placed.find((one) => basename(one.path) === 'inventory.img')?.path;
+    const [inventory] = path === undefined ? [] : await messagesOf(path, 'INVENTORY');
     if (inventory?.has('plugins_entry') !== true && inventory?.has('dump_criu_run_id') !== true) return;
     const warning =
       'the images are of CRIU 4.1 or later: their pagemaps are written for 3.17, the rest is as it was';
@@ -178,4 +159,14 @@ class Exporter {
   }
 }
 
-const PAGEMAP_NAME = /^pagemap-(shmem-)?[0-9]+\.img$/;
+/**
+ * Where the files of the images go, without what stood around them in an archive, and without the link to the directory
+ * before, whose name changes.
+ */
+function placedFiles({ listing }: ExportLevel, images: string): PlacedFile[] {
+  const { imagesPath, files } = listing;
+  const prefix = imagesPath === '' ? '' : `${imagesPath}/`;
+  return files
+    .filter(({ name }) => name.startsWith(prefix) && !isParentLink(listing, name))
+    .map((file) => ({ file, path: join(images, file.name.slice(prefix.length)) }));
+}
