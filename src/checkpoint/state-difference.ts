@@ -87,10 +87,15 @@ function compareDescriptor(
   return change === undefined ? undefined : { descriptor, change, before, after };
 }
 
-function changeOf(before: OpenFile, after: OpenFile): FileDifference['change'] | undefined {
-  const isSameFile =
+/** Images of CRIU have no inode numbers of files (LIVE-STATE.md, section 8): there the path tells. */
+function isSameFile(before: OpenFile, after: OpenFile): boolean {
+  const isAlike =
     before.device === after.device && before.inode === after.inode && before.kind === after.kind;
-  if (!isSameFile) return 'replaced';
+  return isAlike && (before.inode !== '0' || before.path === after.path);
+}
+
+function changeOf(before: OpenFile, after: OpenFile): FileDifference['change'] | undefined {
+  if (!isSameFile(before, after)) return 'replaced';
   if (before.position !== after.position) return 'moved';
   const isAlike =
     before.path === after.path &&

@@ -1,5 +1,5 @@
 import { IntegrityError, type PageRangeList, TargetError, UnsupportedError } from '../core/index.ts';
-import type { StoredProcess, StoredVma } from '../image/index.ts';
+import type { Manifest, StoredProcess, StoredVma } from '../image/index.ts';
 import type { CheckpointReader } from '../store/index.ts';
 import {
   decodeLiveState,
@@ -30,16 +30,10 @@ export interface CorePlan {
  * @throws TargetError if the checkpoint has no such process or no registers of it, IntegrityError for damage.
  */
 export async function planProcessCore(reader: CheckpointReader, pid: number | undefined): Promise<CorePlan> {
-  const { number, processes, createdAt } = reader.manifest;
+  const { createdAt } = reader.manifest;
   const state = await readState(reader);
-  const stored = pid === undefined ? processes[0] : processes.find((process) => process.pid === pid);
-  if (stored === undefined) {
-    throw new TargetError(`checkpoint ${number} has no process ${pid}`, {
-      hint: `it has ${processes.map((process) => process.pid).join(', ')}`,
-      data: { checkpoint: number, pid: pid ?? null },
-    });
-  }
-  const process = stateOf(state, stored, number);
+  const stored = storedProcess(reader.manifest, pid ?? state.processes[0]!.pid);
+  const process = stateOf(state, stored, reader.manifest);
   const present = await (await reader.index(stored.pid)).present();
   const warnings = [...unreadable(reader, stored.pid), ...threadsLeftOut(process)];
   const mappings = await mappingsOf(stored.vmas, present, Date.parse(createdAt), warnings);
@@ -59,37 +53,54 @@ export async function planProcessCore(reader: CheckpointReader, pid: number | un
   };
 }
 
+/** @throws TargetError if there is no such process: an object of shared memory is none */
+function storedProcess({ number, processes }: Manifest, pid: number): StoredProcess {
+  const candidates = processes.filter(({ sharedMemory }) => sharedMemory === undefined);
+  const found = candidates.find((process) => process.pid === pid);
+  if (found !== undefined) return found;
+  throw new TargetError(`checkpoint ${number} has no process ${pid}`, {
+    hint: `it has ${candidates.map((process) => process.pid).join(', ')}`,
+    data: { checkpoint: number, pid },
+  });
+}
+
 async function readState(reader: CheckpointReader): Promise<LiveState> {
   const { number, target, state } = reader.manifest;
-  if (target.kind !== 'live') {
+  if (target.kind === 'simulated') {
     throw new UnsupportedError(`checkpoint ${number} is of a simulated process, which has no registers`, {
       hint: `its memory can be restored to files with 'ckpt restore --at ${number} --to DIR'`,
       data: { checkpoint: number },
     });
   }
   const bytes = await reader.state();
-  if (state === null || bytes === undefined) throw withoutRegisters(number);
+  if (state === null || bytes === undefined) throw withoutRegisters(reader.manifest);
   return decodeLiveState(bytes, `the state of checkpoint ${number}`);
 }
 
-function stateOf(state: LiveState, { pid }: StoredProcess, checkpoint: number): LiveProcessState {
+function stateOf(state: LiveState, { pid }: StoredProcess, manifest: Manifest): LiveProcessState {
+  const { number } = manifest;
   const process = state.processes.find((candidate) => candidate.pid === pid);
   if (process === undefined) {
-    throw new IntegrityError(`the state of checkpoint ${checkpoint} does not tell of process ${pid}`, {
+    throw new IntegrityError(`the state of checkpoint ${number} does not tell of process ${pid}`, {
       hint: "run 'ckpt verify' to list everything that is damaged",
-      data: { checkpoint, pid },
+      data: { checkpoint: number, pid },
     });
   }
-  if (threadsWithRegisters(process).length === 0) throw withoutRegisters(checkpoint);
+  if (threadsWithRegisters(process).length === 0) throw withoutRegisters(manifest, pid);
   return process;
 }
 
-function withoutRegisters(checkpoint: number): UnsupportedError {
+/** @param pid the process that has none, if others might have */
+function withoutRegisters({ number, target }: Manifest, pid?: number): UnsupportedError {
+  const of = pid === undefined ? '' : ` of process ${pid}`;
   return new UnsupportedError(
-    `checkpoint ${checkpoint} has no registers, and a core without them cannot be opened by a debugger`,
+    `checkpoint ${number} has no registers${of}, and a core without them cannot be opened by a debugger`,
     {
-      hint: "take checkpoints where 'ckpt check' says that ptrace works: they have the registers of every thread",
-      data: { checkpoint },
+      hint:
+        target.kind === 'criu'
+          ? 'CRIU keeps them in dumps, of 64-bit programs of x86-64 and aarch64 that have not ended'
+          : "take checkpoints where 'ckpt check' says that ptrace works: they have the registers of every thread",
+      data: { checkpoint: number },
     },
   );
 }

@@ -56,9 +56,10 @@ export function formatProcessState(
   ].join('\n');
 }
 
-/** `x86_64, Linux 6.18.44, boot 7a9c...`: where a state was taken. */
+/** `x86_64, Linux 6.18.44, boot 7a9c...`: where a state was taken; `x86_64` where CRIU took it. */
 export function machineText({ machine, kernelRelease, bootId }: LiveState): string {
-  return `${machine}, Linux ${kernelRelease}, boot ${bootId}`;
+  const kernel = kernelRelease === '' ? [] : [`Linux ${kernelRelease}`];
+  return [machine, ...kernel, ...(bootId === '' ? [] : [`boot ${bootId}`])].join(', ');
 }
 
 /** What a state lacks, a line each; empty if nothing. */
@@ -88,7 +89,10 @@ function processFields(process: LiveProcessState): (readonly [string, string])[]
     ['cgroup', process.cgroup === '/' ? undefined : (process.cgroup ?? undefined)],
     ['oom adjustment', process.oomScoreAdjustment ? String(process.oomScoreAdjustment) : undefined],
     ['layout', layoutText(process)],
-    ['environment', `${formatCount(environmentOf(process).length)} variables`],
+    [
+      'environment',
+      process.environment === null ? 'not known' : `${formatCount(environmentOf(process).length)} variables`,
+    ],
     ['pending', pendingText(signals.pending)],
     ...(signals.dispositions === null
       ? ([
@@ -189,7 +193,7 @@ function formatFiles(state: LiveState, process: LiveProcessState): string[] {
         openFlagsText(file.flags, state.machine) + (file.closeOnExec ? ' close-on-exec' : ''),
         file.position,
         sameAs.get(file) ?? '',
-        file.path + pipeText(file),
+        file.path + pipeText(file) + socketText(file),
       ]),
     ),
   ];
@@ -198,6 +202,12 @@ function formatFiles(state: LiveState, process: LiveProcessState): string[] {
 function pipeText({ pipe }: OpenFile): string {
   const bytes = pipe === null ? 0 : Buffer.from(pipe.unread, 'base64').length;
   return bytes === 0 ? '' : ` (${formatCount(bytes)} B unread)`;
+}
+
+/** What a socket is connected to: CRIU tells it in a line, the kernel has lines of a name and a value. */
+function socketText({ kind, details }: OpenFile): string {
+  const told = details.filter((line) => !/^\w+:\s/.test(line));
+  return kind === 'socket' && told.length > 0 ? ` (${told.join(', ')})` : '';
 }
 
 /** For a descriptor that shares an open file with an earlier one: that one, with its process where it is another. */

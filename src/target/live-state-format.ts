@@ -8,11 +8,12 @@ export type Base64 = string;
 /** An integer of any size, possibly negative: `-1`, `9223372036854775807`. */
 export type DecimalNumber = string;
 
-/** Everything beyond memory that a checkpoint of a live target holds. */
+/** Everything beyond memory that a checkpoint of a live target holds, or one of processes that CRIU dumped. */
 export interface LiveState {
   readonly machine: 'x86_64' | 'aarch64';
-  /** `6.18.44`, as in /proc/sys/kernel/osrelease. */
+  /** `6.18.44`, as in /proc/sys/kernel/osrelease; empty where CRIU took the state. */
   readonly kernelRelease: string;
+  /** Empty where CRIU took the state. */
   readonly bootId: string;
   /** Root first, parents before their children. */
   readonly processes: readonly LiveProcessState[];
@@ -46,7 +47,7 @@ export interface LiveProcessState {
   readonly signals: ProcessSignals;
   readonly timers: ProcessTimers;
   readonly files: readonly OpenFile[];
-  /** `{ pid: 'pid:[4026531836]', ... }`. */
+  /** `{ pid: 'pid:[4026531836]', ... }`; numbers that CRIU gave are only good for telling equal from other. */
   readonly namespaces: Readonly<Record<string, string>>;
   readonly cgroup: string | null;
   readonly oomScoreAdjustment: number | null;

@@ -64,6 +64,12 @@ describe('the difference between two states', () => {
     expect(json).not.toContain('c2VjcmV0');
   });
 
+  it('knows files by their paths where CRIU has not kept inode numbers', () => {
+    const unnumbered = (path: string) => ({ ...before, files: [file(1, { inode: '0', path })] });
+    expect(compareStates(unnumbered('/f'), unnumbered('/f'))).toBeUndefined();
+    expect(compareStates(unnumbered('/f'), unnumbered('/g'))?.files).toMatchObject([{ change: 'replaced' }]);
+  });
+
   it('names threads and fields', () => {
     const [leader, other] = before.threads;
     const after = {

@@ -149,7 +149,7 @@ describe('a process for people', () => {
     expect(show()).toMatch(/^environment +2 variables$/m);
     expect(show()).not.toContain('secret');
     expect(show({}, { environment: true })).toContain('TOKEN=secret\nHOME=/root\n');
-    expect(show({ environment: null })).toMatch(/^environment +0 variables$/m);
+    expect(show({ environment: null })).toMatch(/^environment +not known$/m);
   });
 
   it('leaves out the arguments that a title has covered', () => {
@@ -306,6 +306,16 @@ describe('a process for people', () => {
       processes: [],
     };
     expect(machineText(state)).toBe('aarch64, Linux 6.1, boot b-1');
+    expect(machineText({ ...state, kernelRelease: '', bootId: '' })).toBe('aarch64');
+  });
+
+  it('tells of a socket what CRIU says of it, and not what the kernel does', () => {
+    const socket = { kind: 'socket', path: 'socket:[9]', inode: '9' } as const;
+    const files = [
+      file(3, { ...socket, details: ['tcp 127.0.0.1:6379 listening'] }),
+      file(4, { ...socket, details: ['scm_fds: 0'] }),
+    ];
+    expect(show({ files })).toMatch(/ socket:\[9\] \(tcp 127\.0\.0\.1:6379 listening\)\n.* socket:\[9\]\n/);
   });
 
   it('is followed by what is missing', () => {
