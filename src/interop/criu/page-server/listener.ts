@@ -99,7 +99,10 @@ function tlsServer(request: ListenRequest): Server {
       ...(revocations === undefined ? {} : { crl: revocations }),
       cert: certificate,
       key,
+      // Not 1.3: a server of Node then sends session tickets, and CRIU takes such a record for an answer that does not
+      // come (criu/tls.c: GnuTLS returns GNUTLS_E_AGAIN for it).
       minVersion: 'TLSv1.2',
+      maxVersion: 'TLSv1.2',
       requestCert: true,
       // Refused below, where the reason can be told.
       rejectUnauthorized: false,
