@@ -21,6 +21,7 @@ const COMMANDS: readonly (readonly [name: string, load: () => Promise<Declare>])
   ['rehearse', async () => (await import('./commands/rehearse.ts')).declareRehearse],
   ['migrate', async () => (await import('./commands/migrate.ts')).declareMigrate],
   ['receive', async () => (await import('./commands/receive.ts')).declareReceive],
+  ['import', async () => (await import('./commands/import.ts')).declareImport],
   ['export', async () => (await import('./commands/export.ts')).declareExport],
   ['decode', async () => (await import('./commands/decode.ts')).declareDecode],
   ['page-server', async () => (await import('./commands/page-server.ts')).declarePageServer],

@@ -21,6 +21,8 @@ export type {
 } from './criu/export-types.ts';
 export { type ImageEntry, ImageFile } from './criu/image-file.ts';
 export type { ImageKind, PayloadRule } from './criu/image-kinds.ts';
+export { importImages } from './criu/import.ts';
+export type { ImportedCheckpoint, ImportRequest, ImportResult } from './criu/import-types.ts';
 export {
   type LazyServerEvent,
   type LazyServerRequest,

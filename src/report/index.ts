@@ -18,6 +18,7 @@ export {
 export { formatArchiveExported, formatExported } from './export-report.ts';
 export * from './html/index.ts';
 export { formatImage } from './image-report.ts';
+export { formatImported } from './import-report.ts';
 export { ASCII_INK, BLOCK_INK, type Ink } from './ink.ts';
 export {
   formatMigration,

@@ -1,4 +1,5 @@
 import type { WorkProgress } from '../../checkpoint/index.ts';
+import type { NotRestorable } from '../../image/index.ts';
 import type { Compression } from '../../store/index.ts';
 
 /** What to take into a store. */
@@ -27,7 +28,8 @@ export interface ImportedCheckpoint {
   readonly checkpoint: number;
   readonly path: string;
   readonly preDump: boolean;
-  readonly notRestorable: 'pages-only' | 'deduplicated' | null;
+  /** `deduplicated` if CRIU has punched pages out of it. */
+  readonly notRestorable: NotRestorable | null;
   readonly processes: number;
   readonly sharedMemoryObjects: number;
   readonly pages: {
@@ -45,8 +47,6 @@ export interface ImportedCheckpoint {
     /** That it takes in the store. */
     readonly stored: number;
   };
-  /** What CRIU does not record. */
-  readonly gaps: readonly string[];
   readonly memoryDigest: string;
 }
 

@@ -2,10 +2,10 @@ import { lstat, readdir, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { IntegrityError, UsageError } from '../../../core/index.ts';
 import { readInventory } from './inventory.ts';
-import { keptFiles } from './kept-files.ts';
+import { type KeptFiles, keptFiles } from './kept-files.ts';
 import { readMemoryImage } from './pagemap-file.ts';
 import { processesOf } from './processes.ts';
-import type { ImageDirectory, KeptFile, MemoryImage } from './types.ts';
+import type { ImageDirectory, MemoryImage } from './types.ts';
 
 const TASK_PAGEMAP = /^pagemap-([1-9]\d{0,6})\.img$/;
 const SHARED_PAGEMAP = /^pagemap-shmem-(0|[1-9]\d{0,19})\.img$/;
@@ -49,16 +49,21 @@ export async function openImageDirectory(path: string): Promise<ImageDirectory> 
 }
 
 /** Paths of the files whose content the pages of a store stand for. */
-export function memoryFiles(directory: string, memories: readonly MemoryImage[]): Set<string> {
+function memoryFiles(directory: string, memories: readonly MemoryImage[]): Set<string> {
   return new Set(memories.flatMap(({ name, pagesPath }) => [join(directory, name), pagesPath]));
 }
 
-/** What is kept of a directory in a larger one, which is an unpacked archive, with names relative to that. */
-export async function keptFilesOfArchive(
+/**
+ * What is kept of a directory together with all around it in an unpacked archive; names are relative to that.
+ * @param others directories that are left out: those of its parents
+ * @throws UsageError if something cannot be read
+ */
+export async function keptFilesAround(
   root: string,
-  level: Pick<ImageDirectory, 'path' | 'memories'>,
-): Promise<{ files: readonly KeptFile[]; notes: readonly string[] }> {
-  return keptFiles(root, memoryFiles(level.path, level.memories), level.path);
+  { path, memories }: Pick<ImageDirectory, 'path' | 'memories'>,
+  others: readonly string[],
+): Promise<KeptFiles> {
+  return keptFiles(root, new Set([...memoryFiles(path, memories), ...others]), path);
 }
 
 async function resolved(path: string): Promise<string> {

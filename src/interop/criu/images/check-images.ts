@@ -1,0 +1,87 @@
+import { IntegrityError, UsageError } from '../../../core/index.ts';
+import { ImageFile } from '../image-file.ts';
+import type { ImageDirectory, KeptFile } from './types.ts';
+
+/** Images by the beginning of their names, up to the first `-` or `.` (criu/image-desc.c). */
+const KIND_OF_NAME: Readonly<Record<string, string>> = {
+  inventory: 'INVENTORY',
+  pstree: 'PSTREE',
+  core: 'CORE',
+  mm: 'MM',
+  ids: 'IDS',
+  fs: 'FS',
+  files: 'FILES',
+  fdinfo: 'FDINFO',
+  seccomp: 'SECCOMP',
+  cgroup: 'CGROUP',
+  timens: 'TIMENS',
+  memfd: 'MEMFD_INODE',
+};
+
+/**
+ * Reads every image of a directory to its end. Files that are no images, as those of iproute and tar, are not looked
+ * into; nor are images of kinds that are not known here.
+ * @returns what could not be checked, as sentences
+ * @throws IntegrityError naming file and offset
+ */
+export async function checkImages(directory: ImageDirectory, signal?: AbortSignal): Promise<string[]> {
+  const unchecked: string[] = [];
+  for (const file of directory.otherFiles) {
+    signal?.throwIfAborted();
+    if (file.kind !== 'file' || file.name.includes('/') || !file.name.endsWith('.img')) continue;
+    if (!(await checkImage(file))) unchecked.push(`${file.path} is kept as it is: ckpt cannot check it`);
+  }
+  await requireProcesses(directory);
+  return unchecked;
+}
+
+/** @returns whether it could be checked */
+async function checkImage({ path, name }: KeptFile): Promise<boolean> {
+  const expected = KIND_OF_NAME[/^[a-z]+/.exec(name)?.[0] ?? ''];
+  let image: ImageFile;
+  try {
+    image = await ImageFile.open(path);
+  } catch (error) {
+    const isOther = error instanceof UsageError || error instanceof IntegrityError;
+    if (isOther && expected === undefined) return false;
+    throw error;
+  }
+  if (expected !== undefined && image.kind.name !== expected) {
+    await image.close();
+    throw new IntegrityError(
+      `${path} is damaged at byte 4: it is an image ${image.kind.name} and no ${expected}`,
+      { data: { path, offset: 4 } },
+    );
+  }
+  for await (const _entry of image.entries()) {
+    // Reading is the check.
+  }
+  return true;
+}
+
+/** CRIU leaves out images without entries, but every process that lives has these. */
+async function requireProcesses({ path, isPreDump, processes, memories, otherFiles }: ImageDirectory) {
+  if (isPreDump) return;
+  const names = new Set([...otherFiles, ...memories].map(({ name }) => name));
+  for (const { pid, state, threads } of processes) {
+    const needed = threads.map((tid) => `core-${tid}.img`);
+    if (state !== 'zombie') needed.push(`mm-${pid}.img`, `pagemap-${pid}.img`);
+    const missing = needed.find((name) => !names.has(name));
+    if (missing === undefined) continue;
+    const isMemory = missing.startsWith('pagemap');
+    throw new IntegrityError(`${path}/${missing} is missing: process ${pid} of pstree.img needs it`, {
+      ...(isMemory
+        ? { hint: "if criu sent the pages to 'ckpt page-server', 'ckpt adopt' joins the rest to them" }
+        : {}),
+      data: { path: `${path}/${missing}`, pid },
+    });
+  }
+  const known = new Set(processes.map(({ pid }) => pid));
+  for (const { object, name } of memories) {
+    if (object.kind === 'shmem' || known.has(object.pid)) continue;
+    throw new IntegrityError(`${path}/${name} is of no process in pstree.img`, {
+      hint: 'it may be left from another dump into the same directory; remove it and its pages file',
+      data: { path: `${path}/${name}`, pid: object.pid },
+    });
+  }
+}

@@ -1,0 +1,92 @@
+import { constants } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { relative, sep } from 'node:path';
+import { IntegrityError } from '../../core/index.ts';
+import type { NewFiles } from '../../store/index.ts';
+import { keptFilesAround } from './images/directory.ts';
+import type { ImageDirectory, KeptFile } from './images/types.ts';
+import type { ImportLevel } from './import-levels.ts';
+import { encodeListing, type ImageListing, LISTING_FORMAT, type ListedFile } from './listing.ts';
+
+/** Bytes that are read at once. */
+const PIECE_BYTES = 1024 * 1024;
+
+/** What is kept of a directory beside its pages. */
+export interface LevelFiles {
+  readonly newFiles: NewFiles;
+  readonly count: number;
+  readonly bytes: number;
+  readonly notes: readonly string[];
+}
+
+/**
+ * The files of a directory, to be kept in its checkpoint; with the newest one goes everything else of its archive.
+ * @throws UsageError if something cannot be read
+ */
+export async function filesOfLevel(
+  { directory, memories, index }: ImportLevel,
+  chain: readonly ImageDirectory[],
+  archiveRoot: string | undefined,
+): Promise<LevelFiles> {
+  const { files, notes, imagesPath } = await kept(directory, index, chain, archiveRoot);
+  let bytes = 0;
+  const listed = files.map(({ path: _, ...file }): ListedFile => {
+    const offset = bytes;
+    bytes += file.bytes;
+    return { ...file, offset };
+  });
+  const listing: ImageListing = {
+    imagesPath,
+    files: listed,
+    memories: memories.map((memory) => memory.listed),
+  };
+  const newFiles = { format: LISTING_FORMAT, listing: encodeListing(listing), content: contentOf(files) };
+  return { newFiles, count: files.length, bytes, notes };
+}
+
+async function kept(
+  directory: ImageDirectory,
+  index: number,
+  chain: readonly ImageDirectory[],
+  archiveRoot: string | undefined,
+): Promise<{ files: readonly KeptFile[]; notes: readonly string[]; imagesPath: string }> {
+  if (archiveRoot === undefined) {
+    return { files: directory.otherFiles, notes: directory.notes, imagesPath: '' };
+  }
+  const imagesPath = relative(archiveRoot, directory.path).split(sep).join('/');
+  if (index < chain.length - 1) {
+    const files = directory.otherFiles.map((file) => ({ ...file, name: `${imagesPath}/${file.name}` }));
+    return { files, notes: directory.notes, imagesPath };
+  }
+  const parents = chain.slice(0, -1).map(({ path }) => path);
+  return { ...(await keptFilesAround(archiveRoot, directory, parents)), imagesPath };
+}
+
+async function* contentOf(files: readonly KeptFile[]): AsyncGenerator<Uint8Array> {
+  for (const file of files) if (file.kind === 'file' && file.bytes > 0) yield* piecesOf(file);
+}
+
+async function* piecesOf({ path, bytes }: KeptFile): AsyncGenerator<Uint8Array> {
+  // What was a file when it was listed must not have become a link to another one.
+  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW).catch((cause: unknown) => {
+    throw changed(path, 0, (cause as Error).message, cause);
+  });
+  try {
+    for (let done = 0; done < bytes; ) {
+      const piece = Buffer.allocUnsafe(Math.min(PIECE_BYTES, bytes - done));
+      const { bytesRead } = await file.read(piece, 0, piece.length, done);
+      if (bytesRead === 0) throw changed(path, done, 'it became shorter while it was read');
+      done += bytesRead;
+      yield piece.subarray(0, bytesRead);
+    }
+  } finally {
+    await file.close();
+  }
+}
+
+function changed(path: string, offset: number, why: string, cause?: unknown): IntegrityError {
+  return new IntegrityError(`${path} cannot be read at byte ${offset}: ${why}`, {
+    data: { path, offset },
+    cause,
+  });
+}

@@ -1,0 +1,115 @@
+import { formatPageAddress, IntegrityError, PageRangeList } from '../../core/index.ts';
+import type { NewProcess } from '../../store/index.ts';
+import type { TargetState } from '../../target/index.ts';
+import {
+  everyPage,
+  type MemoryLevel,
+  ownPages,
+  type ResolvedPages,
+  resolvePages,
+} from './images/resolved-pages.ts';
+import type { SharedObjectNumbers } from './images/shared-objects.ts';
+import type { ImageDirectory, MemoryImage } from './images/types.ts';
+import { storedProcesses } from './import-processes.ts';
+import type { ListedMemory } from './listing.ts';
+import { memoryOfImages } from './state/memory-of-images.ts';
+import { stateOf } from './state/state-of.ts';
+import type { DirectoryState } from './state/types.ts';
+
+/** One memory of a directory and where its pages are. */
+export interface PlannedMemory {
+  /** Of the process or object in the store. */
+  readonly pid: number;
+  readonly image: MemoryImage;
+  /** Pages to read from pages files. */
+  readonly pages: ResolvedPages;
+  /** Pages that are as in the checkpoint before. */
+  readonly inherited: PageRangeList;
+  readonly listed: ListedMemory;
+}
+
+/** One directory that becomes a checkpoint. */
+export interface ImportLevel {
+  /** Index in the chain. */
+  readonly index: number;
+  readonly directory: ImageDirectory;
+  readonly memories: readonly PlannedMemory[];
+  readonly processes: readonly NewProcess[];
+  readonly state: TargetState | undefined;
+}
+
+/**
+ * Decides what of a chain becomes checkpoints, and proves that every page is there.
+ * @param chain oldest first
+ * @param whole whether each directory becomes a checkpoint; otherwise the newest does, with the pages of its parents
+ * @throws IntegrityError naming the file; UnsupportedError for pages that were left on a page server
+ */
+export async function planImport(
+  chain: readonly ImageDirectory[],
+  whole: boolean,
+  numbers: SharedObjectNumbers,
+): Promise<ImportLevel[]> {
+  const newest = await describe(chain, chain.length - 1);
+  const levels: ImportLevel[] = [];
+  for (let index = whole ? 0 : chain.length - 1; index < chain.length; index++) {
+    const directory = chain[index]!;
+    const known = index === chain.length - 1 ? newest : await describe(chain, index);
+    const memories = directory.memories.map((image) => {
+      const { object } = image;
+      const pid = object.kind === 'task' ? object.pid : numbers.pidOf(object.id);
+      return planMemory(chain, index, whole, image, pid);
+    });
+    const processes = storedProcesses(directory.memories, known, newest, numbers);
+    for (const memory of memories) requireMapped(directory, memory, processes);
+    levels.push({ index, directory, memories, processes, state: known.state });
+  }
+  return levels;
+}
+
+function describe(chain: readonly ImageDirectory[], index: number): Promise<DirectoryState> {
+  return stateOf(chain[index]!, memoryOfImages(chain.slice(0, index + 1).reverse()));
+}
+
+function planMemory(
+  chain: readonly ImageDirectory[],
+  index: number,
+  whole: boolean,
+  image: MemoryImage,
+  pid: number,
+): PlannedMemory {
+  const { entries, object, name, pagesId } = image;
+  const levels = chain.slice(0, index + 1).map(
+    (directory): MemoryLevel => ({
+      directory,
+      image: directory.memories.find((memory) => memory.name === name),
+    }),
+  );
+  const listed = { name, pid, sharedMemory: object.kind === 'shmem' ? object.id : null, pagesId };
+  if (whole) {
+    const { own, inherited } = ownPages(levels[index]!, levels[index - 1], index);
+    return { pid, image, pages: own, inherited, listed: { ...listed, runs: entries } };
+  }
+  const pages = resolvePages(levels);
+  return { pid, image, pages, inherited: new PageRangeList(), listed: { ...listed, runs: pages } };
+}
+
+/** As a restore would: CRIU refuses a pagemap with pages that no mapping has (criu/mem.c, premap_priv_vmas). */
+function requireMapped(
+  { path }: ImageDirectory,
+  { pid, image }: PlannedMemory,
+  processes: readonly NewProcess[],
+): void {
+  const mapped = new PageRangeList();
+  for (const { startPage, endPage } of processes.find((process) => process.pid === pid)?.vmas ?? []) {
+    mapped.append(startPage, endPage);
+  }
+  const outside = everyPage(image.entries).difference(mapped);
+  if (outside.pageCount === 0) return;
+  const address = formatPageAddress(outside.startPage(0));
+  throw new IntegrityError(
+    `${path}/${image.name} has the page ${address}, which no mapping of mm-${pid}.img has`,
+    {
+      data: { path: `${path}/${image.name}`, address },
+    },
+  );
+}
