@@ -1,19 +1,6 @@
 # Makes the images of test/cases/criu in /out, with the functions of criu.sh.
-log() { echo "-v4 -o /work/$1.log"; }
-
-# chain NAME LAST ARGUMENTS...: $PID three times by ARGUMENTS, then by `dump`, into /out/NAME/1..4, each on the one before.
-incremental() {
-  local directory=$1 number=$2 command=$3
-  shift 3
-  mkdir -p "$directory/$number"
-  [ "$number" = 1 ] || set -- "$@" --prev-images-dir "../$((number - 1))"
-  # shellcheck disable=SC2046
-  criu $command -t "$PID" -D "$directory/$number" --track-mem $(log "$command") "$@" || cat "/work/$command.log"
-  sleep 0.2
-}
-
 start_braid braid 2 2 8
-for number in 1 2 3; do incremental /out/braid $number pre-dump; done
+for number in 1 2 3; do incremental /out/braid $number pre-dump; sleep 0.2; done
 incremental /out/braid 4 dump
 gone "$PID"
 
@@ -21,7 +8,10 @@ for name in snaps dedup; do
   start_braid $name 2 2 8
   options=
   [ $name = snaps ] || options=--auto-dedup
-  for number in 1 2 3; do incremental /out/$name $number dump --leave-running $options; done
+  for number in 1 2 3; do
+    incremental /out/$name $number 'dump --leave-running' $options
+    sleep 0.2
+  done
   kill_tree "$PID"
 done
 
@@ -40,6 +30,7 @@ for number in 1 2 3 4; do
   [ "$number" -lt 4 ] || command=dump
   incremental /out/session $number $command --page-server --address 127.0.0.1 --port 7001
   wait $!
+  sleep 0.2
 done
 kill $tap
 gone "$PID"

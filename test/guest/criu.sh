@@ -3,6 +3,7 @@ mkdir -p /run /var/run /etc /work /dev/pts /dev/shm
 mount -t devpts devpts /dev/pts
 mount -t tmpfs shm /dev/shm
 ip link set lo up
+[ ! -e /sys/class/net/eth0 ] || { ip link set eth0 up && ip addr add 10.0.2.15/24 dev eth0; }
 sysctl -qw vm.unprivileged_userfaultfd=1 2>/dev/null
 export LANG=C
 
@@ -10,7 +11,7 @@ export LANG=C
 start() {
   local name=$1
   shift
-  (setsid sh -c 'echo $$ > "/work/$0.pid"; exec "$@"' "$name" "$@" </dev/null >"/work/$name.out" 2>&1 &)
+  (setsid sh -c 'echo $$ > "/work/$0.pid"; exec "$@"' "$name" "$@" </dev/null >>"/work/$name.out" 2>&1 &)
   until [ -s "/work/$name.pid" ]; do sleep 0.05; done
   PID=$(cat "/work/$name.pid")
 }
@@ -73,4 +74,19 @@ listening() {
   local port
   port=$(printf %04X "$1")
   until grep -q ":$port [0-9A-F]*:0000 0A" /proc/net/tcp; do sleep 0.05; done
+}
+
+log() { echo "-v4 -o /work/$1.log"; }
+
+# incremental DIRECTORY NUMBER COMMAND ARGUMENTS...: CRIU on $PID into DIRECTORY/NUMBER, on top of the number before.
+incremental() {
+  local directory=$1 number=$2 command=$3
+  shift 3
+  mkdir -p "$directory/$number"
+  [ "$number" = 1 ] || set -- "$@" --prev-images-dir "../$((number - 1))"
+  # shellcheck disable=SC2046
+  criu $command -t "$PID" -D "$directory/$number" --track-mem $(log criu) "$@" || {
+    grep Error /work/criu.log
+    return 1
+  }
 }

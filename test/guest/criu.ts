@@ -21,7 +21,8 @@ const MODULES = ['unix_diag', 'inet_diag', 'tcp_diag', 'udp_diag', 'raw_diag', '
 ]);
 const PROGRAMS = ['braid', 'scribe', 'tap'];
 
-export interface CriuRun extends Pick<GuestRun, 'files' | 'output' | 'timeoutSeconds' | 'memoryMebibytes'> {
+export interface CriuRun
+  extends Pick<GuestRun, 'files' | 'output' | 'network' | 'timeoutSeconds' | 'memoryMebibytes'> {
   /** Shell script for busybox, after which that of criu.sh has been run. */
   readonly script: string;
 }

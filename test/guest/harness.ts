@@ -34,6 +34,8 @@ export interface GuestRun {
   readonly modules?: readonly string[];
   /** A new directory of the host for what the script leaves in /out, holes of files included. */
   readonly output?: string;
+  /** With a network card eth0, on whose other side 10.0.2.2 is the loopback of the host. */
+  readonly network?: boolean;
   /** Default 1536, on two memory nodes. */
   readonly memoryMebibytes?: number;
   /** Wall time after which the guest is killed and the run fails; default 240. */
@@ -51,6 +53,7 @@ const EXIT_MARK = '@@EXIT ';
 /** The disk that carries /out to the host, a tar archive; a file of holes until it is written. */
 const OUTPUT_DISK_BYTES = 2 ** 31;
 const OUTPUT_DISK_MODULES = ['virtio_pci', 'virtio_blk'];
+const NETWORK_MODULES = ['virtio_pci', 'virtio_net'];
 
 /**
  * Why no guest can run here, or undefined. Never a reason where `CI` is set: there the test has to fail instead.
@@ -119,13 +122,14 @@ function boot(
   const node = (index: number) => ['-object', `memory-backend-ram,id=m${index},size=${memory / 2}M`];
   const machine = ['-accel', accelerator, '-cpu', 'max', '-smp', '1', '-m', String(memory)];
   const nodes = ['-numa', 'node,nodeid=0,memdev=m0,cpus=0', '-numa', 'node,nodeid=1,memdev=m1'];
-  const devices = ['-display', 'none', '-no-reboot', '-net', 'none', '-monitor', 'none'];
+  const devices = ['-display', 'none', '-no-reboot', '-monitor', 'none'];
+  const network = run.network === true ? ['-nic', 'user,model=virtio-net-pci'] : ['-nic', 'none'];
   const serial = ['-serial', 'stdio', '-serial', `file:${output}`];
   if (run.output !== undefined) serial.push('-drive', `file=${disk},format=raw,if=virtio,cache=unsafe`);
   const append = 'console=ttyS0 quiet loglevel=1 panic=-1 no5lvl';
   const child = spawn(
     'qemu-system-x86_64',
-    [...machine, ...node(0), ...node(1), ...nodes, ...devices, ...serial].concat([
+    [...machine, ...node(0), ...node(1), ...nodes, ...devices, ...network, ...serial].concat([
       '-kernel',
       image,
       '-initrd',
@@ -161,7 +165,11 @@ function buildInitramfs(run: GuestRun, modules: string): Uint8Array {
   for (const applet of execFileSync(BUSYBOX, ['--list'], { encoding: 'utf8' }).trim().split('\n')) {
     if (applet !== 'busybox') archive.link(`/bin/${applet}`, 'busybox');
   }
-  const names = [...(run.output === undefined ? [] : OUTPUT_DISK_MODULES), ...(run.modules ?? [])];
+  const names = [
+    ...(run.output === undefined ? [] : OUTPUT_DISK_MODULES),
+    ...(run.network === true ? NETWORK_MODULES : []),
+    ...(run.modules ?? []),
+  ];
   [...withDependencies(modules, names)].forEach(([name, content], index) => {
     archive.file(`/modules/${String(index).padStart(2, '0')}-${name}.ko`, content, 0o644);
   });
