@@ -60,7 +60,7 @@ const ADVICE_FLAGS = [
 
 /** What names mappings that have no name of their own. */
 export interface MappingNames {
-  readonly files: FileTable;
+  readonly files: Pick<FileTable, 'get' | 'path'>;
   /** Segments of System V shared memory by their ids. */
   readonly segments: ReadonlyMap<number, { readonly key: number }>;
   readonly stackAddress: bigint;
