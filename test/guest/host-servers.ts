@@ -1,0 +1,71 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Server } from 'node:net';
+import { resolve } from 'node:path';
+import { createInterface } from 'node:readline';
+
+const PROGRAM = resolve(import.meta.dirname, '../../bin/ckpt.js');
+
+/** `ckpt page-server` on a port of the host's loopback. */
+export interface PageServerProcess {
+  readonly port: number;
+  /** Sends a signal, SIGINT unless told, and waits for its end. */
+  stop(signal?: NodeJS.Signals): Promise<void>;
+  /** What it has written so far. */
+  log(): string;
+}
+
+/** Starts `ckpt page-server` and waits until it listens. @throws Error with its messages if it does not */
+export async function startPageServer(...args: readonly string[]): Promise<PageServerProcess> {
+  const command = [PROGRAM, 'page-server', '--address', '127.0.0.1', '--port', '0', '--json', ...args];
+  const child = spawn(process.execPath, command, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const lines: string[] = [];
+  createInterface({ input: child.stderr }).on('line', (line) => lines.push(line));
+  const port = await new Promise<number>((listening, failed) => {
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      lines.push(line);
+      const event = JSON.parse(line) as { event: string; port: number };
+      if (event.event === 'listening') listening(event.port);
+    });
+    child.once('close', () => failed(new Error(`ckpt page-server ended: ${lines.join('\n')}`)));
+  });
+  return { port, stop: (signal = 'SIGINT') => end(child, signal), log: () => lines.join('\n') };
+}
+
+async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  child.kill(signal);
+  await once(child, 'close');
+}
+
+/** Stands before a server and, as soon as a client has sent it so many bytes in one connection, has it killed. */
+export async function killWhenSent(bytes: number, server: PageServerProcess): Promise<Server> {
+  const before = createServer((client) => {
+    const through = connect(server.port, '127.0.0.1');
+    let sent = 0;
+    client.on('data', (data) => {
+      sent += data.length;
+      if (sent < bytes) return through.write(data);
+      client.pause();
+      return server.stop('SIGKILL');
+    });
+    client.on('end', () => through.end());
+    through.on('data', (data) => client.write(data));
+    for (const [one, other] of [
+      [client, through],
+      [through, client],
+    ] as const) {
+      one.on('close', () => other.destroy());
+      // The end of either is what this is for.
+      one.on('error', () => undefined);
+    }
+  });
+  before.listen(0, '127.0.0.1');
+  await once(before, 'listening');
+  return before;
+}
+
+/** Where a server listens. */
+export function portOf(server: Server): number {
+  return (server.address() as AddressInfo).port;
+}
