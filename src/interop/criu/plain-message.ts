@@ -1,6 +1,7 @@
 import { type DescField, type DescMessage, fromBinary, type Message } from '@bufbuild/protobuf';
 import type { ReflectMessage } from '@bufbuild/protobuf/reflect';
 import { reflect } from '@bufbuild/protobuf/reflect';
+import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
 
 /** A value of a decoded message: as JSON has it, 64-bit numbers as decimal text. */
 export type PlainValue = string | number | boolean | PlainMessage | readonly PlainValue[];
@@ -24,12 +25,14 @@ export function decodePlain(layout: DescMessage, bytes: Uint8Array): PlainMessag
 function toPlain(message: ReflectMessage): PlainMessage {
   const plain: Record<string, PlainValue> = {};
   for (const field of message.fields) {
+    const unlisted = field.enum === undefined ? undefined : unlistedValue(message.message, field);
     if (message.isSet(field)) plain[field.name] = fieldValue(message, field);
+    else if (unlisted !== undefined) plain[field.name] = unlisted;
     else if (field.presence === LEGACY_REQUIRED) {
       throw new Error(`${message.desc.typeName} lacks its field ${field.name}`);
     }
   }
-  const unknown = unknownFields(message.message);
+  const unknown = unknownFields(message);
   if (unknown.length > 0) plain[UNKNOWN_FIELDS] = unknown;
   return plain;
 }
@@ -55,9 +58,18 @@ function isReflected(value: unknown): value is ReflectMessage {
   return typeof value === 'object' && value !== null && 'desc' in value && 'fields' in value;
 }
 
+/** A value that an enumeration does not list, which the library takes for an unknown field. */
+function unlistedValue(message: Message, field: DescField): number | undefined {
+  const found = message.$unknown?.find(
+    ({ no, wireType }) => no === field.number && wireType === WireType.Varint,
+  );
+  return found === undefined ? undefined : new BinaryReader(found.data).uint32();
+}
+
 /** What newer versions wrote, so that nothing is lost in silence. */
-function unknownFields(message: Message): PlainMessage[] {
-  return (message.$unknown ?? []).map(({ no, wireType, data }) => ({
+function unknownFields({ message, fields }: ReflectMessage): PlainMessage[] {
+  const unknown = (message.$unknown ?? []).filter(({ no }) => !fields.some(({ number }) => number === no));
+  return unknown.map(({ no, wireType, data }) => ({
     field: no,
     wireType,
     base64: Buffer.from(data).toString('base64'),

@@ -113,6 +113,11 @@ describe('an image of CRIU', () => {
     ]);
   });
 
+  it('gives the number of what an enumeration does not list, even where the field is required', async () => {
+    const { entries } = await decode(image(0x56303138, entry(number(1, 4711), number(2, 7))));
+    expect(entries).toEqual([{ type: 4711, id: 7 }]);
+  });
+
   it('keeps what it does not know', async () => {
     const pstree = [number(1, 1), number(2, 0), number(3, 1), number(4, 1), number(5, 1)];
     const { entries } = await decode(

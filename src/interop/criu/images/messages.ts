@@ -71,11 +71,17 @@ export class MessageFields {
     return this.optionalText(field) ?? this.#fail(field, 'is missing');
   }
 
-  /** Text, the label of an enumeration, or bytes in base64. */
+  /** Text, or bytes in base64. */
   optionalText(field: string): string | undefined {
     const value = this.plain[field];
     if (value === undefined || typeof value === 'string') return value;
     return this.#fail(field, 'is no text');
+  }
+
+  /** The label of an enumeration, or the number as text where it has none. */
+  optionalLabel(field: string): string | undefined {
+    const value = this.plain[field];
+    return typeof value === 'number' ? String(value) : this.optionalText(field);
   }
 
   /** False where it is missing. */

@@ -80,7 +80,7 @@ class FileReader {
 
   record(entry: MessageFields): FileRecord {
     const id = entry.number('id');
-    const type = entry.optionalText('type') ?? String(entry.number('type'));
+    const type = entry.optionalLabel('type') ?? '';
     const [field, read] = READERS[type] ?? [undefined, undefined];
     const message = field === undefined ? undefined : entry.message(field);
     if (read === undefined || message === undefined) return unknownFile(type);

@@ -17,7 +17,7 @@ export function objectsOf(
     if (object.kind !== 'shmem') continue;
     const last = entries.startPages.length - 1;
     const pageCount = last < 0 ? 0 : entries.startPages[last]! + entries.pageCounts[last]!;
-    objects.set(object.id, { id: object.id, name: `shared memory ${object.id}`, pageCount });
+    objects.set(object.id, { id: object.id, name: nameOfUnknown(object.id), pageCount });
   }
   const enlarge = (id: string, pageCount: number, name: string) => {
     const object = objects.get(id);
@@ -40,6 +40,9 @@ export function objectsOf(
   }
   return [...objects.values()].filter(({ pageCount }) => pageCount > 0);
 }
+
+/** What an object is called of which the images say nothing. */
+export const nameOfUnknown = (id: string) => `shared memory ${id}`;
 
 /** As a mapping of a segment of System V shared memory is called (ipc/shm.c, newseg). */
 export function segmentName(key: number): string {

@@ -50,7 +50,7 @@ export function threadInfoOf(core: MessageFields): ThreadInfo | undefined {
 
 function x86Thread(info: MessageFields): ThreadInfo {
   const general = requiredMessage(info, 'gpregs');
-  const isCompat = general.optionalText('mode') === 'COMPAT';
+  const isCompat = general.optionalLabel('mode') === 'COMPAT';
   return {
     machine: 'x86_64',
     registers: isCompat ? null : x86Registers(general, requiredMessage(info, 'fpregs')),

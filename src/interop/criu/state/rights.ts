@@ -68,8 +68,8 @@ export async function limitsOf(
 
 export function seccompModeOf(core: MessageFields): LiveProcessState['seccompMode'] {
   const label =
-    core.message('thread_core')?.optionalText('seccomp_mode') ??
-    core.message('tc')?.optionalText('old_seccomp_mode') ??
+    core.message('thread_core')?.optionalLabel('seccomp_mode') ??
+    core.message('tc')?.optionalLabel('old_seccomp_mode') ??
     'disabled';
   return SECCOMP_MODES[label] ?? 0;
 }

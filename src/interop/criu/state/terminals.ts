@@ -40,7 +40,7 @@ function isMaster(terminal: MessageFields): boolean {
 
 function pathOf(terminal: MessageFields): string {
   const minor = (terminal.number('rdev') & 0xff) | ((terminal.number('rdev') >>> 12) & 0xfff00);
-  switch (terminal.optionalText('type')) {
+  switch (terminal.optionalLabel('type')) {
     case 'PTY':
       return isMaster(terminal)
         ? '/dev/ptmx'
