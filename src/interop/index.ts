@@ -11,6 +11,7 @@ export {
   type ArchiveExportResult,
   exportArchive,
 } from './criu/archive/export-archive.ts';
+export { type CheckpointImportRequest, importCheckpoints } from './criu/archive/import-archive.ts';
 export { exportImages } from './criu/export.ts';
 export type {
   CriuVersion,

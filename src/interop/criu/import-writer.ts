@@ -4,7 +4,7 @@ import { IncomingCheckpoints } from '../../checkpoint/index.ts';
 import { type CodecPool, DEFAULT_ZSTD_LEVEL } from '../../codec/index.ts';
 import { PAGE_SIZE } from '../../core/index.ts';
 import type { Manifest, NotRestorable, StoredIdentity } from '../../image/index.ts';
-import { Store } from '../../store/index.ts';
+import type { Store } from '../../store/index.ts';
 import { everyPage } from './images/resolved-pages.ts';
 import type { ImageDirectory } from './images/types.ts';
 import { filesOfLevel, type LevelFiles } from './import-files.ts';
@@ -35,26 +35,17 @@ export interface ImportParts {
  * @throws IntegrityError if a file cannot be read to its end; StoreUnusableError, StoreFullError, StoreLockedError; the
  *   signal's reason; nothing is left of them then
  */
-export async function writeLevels(parts: ImportParts): Promise<ImportedCheckpoint[]> {
-  const { request, pool, levels, note } = parts;
-  const store = await Store.open(request.storeDirectory, {
-    access: 'create',
-    command: 'ckpt import',
-    codec: pool,
-  });
+export async function writeLevels(parts: ImportParts, store: Store): Promise<ImportedCheckpoint[]> {
+  const { levels, note } = parts;
+  for (const text of store.notices) note(text);
+  const series = await store.beginSeries(levels.length);
   try {
-    for (const text of store.notices) note(text);
-    const series = await store.beginSeries(levels.length);
-    try {
-      const checkpoints = await writeWith(parts, store);
-      await series.reveal();
-      return checkpoints;
-    } catch (error) {
-      await series.abandon();
-      throw error;
-    }
-  } finally {
-    await store.close();
+    const checkpoints = await writeWith(parts, store);
+    await series.reveal();
+    return checkpoints;
+  } catch (error) {
+    await series.abandon();
+    throw error;
   }
 }
 

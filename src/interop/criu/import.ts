@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
 import { readFile, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
-import { CodecPool } from '../../codec/index.ts';
 import type { StoredIdentity } from '../../image/index.ts';
 import { chainOf } from './images/chain.ts';
 import { checkImages } from './images/check-images.ts';
@@ -9,16 +8,18 @@ import { openImageDirectory } from './images/directory.ts';
 import { SharedObjectNumbers } from './images/shared-objects.ts';
 import type { ImageDirectory } from './images/types.ts';
 import { type ImportLevel, planImport } from './import-levels.ts';
+import { type OpenedStore, withStore } from './import-store.ts';
 import type { ImportRequest, ImportResult } from './import-types.ts';
 import { writeLevels } from './import-writer.ts';
 
 /**
  * Takes a directory that CRIU wrote into a store, with its parents or with what it needs of them. Everything is read
  * and checked first; then all becomes visible in the store at one moment, or nothing does.
+ * @param opened the store, if it is open already; otherwise it is opened once everything is known to be there.
  * @throws UsageError if there are no images; IntegrityError naming file and offset; UnsupportedError for images of a
  *   later layout; StoreUnusableError, StoreFullError, StoreLockedError; the signal's reason
  */
-export async function importImages(request: ImportRequest): Promise<ImportResult> {
+export async function importImages(request: ImportRequest, opened?: OpenedStore): Promise<ImportResult> {
   const started = performance.now();
   const notes: string[] = [];
   const note = (text: string) => {
@@ -34,15 +35,12 @@ export async function importImages(request: ImportRequest): Promise<ImportResult
   }
   const levels = await planImport(chain, whole, new SharedObjectNumbers());
   const target = await identityOf(chain, levels.at(-1)!);
-  const pool = new CodecPool(request.workers === undefined ? {} : { workers: request.workers });
-  try {
-    const checkpoints = await writeLevels({ request, root, chain, levels, target, pool, note });
-    const microseconds = Math.round((performance.now() - started) * 1000);
-    const { storeDirectory, path } = request;
-    return { storeDirectory, path, target: target.name, checkpoints, notes, microseconds };
-  } finally {
-    await pool.close();
-  }
+  const write = ({ store, pool }: OpenedStore) =>
+    writeLevels({ request, root, chain, levels, target, pool, note }, store);
+  const checkpoints = await (opened === undefined ? withStore(request, write) : write(opened));
+  const microseconds = Math.round((performance.now() - started) * 1000);
+  const { storeDirectory, path } = request;
+  return { storeDirectory, path, target: target.name, checkpoints, notes, microseconds };
 }
 
 async function identityOf(chain: readonly ImageDirectory[], newest: ImportLevel): Promise<StoredIdentity> {

@@ -1,5 +1,5 @@
 import { chmod, mkdir, mkdtemp, open, readdir, rename, rm, statfs, symlink } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { GatheredWriter } from '../../../checkpoint/index.ts';
 import { formatBytes, StoreFullError, UsageError } from '../../../core/index.ts';
 import { asStoreError } from '../../../store/index.ts';
@@ -16,6 +16,8 @@ const PRE_CHECKPOINT = 'pre-checkpoint';
 const LEAST_LIMIT_BYTES = 16 * 2 ** 30;
 /** The memory of ordinary processes compresses to a tenth. What is far beyond may still be a heap of zeros. */
 const MOST_EXPANSION = 200;
+
+const MOST_NAME_LENGTH = 60;
 
 /** Which archive to unpack, and within which bounds. */
 export interface UnpackRequest {
@@ -48,10 +50,10 @@ export async function withUnpackedArchive<Result>(
   use: (unpacked: UnpackedArchive) => Promise<Result>,
 ): Promise<Result> {
   const { archivePath, previousPath, scratchDirectory } = request;
-  return withScratchDirectory(scratchDirectory, async (rootPath) => {
+  return withScratchDirectory(scratchDirectory, archivePath, async (rootPath) => {
     await new Unpacking(archivePath, rootPath, request).run();
     if (previousPath !== undefined) {
-      await withScratchDirectory(scratchDirectory, async (previousRoot) => {
+      await withScratchDirectory(scratchDirectory, previousPath, async (previousRoot) => {
         await new Unpacking(previousPath, previousRoot, request).run();
         await addPrevious(request, rootPath, previousRoot);
       });
@@ -60,13 +62,15 @@ export async function withUnpackedArchive<Result>(
   });
 }
 
+/** @param archivePath what the directory is named after: errors in images name it. */
 async function withScratchDirectory<Result>(
   parent: string,
+  archivePath: string,
   use: (path: string) => Promise<Result>,
 ): Promise<Result> {
   let path: string;
   try {
-    path = await mkdtemp(join(parent, 'archive-'));
+    path = await mkdtemp(join(parent, `${basename(archivePath).slice(0, MOST_NAME_LENGTH)}-`));
   } catch (cause) {
     throw asStoreError(cause, 'create a directory in', parent);
   }
