@@ -13,8 +13,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { pruneDirectory, squashDirectory } from '../../../src/checkpoint/index.ts';
+import { pruneDirectory, readStore, squashDirectory } from '../../../src/checkpoint/index.ts';
 import { InterruptedError } from '../../../src/core/index.ts';
+import { LazyPages } from '../../../src/interop/criu/page-server/lazy-pages.ts';
 import { exportImages } from '../../../src/interop/index.ts';
 import { anonymousVma, patternPage } from '../../checkpoint/memory-target.ts';
 import { processState } from '../states.ts';
@@ -77,6 +78,12 @@ const readContents = (directory: string, id: ModelMemory['id']) =>
 
 const asPatterns = (contents: ReadonlyMap<number, number>) =>
   [...contents].sort(([a], [b]) => a - b).map(([page, value]) => [page, Buffer.from(patternPage(value))]);
+
+async function pageOf(served: LazyPages, pid: number, page: number): Promise<Buffer> {
+  const pieces: Uint8Array[] = [];
+  for await (const piece of served.read(pid, { startPage: page, endPage: page + 1 })) pieces.push(piece);
+  return Buffer.concat(pieces);
+}
 
 /** Chains of up to four directories, with a process and a shared memory object that come and go. */
 const arbitraryLevels = fc
@@ -148,7 +155,7 @@ describe('exportImages()', () => {
           }
         },
       ),
-      { numRuns: 10 },
+      { numRuns: 6 },
     );
   });
 
@@ -175,7 +182,7 @@ describe('exportImages()', () => {
           }
         },
       ),
-      { numRuns: 10 },
+      { numRuns: 6 },
     );
   });
 
@@ -259,6 +266,39 @@ describe('exportImages()', () => {
     ]);
     expect(readContents(outputDirectory, 'shmem-9')).toEqual([[0, Buffer.from(patternPage(9))]]);
     expect(result.directories[0]).toMatchObject({ pages: 5, lazyPages: 3 });
+  });
+
+  it('leaves nothing to the page server that it could not hand over', async () => {
+    await fc.assert(
+      fc.asyncProperty(arbitraryLevels, async (levels) => {
+        rmSync(work, { recursive: true, force: true });
+        mkdirSync(work);
+        await storeLevels(storeDirectory, levels);
+        await exportImages({
+          ...flat,
+          storeDirectory,
+          checkpoint: levels.length,
+          outputDirectory,
+          lazy: true,
+        });
+        await readStore(
+          storeDirectory,
+          async (store) => {
+            const served = new LazyPages(await store.openCheckpoint(levels.length));
+            for (const one of levels.at(-1)!.memories) {
+              for (const [page, { flags, content }] of readPages(outputDirectory, pagemapOf(one), 'old')) {
+                const expected = patternPage(one.pages.get(page)!.value);
+                expect(flags).toBe(typeof one.id === 'number' ? LAZY : PRESENT);
+                if (flags === PRESENT) expect(content.equals(expected)).toBe(true);
+                else expect(await pageOf(served, Number(one.id), page)).toEqual(Buffer.from(expected));
+              }
+            }
+          },
+          0,
+        );
+      }),
+      { numRuns: 5 },
+    );
   });
 
   it('warns that pagemaps alone do not make images of a later CRIU older', async () => {
