@@ -24,6 +24,7 @@ const COMMANDS: readonly (readonly [name: string, load: () => Promise<Declare>])
   ['import', async () => (await import('./commands/import.ts')).declareImport],
   ['export', async () => (await import('./commands/export.ts')).declareExport],
   ['decode', async () => (await import('./commands/decode.ts')).declareDecode],
+  ['adopt', async () => (await import('./commands/adopt.ts')).declareAdopt],
   ['page-server', async () => (await import('./commands/page-server.ts')).declarePageServer],
   ['untrack', async () => (await import('./commands/untrack.ts')).declareUntrack],
 ];

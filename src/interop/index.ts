@@ -5,6 +5,7 @@ export {
   type CoreSource,
   writeCoreFile,
 } from './core-file.ts';
+export { type AdoptedCheckpoint, type AdoptRequest, type AdoptResult, adoptImages } from './criu/adopt.ts';
 export type { ArchiveCompression } from './criu/archive/archive-stream.ts';
 export {
   type ArchiveExportRequest,

@@ -1,3 +1,4 @@
+export { formatAdopted } from './adopt-report.ts';
 export { checkJson, formatCheck } from './check-report.ts';
 export {
   checkpointJson,

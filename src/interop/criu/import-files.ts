@@ -6,7 +6,7 @@ import type { NewFiles } from '../../store/index.ts';
 import { keptFilesAround } from './images/directory.ts';
 import type { ImageDirectory, KeptFile } from './images/types.ts';
 import type { ImportLevel } from './import-levels.ts';
-import { encodeListing, type ImageListing, LISTING_FORMAT, type ListedFile } from './listing.ts';
+import { encodeListing, LISTING_FORMAT, type ListedFile, type ListedMemory } from './listing.ts';
 
 /** Bytes that are read at once. */
 const PIECE_BYTES = 1024 * 1024;
@@ -29,19 +29,24 @@ export async function filesOfLevel(
   archiveRoot: string | undefined,
 ): Promise<LevelFiles> {
   const { files, notes, imagesPath } = await kept(directory, index, chain, archiveRoot);
+  const listed = memories.map((memory) => memory.listed);
+  return { ...newFilesOf(files, imagesPath, listed), count: files.length, notes };
+}
+
+/** Files as they are kept: with a listing of them and of the pagemaps beside them. */
+export function newFilesOf(
+  files: readonly KeptFile[],
+  imagesPath: string,
+  memories: readonly ListedMemory[],
+): { readonly newFiles: NewFiles; readonly bytes: number } {
   let bytes = 0;
   const listed = files.map(({ path: _, ...file }): ListedFile => {
     const offset = bytes;
     bytes += file.bytes;
     return { ...file, offset };
   });
-  const listing: ImageListing = {
-    imagesPath,
-    files: listed,
-    memories: memories.map((memory) => memory.listed),
-  };
-  const newFiles = { format: LISTING_FORMAT, listing: encodeListing(listing), content: contentOf(files) };
-  return { newFiles, count: files.length, bytes, notes };
+  const listing = encodeListing({ imagesPath, files: listed, memories });
+  return { newFiles: { format: LISTING_FORMAT, listing, content: contentOf(files) }, bytes };
 }
 
 async function kept(

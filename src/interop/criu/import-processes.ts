@@ -13,7 +13,7 @@ export function storedProcesses(
   memories: readonly MemoryImage[],
   known: DirectoryState,
   newest: Pick<DirectoryState, 'processes'>,
-  numbers: SharedObjectNumbers,
+  numbers: Pick<SharedObjectNumbers, 'pidOf'>,
 ): NewProcess[] {
   const objects = memories.flatMap(({ object }): NewProcess[] => {
     if (object.kind !== 'shmem') return [];
