@@ -14,9 +14,9 @@ export function outputError(path: string, error: unknown): OutputError {
   const { code, message } = error as NodeJS.ErrnoException;
   const hint =
     code === 'ENOSPC' || code === 'EDQUOT'
-      ? 'free some space, or restore to a larger file system'
+      ? 'free some space, or write to a larger file system'
       : code === 'EFBIG'
-        ? 'the file system cannot hold a sparse file as large as this; restore to another one, such as a tmpfs'
-        : 'choose another place to restore to';
+        ? 'the file system cannot hold a sparse file as large as this; write to another one, such as a tmpfs'
+        : 'choose another place to write to';
   return new OutputError(`cannot write ${path}: ${message}`, { hint, data: { path }, cause: error });
 }
