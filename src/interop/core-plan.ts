@@ -9,7 +9,8 @@ import {
 } from '../target/index.ts';
 import { type CoreMapping, planCore } from './core-layout.ts';
 import type { CoreContents } from './core-writer.ts';
-import { absentPagesOf, type FileStanding, readElfHeaderPage, standingOf } from './mapped-files.ts';
+import { FileStandings } from './file-standings.ts';
+import { absentPagesOf, type FileStanding, readElfHeaderPage } from './mapped-files.ts';
 import { encodeNotes } from './notes.ts';
 import { processNotes, threadsWithRegisters } from './process-notes.ts';
 
@@ -20,6 +21,8 @@ export interface CorePlan {
   readonly threads: number;
   /** The program that the process ran, if anybody could tell. */
   readonly exe: FileIdentity | null;
+  /** Whether it is still there, and the same. */
+  readonly exeStanding: FileStanding;
   /** What a debugger will show differently from the process as it was, and why, as sentences. */
   readonly warnings: readonly string[];
 }
@@ -36,7 +39,8 @@ export async function planProcessCore(reader: CheckpointReader, pid: number | un
   const process = stateOf(state, stored, reader.manifest);
   const present = await (await reader.index(stored.pid)).present();
   const warnings = [...unreadable(reader, stored.pid), ...threadsLeftOut(process)];
-  const mappings = await mappingsOf(stored.vmas, present, Date.parse(createdAt), warnings);
+  const files = new FileStandings(state, Date.parse(createdAt));
+  const mappings = await mappingsOf(stored.vmas, present, files, warnings);
   const notes = encodeNotes(processNotes(state.machine, process, stored.vmas.filter(isMappedFile)));
   return {
     contents: {
@@ -49,6 +53,7 @@ export async function planProcessCore(reader: CheckpointReader, pid: number | un
     process: stored,
     threads: threadsWithRegisters(process).length,
     exe: process.exe,
+    exeStanding: process.exe === null ? 'missing' : await files.ofProgram(process.exe),
     warnings,
   };
 }
@@ -131,18 +136,18 @@ function* threadsLeftOut(process: LiveProcessState): Generator<string> {
 async function mappingsOf(
   vmas: readonly StoredVma[],
   present: PageRangeList,
-  takenMilliseconds: number,
+  files: FileStandings,
   warnings: string[],
 ): Promise<CoreMapping[]> {
-  const standings = new Map<string, FileStanding>();
+  const told = new Set<string>();
   const mappings: CoreMapping[] = [];
   for (const vma of vmas) {
     const absent = absentPagesOf(vma);
     let firstPage: Uint8Array | undefined;
     if (absent === 'file') {
-      const standing = standings.get(vma.pathname) ?? (await standingOf(vma, takenMilliseconds));
-      if (!standings.has(vma.pathname)) warnings.push(...fileWarning(vma.pathname, standing));
-      standings.set(vma.pathname, standing);
+      const standing = await files.of(vma);
+      if (!told.has(vma.pathname)) warnings.push(...fileWarning(vma.pathname, standing));
+      told.add(vma.pathname);
       const wanted = standing === 'same' && vma.offsetPages === 0 && !present.has(vma.startPage);
       if (wanted) firstPage = await readElfHeaderPage(vma.pathname);
     }

@@ -1,12 +1,13 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { accessSync, constants } from 'node:fs';
-import { type FileHandle, mkdtemp, open, rm, stat } from 'node:fs/promises';
+import { type FileHandle, mkdtemp, open, rm } from 'node:fs/promises';
 import { constants as systemConstants, tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { OutputError, UnsupportedError } from '../core/index.ts';
 import type { FileIdentity } from '../target/index.ts';
 import { type CoreSource, fillCore, withCheckpoint } from './core-file.ts';
+import type { FileStanding } from './mapped-files.ts';
 
 /** Which process of which checkpoint to look at, and how. */
 export interface DebugRequest extends CoreSource {
@@ -33,15 +34,15 @@ export async function debugCheckpoint(request: DebugRequest): Promise<number> {
   requireProgram(request.gdb);
   const core = await openNameless();
   try {
-    const exe = await withCheckpoint(request, async (reader, plan) => {
+    const program = await withCheckpoint(request, async (reader, plan) => {
       for (const warning of plan.warnings) request.onWarning(warning);
       await fillCore(reader, plan, core.file, core.path, request).catch((error: unknown) => {
         throw withRoomHint(error);
       });
-      return plan.exe;
+      const { exe, exeStanding } = plan;
+      return exe === null ? [] : programArguments(exe, exeStanding, request.onWarning);
     });
     request.signal?.throwIfAborted();
-    const program = exe === null ? [] : await programArguments(exe, request.onWarning);
     return await runGdb(request, core.file.fd, program);
   } finally {
     await core.file.close();
@@ -62,21 +63,21 @@ async function runGdb(
 }
 
 /** The program for gdb, if it is there; warns if it is not the one that ran. */
-async function programArguments(
-  exe: FileIdentity,
+function programArguments(
+  { path }: FileIdentity,
+  standing: FileStanding,
   onWarning: (warning: string) => void,
-): Promise<readonly string[]> {
-  const found = await stat(exe.path, { bigint: true }).catch(() => undefined);
-  if (found === undefined) {
-    onWarning(`${exe.path}, the program that ran, is not there: gdb will know no symbols of it`);
+): readonly string[] {
+  if (standing === 'missing') {
+    onWarning(`${path}, the program that ran, is not there: gdb will know no symbols of it`);
     return [];
   }
-  const isSame =
-    found.ino === BigInt(exe.inode) &&
-    Number(found.size) === exe.sizeBytes &&
-    found.mtimeNs === BigInt(exe.modifiedNanoseconds);
-  if (!isSame) onWarning(`${exe.path} is not the program any more that ran: symbols and lines may be wrong`);
-  return [`--se=${exe.path}`];
+  if (standing === 'changed') {
+    onWarning(`${path} is not the program any more that ran: symbols and lines may be wrong`);
+  } else if (standing === 'unknown') {
+    onWarning(`nothing tells whether ${path} is the program that ran: symbols and lines may be wrong`);
+  }
+  return [`--se=${path}`];
 }
 
 /** A file in a private directory, both of which have lost their names already. */

@@ -2,7 +2,8 @@ import type { BigIntStats } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
 import { PAGE_SIZE } from '../core/index.ts';
 import type { StoredVma } from '../image/index.ts';
-import { decideMapping } from '../target/index.ts';
+import { decideMapping, type KnownFile } from '../target/index.ts';
+import { readBuildId } from './build-id.ts';
 import type { AbsentPages } from './core-layout.ts';
 
 /**
@@ -28,6 +29,14 @@ export function absentPagesOf(vma: StoredVma): AbsentPages {
 
 function isDevice({ pathname, flags }: StoredVma): boolean {
   return flags.includes('pf') || flags.includes('io') || /^\/dev\/(?!shm\/|hugepages\/)/.test(pathname);
+}
+
+/** Compares a file with what lies at its path now, by what CRIU has recorded of it. */
+export async function standingOfKnown({ path, sizeBytes, buildId }: KnownFile): Promise<FileStanding> {
+  const found = await stat(path).catch(() => undefined);
+  if (found === undefined) return 'missing';
+  if (buildId === null) return found.size === sizeBytes ? 'unknown' : 'changed';
+  return (await readBuildId(path)) === buildId ? 'same' : 'changed';
 }
 
 /** Compares the file of a mapping with what lies at its path now. */

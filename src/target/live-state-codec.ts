@@ -1,6 +1,11 @@
 import { IntegrityError, JsonFields, StoreVersionError } from '../core/index.ts';
 import { decodeProcess } from './live-state-decode.ts';
-import { LIVE_STATE_FORMAT, type LiveProcessState, type LiveState } from './live-state-format.ts';
+import {
+  type KnownFile,
+  LIVE_STATE_FORMAT,
+  type LiveProcessState,
+  type LiveState,
+} from './live-state-format.ts';
 
 /** The bytes of a state, as LIVE-STATE.md specifies them. */
 export function encodeLiveState(state: LiveState): Uint8Array {
@@ -26,6 +31,17 @@ export function decodeLiveState(bytes: Uint8Array, what: string): LiveState {
     bootId: fields.text('bootId'),
     processes,
     gaps: fields.texts('gaps'),
+    ...(fields.has('mappedFiles') ? { mappedFiles: fields.objects('mappedFiles').map(decodeKnownFile) } : {}),
+  };
+}
+
+function decodeKnownFile(fields: JsonFields): KnownFile {
+  return {
+    path: fields.text('path'),
+    sizeBytes: fields.count('sizeBytes'),
+    buildId: fields.orNull('buildId', () =>
+      fields.matching('buildId', /^(?:[0-9a-f]{2})+$/, 'hexadecimal digits, two a byte'),
+    ),
   };
 }
 

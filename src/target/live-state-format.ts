@@ -19,6 +19,16 @@ export interface LiveState {
   readonly processes: readonly LiveProcessState[];
   /** What could not be looked at, and why, as sentences: everything is here if this is empty. */
   readonly gaps: readonly string[];
+  /** Files that are mapped, as far as CRIU has recorded how to know them again; absent where CRIU did not take it. */
+  readonly mappedFiles?: readonly KnownFile[];
+}
+
+/** How to know a file again. */
+export interface KnownFile {
+  readonly path: string;
+  readonly sizeBytes: number;
+  /** Of a program or library that has one: hexadecimal digits, two a byte. */
+  readonly buildId: string | null;
 }
 
 export interface LiveProcessState {

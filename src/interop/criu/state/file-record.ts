@@ -13,6 +13,8 @@ export interface FileRecord {
   readonly inode: string;
   readonly sizeBytes: number;
   readonly details: readonly string[];
+  /** Of a regular file: what the linker called its contents, in hexadecimal digits. */
+  readonly buildId?: string;
   /** Of a pipe or FIFO: id of what is in it. */
   readonly pipeId?: number;
   /** Of a memfd: the object of shared memory that it is. */

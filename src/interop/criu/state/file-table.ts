@@ -98,6 +98,7 @@ class FileReader {
       flags: file.number('flags'),
       position: decimal(file.big('pos')),
       sizeBytes: Number(file.optionalBig('size') ?? 0n),
+      ...buildIdOf(file),
     };
   }
 
@@ -193,6 +194,15 @@ function regularKind(file: MessageFields, path: string): OpenFileKind {
   const mode = file.optionalNumber('mode');
   if (mode !== undefined) return MODE_KINDS[mode >>> PERMISSION_BITS] ?? 'other';
   return (file.number('flags') & DIRECTORY_FLAGS) === 0 ? 'file' : 'directory';
+}
+
+/** CRIU has it in words, the lowest byte first (criu/files-reg.c, store_validation_data_build_id). */
+function buildIdOf(file: MessageFields): { readonly buildId?: string } {
+  const words = file.bigs('build_id');
+  const bytes = new Uint8Array(words.length * 4);
+  const view = new DataView(bytes.buffer);
+  for (const [index, word] of words.entries()) view.setUint32(index * 4, Number(word), true);
+  return words.length === 0 ? {} : { buildId: Buffer.from(bytes).toString('hex') };
 }
 
 /** What CRIU takes for a memfd may be shared anonymous memory, whose name is that of a file. */

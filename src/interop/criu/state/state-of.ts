@@ -1,6 +1,7 @@
 import {
   decodeLiveState,
   encodeLiveState,
+  type KnownFile,
   LIVE_STATE_FORMAT,
   type LiveState,
   summaryOfState,
@@ -15,10 +16,13 @@ import { objectsOf } from './objects.ts';
 import { preDumpState } from './pre-dump.ts';
 import { type DescribedProcess, describeProcess, type ProcessImages } from './process.ts';
 import type { DirectoryState, MemoryReader, ProcessMappings, StateSource } from './types.ts';
-import { mappingsOf } from './vmas.ts';
+import { mappingsOf, VMA_STATUS } from './vmas.ts';
 
 /** `task_state` of a process that has ended and that its parent has not asked about (criu/include/pid.h). */
 const ENDED: ReadonlySet<number> = new Set([2, 6]);
+
+/** Mappings of files that CRIU does not dump whole. */
+const MAPPED_FILE = VMA_STATUS.filePrivate | VMA_STATUS.fileShared;
 
 /**
  * What an image directory of CRIU tells of its processes, beyond the contents of their memory: the mappings, and in the
@@ -97,9 +101,29 @@ async function describe(
     bootId: '',
     processes: described.map((process) => process.state),
     gaps: gapsOf(processes, described, context),
+    mappedFiles: mappedFilesOf(processes, context),
   };
   const bytes = encodeLiveState(state);
   // What is stored must be readable for ever: whatever no image of CRIU could say is found here.
   decodeLiveState(bytes, `what ${path} tells of its processes`);
   return { format: LIVE_STATE_FORMAT, bytes, summary: summaryOfState(state) };
+}
+
+/** What is known of the files that processes have mapped. */
+function mappedFilesOf(processes: readonly ProcessImages[], { files }: DumpContext): KnownFile[] {
+  const ids = new Set<number>();
+  for (const { mm } of processes) {
+    for (const vma of mm?.messages('vmas') ?? []) {
+      if ((vma.number('status') & MAPPED_FILE) !== 0) ids.add(vma.number('shmid'));
+    }
+  }
+  const known = new Map<string, KnownFile>();
+  for (const id of ids) {
+    const file = files.get(id);
+    if (file?.kind !== 'file' || file.deleted) continue;
+    const { path, sizeBytes, buildId } = file;
+    if (sizeBytes > 0 || buildId !== undefined)
+      known.set(path, { path, sizeBytes, buildId: buildId ?? null });
+  }
+  return [...known.values()];
 }

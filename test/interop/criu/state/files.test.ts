@@ -98,6 +98,14 @@ describe('open files of an image', () => {
     expect(found[2]?.deleted).toBe(true);
   });
 
+  it('that CRIU checks have a build ID', async () => {
+    const program = regular(1, '/bin/p', 0, 0n, number(8, 5), repeated(11, [0x25680da5, 0x00ff1fe7]));
+    put('files', filesImage(program));
+    const images = new DumpImages(directory);
+    const files = await FileTable.read(images, await Terminals.read(images));
+    expect(files.get(1)).toMatchObject({ sizeBytes: 5, buildId: 'a50d6825e71fff00' });
+  });
+
   it('have what lies unread in pipes, on the first descriptor that reads', async () => {
     const unread = Buffer.from('not yet read');
     const data = entry(number(1, 77), number(2, unread.length), number(3, 4096));

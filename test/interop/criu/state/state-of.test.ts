@@ -9,7 +9,7 @@ import { stateOf } from '../../../../src/interop/criu/state/state-of.ts';
 import type { MemoryReader } from '../../../../src/interop/criu/state/types.ts';
 import { decodeLiveState, type LiveProcessState } from '../../../../src/target/index.ts';
 import { type DirectoryModel, type ProcessModel, writeImageDirectory } from '../image-directory.ts';
-import { entry, image, registersOf, VMA_STATUS } from '../image-encoder.ts';
+import { entry, filesImage, image, registersOf, VMA_STATUS } from '../image-encoder.ts';
 import { nested, number, numbers, repeated, signed, text } from '../protobuf.ts';
 
 let directory: string;
@@ -245,6 +245,38 @@ describe('the state of a dump', () => {
     expect(processes.map(({ sharedRanges }) => sharedRanges)).toEqual([
       [{ ...range, objectPage: 0 }],
       [{ ...range, objectPage: 4 }],
+    ]);
+  });
+
+  it('knows again the files that are mapped, if CRIU does', async () => {
+    const owner = nested(5, numbers(0, 0, 0, 0, 0));
+    const known = (id: number, name: string, ...more: Buffer[]) =>
+      entry(
+        ...[number(1, 1), number(2, id)],
+        nested(3, number(1, id), number(2, 0), number(3, 0), owner, text(6, name), ...more),
+      );
+    const mapped = (startPage: number, shmid: number, status: number = VMA_STATUS.filePrivate) => ({
+      ...{ startPage, endPage: startPage + 1, status: 1 | status, shmid },
+    });
+    const { live } = await read({
+      processes: [
+        task(10, {
+          entries: [],
+          vmas: [mapped(1, 1), mapped(2, 1), mapped(3, 2, VMA_STATUS.fileShared), mapped(4, 3), mapped(5, 9)],
+        }),
+      ],
+      files: {
+        'files.img': filesImage(
+          known(1, '/bin/a', number(8, 7), repeated(11, [1])),
+          known(2, '/b', number(8, 7)),
+          known(3, '/c'),
+          known(4, '/d', number(8, 7)),
+        ),
+      },
+    });
+    expect(live?.mappedFiles).toEqual([
+      { path: '/bin/a', sizeBytes: 7, buildId: '01000000' },
+      { path: '/b', sizeBytes: 7, buildId: null },
     ]);
   });
 
