@@ -1,0 +1,149 @@
+import {
+  cpSync,
+  lstatSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { CkptError } from '../../../../src/core/index.ts';
+import { importImages } from '../../../../src/interop/index.ts';
+import { unpackCriuImages } from '../../../cases/criu/unpack.ts';
+import { damageOf, withStore } from './stored-memory.ts';
+
+/** How often a mutated directory is imported; `FUZZ_RUNS` for a long campaign. */
+const RUNS = Number(process.env['FUZZ_RUNS'] ?? 30);
+/** No import of these small images may take longer, however busy the machine is. */
+const MOST_MICROSECONDS = 20_000_000;
+/** Nor may it make so much of a megabyte of images. */
+const MOST_BYTES = 256 * 1024 * 1024;
+
+let work = '';
+let images = '';
+beforeAll(() => {
+  work = mkdtempSync(join(tmpdir(), 'ckpt-import-fuzz-'));
+  images = unpackCriuImages('braid');
+});
+afterAll(() => {
+  rmSync(work, { recursive: true, force: true });
+  rmSync(images, { recursive: true, force: true });
+});
+
+type Mutation = (path: string, random: readonly number[]) => void;
+
+const rewrite =
+  (change: (bytes: Buffer, random: readonly number[]) => Buffer): Mutation =>
+  (path, random) => {
+    writeFileSync(path, change(readFileSync(path), random));
+  };
+const place = (bytes: Buffer, number: number) => (bytes.length === 0 ? 0 : number % bytes.length);
+
+const MUTATIONS: Readonly<Record<string, Mutation>> = {
+  'flip a bit': rewrite((bytes, [at, bit]) => {
+    const changed = Buffer.from(bytes);
+    if (bytes.length > 0) changed[place(bytes, at!)]! ^= 1 << (bit! % 8);
+    return changed;
+  }),
+  'flip a bit near the front': rewrite((bytes, [at, bit]) => {
+    const changed = Buffer.from(bytes);
+    if (bytes.length > 0) changed[place(bytes, at! % 64)]! ^= 1 << (bit! % 8);
+    return changed;
+  }),
+  'write all ones': rewrite((bytes, [at, count]) => {
+    const changed = Buffer.from(bytes);
+    return changed.fill(
+      0xff,
+      place(bytes, at!),
+      Math.min(bytes.length, place(bytes, at!) + 1 + (count! % 12)),
+    );
+  }),
+  'cut off': rewrite((bytes, [at]) => bytes.subarray(0, place(bytes, at!))),
+  'lose a piece': rewrite((bytes, [at, count]) =>
+    Buffer.concat([bytes.subarray(0, place(bytes, at!)), bytes.subarray(place(bytes, at!) + (count! % 40))]),
+  ),
+  'repeat a piece': rewrite((bytes, [at, count]) => {
+    const from = place(bytes, at!);
+    const piece = bytes.subarray(from, from + (count! % 40));
+    return Buffer.concat([bytes.subarray(0, from), piece, bytes.subarray(from)]);
+  }),
+  'swap two pieces': rewrite((bytes, [at, other]) => {
+    const [first, second] = [place(bytes, at!), place(bytes, other!)].sort((a, b) => a - b);
+    return Buffer.concat([
+      bytes.subarray(second!),
+      bytes.subarray(first!, second!),
+      bytes.subarray(0, first!),
+    ]);
+  }),
+  remove: (path) => unlinkSync(path),
+  empty: rewrite(() => Buffer.alloc(0)),
+  'make a link of': (path) => {
+    unlinkSync(path);
+    symlinkSync('/etc/hostname', path);
+  },
+  'make a directory of': (path) => {
+    renameSync(path, `${path}.old`);
+    cpSync(join(images, 'braid', '1'), path, { recursive: true });
+  },
+};
+
+const mutation = fc.record({
+  level: fc.integer({ min: 1, max: 4 }),
+  file: fc.nat(),
+  how: fc.constantFrom(...Object.keys(MUTATIONS)),
+  random: fc.tuple(fc.nat(), fc.nat()),
+});
+
+/** Changes a file of one directory. @returns its name */
+function mutate(
+  chain: string,
+  { level, file, how, random }: { level: number; file: number; how: string; random: readonly number[] },
+): void {
+  const directory = join(chain, String(level));
+  const names = readdirSync(directory)
+    .filter((name) => lstatSync(join(directory, name)).isFile())
+    .sort();
+  MUTATIONS[how]!(join(directory, names[file % names.length]!), random);
+}
+
+describe('mutated images of real CRIU', () => {
+  it('are imported as a whole or refused as a whole, soon and within bounds', async () => {
+    const highest = process.memoryUsage().rss + MOST_BYTES;
+    let imported = 0;
+    await fc.assert(
+      fc.asyncProperty(fc.array(mutation, { minLength: 1, maxLength: 2 }), async (mutations) => {
+        const run = mkdtempSync(join(work, 'run-'));
+        cpSync(join(images, 'braid'), run, { recursive: true, verbatimSymlinks: true });
+        for (const one of mutations) mutate(run, one);
+        const storeDirectory = join(run, 'store');
+        const started = performance.now();
+        const outcome = await importImages({
+          storeDirectory,
+          path: join(run, '4'),
+          chain: true,
+          workers: 0,
+        }).catch((error: unknown) => error);
+        expect((performance.now() - started) * 1000).toBeLessThan(MOST_MICROSECONDS);
+        expect(process.memoryUsage().rss).toBeLessThan(highest);
+        if (outcome instanceof Error) expect(outcome).toBeInstanceOf(CkptError);
+        else imported++;
+        const left = await withStore(storeDirectory, async (store, codec) => ({
+          numbers: await store.numbers(),
+          damage: await damageOf(store, codec),
+        })).catch(() => ({ numbers: [], damage: [] }));
+        expect(left).toEqual({ numbers: outcome instanceof Error ? [] : [1, 2, 3, 4], damage: [] });
+        rmSync(run, { recursive: true });
+      }),
+      { numRuns: RUNS },
+    );
+    // Bits of pages are what CRIU does not check either: some imports must have come through.
+    expect(imported).toBeGreaterThan(0);
+  }, 600_000);
+});
