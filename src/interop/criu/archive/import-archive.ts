@@ -1,11 +1,11 @@
-import { stat } from 'node:fs/promises';
-import { basename, join } from 'node:path';
-import { UsageError } from '../../../core/index.ts';
+import { readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { CkptError, UsageError } from '../../../core/index.ts';
 import { importImages } from '../import.ts';
-import { withStore } from '../import-store.ts';
-import type { ImportedCheckpoint, ImportRequest, ImportResult } from '../import-types.ts';
+import { type OpenedStore, withStore } from '../import-store.ts';
+import type { ImportRequest, ImportResult } from '../import-types.ts';
 import { openArchive } from './archive-stream.ts';
-import { withUnpackedArchive } from './unpack.ts';
+import { type UnpackedArchive, withUnpackedArchive } from './unpack.ts';
 
 /** What to take into a store, be it a directory of images or an archive of a container. */
 export interface CheckpointImportRequest extends Omit<ImportRequest, 'archiveRoot'> {
@@ -46,15 +46,49 @@ async function importArchive(request: CheckpointImportRequest): Promise<ImportRe
   return withStore(request, (opened) => {
     const scratchDirectory = opened.store.scratchDirectory;
     return withUnpackedArchive({ ...request, archivePath: path, scratchDirectory }, async (unpacked) => {
-      const { rootPath, imagesPath } = unpacked;
-      const images = { ...request, path: imagesPath, archiveRoot: rootPath };
-      const result = await importImages(images, opened);
-      return { ...result, path, checkpoints: result.checkpoints.map((one) => asMember(one, path)) };
+      await requireParent(unpacked, path);
+      return importUnpacked(request, unpacked, opened);
     });
   });
 }
 
-/** Names a checkpoint by where its images are in the archive, which is what stays. */
-function asMember(checkpoint: ImportedCheckpoint, archivePath: string): ImportedCheckpoint {
-  return { ...checkpoint, path: join(archivePath, basename(checkpoint.path)) };
+/** podman ships a pre-checkpoint apart from the checkpoint, and what did not change is only there. */
+async function requireParent({ imagesPath }: UnpackedArchive, archivePath: string): Promise<void> {
+  const names = await readdir(imagesPath);
+  const parent = join(imagesPath, 'parent');
+  if (!names.includes('parent') || (await stat(parent).catch(() => undefined)) !== undefined) return;
+  throw new UsageError(`${archivePath} needs the archive of its pre-checkpoint`, {
+    hint: "name it by --import-previous, as for 'podman container restore'",
+    data: { path: archivePath },
+  });
+}
+
+/** What is told of files names them by where they are in the archive: where they were unpacked to is soon gone. */
+async function importUnpacked(
+  request: CheckpointImportRequest,
+  { rootPath, imagesPath }: UnpackedArchive,
+  opened: OpenedStore,
+): Promise<ImportResult> {
+  const { path, onNote } = request;
+  const inArchive = (text: string) => text.replaceAll(rootPath, path);
+  try {
+    const result = await importImages(
+      {
+        ...request,
+        path: imagesPath,
+        archiveRoot: rootPath,
+        onNote: (note) => onNote?.(inArchive(note)),
+      },
+      opened,
+    );
+    const checkpoints = result.checkpoints.map((one) => ({ ...one, path: inArchive(one.path) }));
+    return { ...result, path, checkpoints, notes: result.notes.map(inArchive) };
+  } catch (error) {
+    if (!(error instanceof CkptError)) throw error;
+    const data = Object.entries(error.data).map(([name, value]) => [
+      name,
+      typeof value === 'string' ? inArchive(value) : value,
+    ]);
+    throw Object.assign(error, { message: inArchive(error.message), data: Object.fromEntries(data) });
+  }
 }

@@ -1,4 +1,15 @@
-import { chmod, mkdir, mkdtemp, open, readdir, rename, rm, statfs, symlink } from 'node:fs/promises';
+import {
+  chmod,
+  mkdir,
+  mkdtemp,
+  open,
+  readdir,
+  realpath,
+  rename,
+  rm,
+  statfs,
+  symlink,
+} from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { GatheredWriter } from '../../../checkpoint/index.ts';
 import { formatBytes, StoreFullError, UsageError } from '../../../core/index.ts';
@@ -34,7 +45,7 @@ export interface UnpackRequest {
 
 /** A container checkpoint archive in a scratch directory. */
 export interface UnpackedArchive {
-  /** All of its members, with their modes and links. */
+  /** All of its members, with their modes and links. Absolute, without links. */
   readonly rootPath: string;
   /** The newest images in it: `checkpoint` below the root, or `pre-checkpoint` if there is nothing else. */
   readonly imagesPath: string;
@@ -70,7 +81,9 @@ async function withScratchDirectory<Result>(
 ): Promise<Result> {
   let path: string;
   try {
-    path = await mkdtemp(join(parent, `${basename(archivePath).slice(0, MOST_NAME_LENGTH)}-`));
+    path = await mkdtemp(
+      join(await realpath(parent), `${basename(archivePath).slice(0, MOST_NAME_LENGTH)}-`),
+    );
   } catch (cause) {
     throw asStoreError(cause, 'create a directory in', parent);
   }
@@ -166,7 +179,8 @@ class Unpacking {
 
   async #place(admitted: AdmittedMember, member: TarMember): Promise<void> {
     const { name, kind } = admitted;
-    await this.#attempt('create', dirname(name), (path) => mkdir(path, { recursive: true, mode: 0o700 }));
+    // Directories that no member names get the mode that whoever else unpacks the archive gives them.
+    await this.#attempt('create', dirname(name), (path) => mkdir(path, { recursive: true, mode: 0o755 }));
     if (kind === 'link') this.#links.push(admitted);
     else if (kind === 'file') await this.#writeFile(admitted, member);
     else {

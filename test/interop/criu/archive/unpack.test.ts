@@ -80,8 +80,8 @@ const EXPECTED = {
   'checkpoint/pages-1.img': `600 ${'\u0003'.repeat(9000)}`,
   'checkpoint/parent': '-> ../pre-checkpoint',
   'config.dump': '4644 {}',
-  'volumes/': '700',
-  'volumes/data/': '700',
+  'volumes/': '755',
+  'volumes/data/': '755',
   'volumes/data/sealed/': '500',
 };
 
@@ -110,7 +110,7 @@ describe('an archive', () => {
       images: 'checkpoint',
       files: {
         ...EXPECTED,
-        'pre-checkpoint/': '700',
+        'pre-checkpoint/': '755',
         'pre-checkpoint/inventory.img': '644 earlier',
         'network.status': '644 earlier',
       },
