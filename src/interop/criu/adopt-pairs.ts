@@ -5,9 +5,9 @@ import { PAGE_SIZE, PageRangeList, TargetError, UsageError } from '../../core/in
 import type { CheckpointReader, KeptFiles, Store } from '../../store/index.ts';
 import { type AdoptedPair, requireLater, requireTogether } from './adopt-checks.ts';
 import { openImageDirectory } from './images/directory.ts';
-import type { ImageDirectory, MemoryImage } from './images/types.ts';
-import { decodeListing, type ImageListing, LISTING_FORMAT, type ListedMemory } from './listing.ts';
-import { PAGE_FLAGS } from './page-server/protocol.ts';
+import type { ImageDirectory } from './images/types.ts';
+import { decodeListing, type ImageListing, LISTING_FORMAT } from './listing.ts';
+import { imageOf } from './page-server/received-images.ts';
 import { stateOf } from './state/state-of.ts';
 import type { DirectoryState, MemoryReader } from './state/types.ts';
 
@@ -118,32 +118,13 @@ async function requireSameInventory(
 }
 
 async function proved({ reader, listing }: Received, directory: ImageDirectory): Promise<ProvedPair> {
-  const memories = listing.memories.map(asImage);
+  const memories = listing.memories.map(imageOf);
   const { manifest } = reader;
   const { path, isPreDump } = directory;
   const known = await stateOf({ path, isPreDump, memories }, memoryOfCheckpoint(reader));
   const pair = { manifest, directory, memories, listing, known };
   await requireTogether(pair, known);
   return pair;
-}
-
-/** A received pagemap as if CRIU's page server had written it. */
-function asImage({ name, pid, sharedMemory, pagesId, runs }: ListedMemory): MemoryImage {
-  const dataPages = new Float64Array(runs.flags.length);
-  let presentPages = 0;
-  for (const [run, flags] of runs.flags.entries()) {
-    dataPages[run] = presentPages;
-    if ((flags & PAGE_FLAGS.present) !== 0) presentPages += runs.pageCounts[run] ?? 0;
-  }
-  return {
-    object: sharedMemory === null ? { kind: 'task', pid } : { kind: 'shmem', id: sharedMemory },
-    name,
-    pagesId,
-    pagesPath: '',
-    entries: { ...runs, dataPages },
-    presentPages,
-    hasHoles: false,
-  };
 }
 
 /** Reads memory of processes from a checkpoint. Pages that it does not have are zeros. */

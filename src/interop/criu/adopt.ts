@@ -6,6 +6,7 @@ import { Store } from '../../store/index.ts';
 import { findPairs, type ProvedPair } from './adopt-pairs.ts';
 import { newFilesOf } from './import-files.ts';
 import { storedProcesses } from './import-processes.ts';
+import { objectNumbersOf } from './page-server/received-images.ts';
 import type { DirectoryState } from './state/types.ts';
 
 /** What to join to what. */
@@ -92,13 +93,7 @@ async function adopt(
   newest: DirectoryState,
   target: StoredIdentity,
 ): Promise<AdoptedCheckpoint> {
-  const pids = new Map(listing.memories.map(({ pid, sharedMemory }) => [sharedMemory, pid]));
-  const pidOf = (id: string) => {
-    const pid = pids.get(id);
-    if (pid === undefined) throw new RangeError(`shared memory ${id} has no pages`);
-    return pid;
-  };
-  const processes = storedProcesses(memories, known, newest, { pidOf });
+  const processes = storedProcesses(memories, known, newest, objectNumbersOf(listing.memories));
   // Without the checkpoint before it there is nothing that the link could lead to.
   const kept = directory.otherFiles.filter(({ name }) => manifest.parent !== null || name !== 'parent');
   const { newFiles, bytes } = newFilesOf(kept, '', listing.memories);

@@ -3,11 +3,15 @@ import { IncomingCheckpoints } from '../../../checkpoint/index.ts';
 import type { CodecPool } from '../../../codec/index.ts';
 import { formatPageAddress, machineClock, PageRangeList, PeerError } from '../../../core/index.ts';
 import { FIRST_OBJECT_PID, type Manifest, type StoredIdentity } from '../../../image/index.ts';
-import type { CheckpointReader, Compression, NewFiles, NewProcess } from '../../../store/index.ts';
-import { encodeListing, LISTING_FORMAT } from '../listing.ts';
+import type { CheckpointReader, Compression, NewProcess } from '../../../store/index.ts';
+import { newFilesOf } from '../import-files.ts';
+import { storedProcesses } from '../import-processes.ts';
+import type { ListedMemory } from '../listing.ts';
+import { stateOf } from '../state/state-of.ts';
 import type { TakePages } from './page-batch.ts';
 import { describeObject, PAGE_FLAGS, type PageObject } from './protocol.ts';
-import { ReceivedObject, RunBudget, vmasOfPages } from './received-object.ts';
+import { imageOf, objectNumbersOf } from './received-images.ts';
+import { ReceivedObject, RunBudget } from './received-object.ts';
 import type { SharedStore, StoreUse } from './shared-store.ts';
 
 /** How the checkpoints of a page server are written. */
@@ -141,13 +145,13 @@ export class ReceivedCheckpoint {
   /** Makes the checkpoint exist: everything is on disk afterwards. @throws as `IncomingCheckpoints.commit` */
   async commit(): Promise<Manifest> {
     const incoming = this.#incoming;
-    const processes = this.objects.map((object) => {
-      const pages = object.pages();
+    for (const object of this.objects) {
       // What a pagemap does not mention does not exist any more, whatever the parent has.
-      if (object.before !== undefined) incoming.drop(object.pid, object.before.difference(pages));
-      return this.#process(object, pages);
-    });
-    await incoming.seal(processes);
+      const gone = object.before?.difference(object.pages());
+      if (gone !== undefined) incoming.drop(object.pid, gone);
+    }
+    const listed = this.#listed();
+    await incoming.seal(await this.#processes(listed));
     const time = () => Math.round(machineClock() - this.#startedMicroseconds);
     const manifest = await incoming.commit(
       {
@@ -159,7 +163,7 @@ export class ReceivedCheckpoint {
         times: () => ({ freeze: 0, scan: 0, read: 0, total: time() }),
       },
       undefined,
-      this.#listing(),
+      newFilesOf([], '', listed).newFiles,
     );
     await this.#end();
     return manifest;
@@ -189,33 +193,28 @@ export class ReceivedCheckpoint {
     )?.pid;
   }
 
-  /** The process of an object, in VMAs that are made of its pages: the real ones are among what is adopted later. */
-  #process({ object, pid }: ReceivedObject, pages: PageRangeList): NewProcess {
-    if (object.kind === 'task') {
-      return { pid, parentPid: 0, name: `pid ${pid}`, vmas: vmasOfPages(pages, false) };
-    }
-    const endPage = pages.rangeCount === 0 ? 1 : pages.endPage(pages.rangeCount - 1);
-    const vmas = vmasOfPages(PageRangeList.of({ startPage: 0, endPage }), true);
-    return { pid, parentPid: 0, name: `shmem ${object.id}`, sharedMemory: object.id, vmas };
+  /** Processes in VMAs that are made of their pages: the real ones are among what is adopted later. */
+  async #processes(listed: readonly ListedMemory[]): Promise<NewProcess[]> {
+    const memories = listed.map(imageOf);
+    const known = await stateOf({ path: '', isPreDump: true, memories });
+    return storedProcesses(memories, known, known, objectNumbersOf(listed));
   }
 
   #identity(): StoredIdentity {
     if (this.#parent !== undefined) return this.#parent.manifest.target;
     const pids = this.objects.flatMap(({ object }) => (object.kind === 'task' ? [object.pid] : []));
-    const name = pids.length === 0 ? 'shared memory' : `pid ${Math.min(...pids)}`;
+    const name = pids.length === 0 ? 'shared memory' : `process ${Math.min(...pids)}`;
     return { kind: 'criu', name, fingerprint: randomUUID() };
   }
 
   /** The pagemaps as they were said: which pages were lazy, and which were the parent's. */
-  #listing(): NewFiles {
-    const memories = this.objects.map((received) => {
+  #listed(): ListedMemory[] {
+    return this.objects.map((received) => {
       const { object, pid, pagesId } = received;
       const id = object.kind === 'task' ? `${object.pid}` : `shmem-${object.id}`;
       const sharedMemory = object.kind === 'task' ? null : object.id;
       return { name: `pagemap-${id}.img`, pid, sharedMemory, pagesId, runs: received.runs() };
     });
-    const listing = encodeListing({ imagesPath: '', files: [], memories });
-    return { format: LISTING_FORMAT, listing, content: nothing() };
   }
 }
 
@@ -226,5 +225,3 @@ export const KNOWN_FLAGS = PAGE_FLAGS.parent | PAGE_FLAGS.lazy | PAGE_FLAGS.pres
 function canContinue({ target, notRestorable }: Manifest): boolean {
   return target.kind === 'criu' && notRestorable !== 'deduplicated';
 }
-
-async function* nothing(): AsyncGenerator<Uint8Array> {}

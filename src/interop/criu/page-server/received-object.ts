@@ -1,5 +1,4 @@
 import { PageRangeList, PeerError } from '../../../core/index.ts';
-import type { StoredVma } from '../../../image/index.ts';
 import type { ListedRuns } from '../listing.ts';
 import { describeObject, type PageObject } from './protocol.ts';
 
@@ -8,9 +7,6 @@ import { describeObject, type PageObject } from './protocol.ts';
  * so many in 64 GiB.
  */
 const MAX_RUNS = 8 * 1024 * 1024;
-
-/** A received process has as many VMAs at most: each is some lines of the manifest. */
-const MAX_VMAS = 4096;
 
 /** Counts what all objects of a session take, so that no peer can have it grow without end. */
 export class RunBudget {
@@ -105,39 +101,4 @@ export class ReceivedObject {
 function grown<Column extends Float64Array | Uint8Array>(old: Column, larger: Column): Column {
   larger.set(old);
   return larger;
-}
-
-/**
- * The VMAs of pages of which nobody says in what mappings they are: their ranges. Where those are very many, ranges that
- * are near each other become one.
- */
-export function vmasOfPages(pages: PageRangeList, isShared: boolean): StoredVma[] {
-  let ranges = pages;
-  for (let gapPages = 1; ranges.rangeCount > MAX_VMAS; gapPages *= 2) ranges = joined(ranges, gapPages);
-  return Array.from(ranges, ({ startPage, endPage }) => ({
-    startPage,
-    endPage,
-    read: true,
-    write: true,
-    execute: false,
-    shared: isShared,
-    offsetPages: 0,
-    deviceMajor: 0,
-    deviceMinor: 0,
-    inode: 0,
-    pathname: '',
-    flags: [],
-  }));
-}
-
-function joined(ranges: PageRangeList, gapPages: number): PageRangeList {
-  const result = new PageRangeList();
-  let startPage = ranges.startPage(0);
-  for (let index = 1; index < ranges.rangeCount; index++) {
-    if (ranges.startPage(index) - ranges.endPage(index - 1) <= gapPages) continue;
-    result.append(startPage, ranges.endPage(index - 1));
-    startPage = ranges.startPage(index);
-  }
-  result.append(startPage, ranges.endPage(ranges.rangeCount - 1));
-  return result;
 }
