@@ -19,8 +19,8 @@ import { importImages } from '../../../../src/interop/index.ts';
 import { unpackCriuImages } from '../../../cases/criu/unpack.ts';
 import { damageOf, withStore } from './stored-memory.ts';
 
-/** How often a mutated directory is imported; `FUZZ_RUNS` for a long campaign. */
-const RUNS = Number(process.env['FUZZ_RUNS'] ?? 30);
+/** How often a mutated directory is imported; `CKPT_IMPORT_RUNS` for a long campaign. */
+const RUNS = Number(process.env['CKPT_IMPORT_RUNS'] ?? 30);
 /** No import of these small images may take longer, however busy the machine is. */
 const MOST_MICROSECONDS = 20_000_000;
 /** Nor may it make so much of a megabyte of images. */
