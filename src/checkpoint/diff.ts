@@ -1,9 +1,10 @@
-import { PAGE_SIZE, PageRangeList, pageCountOf } from '../core/index.ts';
-import { type Segment, type StoredProcess, type StoredVma, sameDigest } from '../image/index.ts';
+import { PAGE_SIZE, PageRangeList } from '../core/index.ts';
+import { type Segment, type StoredVma, sameDigest } from '../image/index.ts';
 import type { CheckpointReader, ProcessIndex } from '../store/index.ts';
 import type { LiveState } from '../target/index.ts';
 import { ByteDifference, type ByteRange } from './byte-difference.ts';
 import type { WorkProgress } from './dump-types.ts';
+import { knowsMappings, listMappings } from './mapping-difference.ts';
 import { readLiveState } from './read-state.ts';
 import { type CheckpointName, openNamed, readStore } from './read-store.ts';
 import { compareStates, type StateDifference } from './state-difference.ts';
@@ -114,17 +115,19 @@ async function diffProcess(
   const pages = await comparePages(inA && (await a.index(pid)), inB && (await b.index(pid)));
   const bytes = request.bytes ? await compareBytes(a, b, pid, pages.changed, request) : undefined;
   const presence = inA === undefined ? 'only-b' : inB === undefined ? 'only-a' : 'both';
-  const mappings = listMappings(inA, inB).map(({ vma, state }) => {
-    const count = (list: PageRangeList) => list.within(vma.startPage, vma.endPage).pageCount;
-    const both = {
-      vma,
-      state,
-      changedPages: state === 'gone' ? 0 : count(pages.changed),
-      appearedPages: state === 'gone' ? 0 : count(pages.appeared),
-      vanishedPages: state === 'new' ? 0 : count(pages.vanished),
-    };
-    return bytes === undefined || state === 'gone' ? both : { ...both, ...bytes.within(vma) };
-  });
+  const mappings = listMappings(inA, inB, { a: knowsMappings(a.manifest), b: knowsMappings(b.manifest) }).map(
+    ({ vma, state }) => {
+      const count = (list: PageRangeList) => list.within(vma.startPage, vma.endPage).pageCount;
+      const both = {
+        vma,
+        state,
+        changedPages: state === 'gone' ? 0 : count(pages.changed),
+        appearedPages: state === 'gone' ? 0 : count(pages.appeared),
+        vanishedPages: state === 'new' ? 0 : count(pages.vanished),
+      };
+      return bytes === undefined || state === 'gone' ? both : { ...both, ...bytes.within(vma) };
+    },
+  );
   const { name, sharedMemory } = (inB ?? inA)!;
   return { pid, name, ...(sharedMemory === undefined ? {} : { sharedMemory }), presence, mappings };
 }
@@ -213,41 +216,4 @@ async function* singlePages(
     }
   }
   return undefined;
-}
-
-/** The mappings of both sides in address order, those of the second where both have them. */
-function listMappings(
-  a: StoredProcess | undefined,
-  b: StoredProcess | undefined,
-): { readonly vma: StoredVma; readonly state: MappingDifference['state'] }[] {
-  const older = a?.vmas ?? [];
-  const newer = b?.vmas ?? [];
-  const listed: { readonly vma: StoredVma; readonly state: MappingDifference['state'] }[] = newer.map(
-    (vma) => ({
-      vma,
-      state: stateOf(vma, older),
-    }),
-  );
-  for (const vma of older) {
-    if (!newer.some((other) => overlaps(vma, other))) listed.push({ vma, state: 'gone' });
-  }
-  return listed.sort((left, right) => left.vma.startPage - right.vma.startPage);
-}
-
-function stateOf(vma: StoredVma, older: readonly StoredVma[]): 'same' | 'new' | 'altered' {
-  const before = older.find((other) => overlaps(vma, other));
-  if (before === undefined) return 'new';
-  const alike =
-    before.startPage === vma.startPage &&
-    pageCountOf(before) === pageCountOf(vma) &&
-    before.pathname === vma.pathname &&
-    before.read === vma.read &&
-    before.write === vma.write &&
-    before.execute === vma.execute &&
-    before.shared === vma.shared;
-  return alike ? 'same' : 'altered';
-}
-
-function overlaps(a: StoredVma, b: StoredVma): boolean {
-  return a.startPage < b.endPage && b.startPage < a.endPage;
 }
