@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { IncomingCheckpoints } from '../../checkpoint/index.ts';
 import { type CodecPool, DEFAULT_ZSTD_LEVEL } from '../../codec/index.ts';
-import { PAGE_SIZE } from '../../core/index.ts';
+import { PAGE_SIZE, PageRangeList } from '../../core/index.ts';
 import type { Manifest, NotRestorable, StoredIdentity } from '../../image/index.ts';
 import type { Store } from '../../store/index.ts';
 import { everyPage } from './images/resolved-pages.ts';
@@ -12,9 +12,13 @@ import type { ImportLevel, PlannedMemory } from './import-levels.ts';
 import { PageImporter } from './import-pages.ts';
 import { isPunchedItself, PunchedPages } from './import-punched.ts';
 import type { ImportedCheckpoint, ImportRequest } from './import-types.ts';
+import { frozenMicroseconds } from './state/frozen-time.ts';
 
 /** What the manifest says instead of the name of a tracker. */
 const TRACKER = 'criu';
+
+/** Every page of a 64-bit address space. */
+const ALL_PAGES = PageRangeList.of({ startPage: 0, endPage: 2 ** 52 });
 
 /** What an import works with once everything is known to be there. */
 export interface ImportParts {
@@ -75,7 +79,6 @@ class LevelWriter {
   readonly #importer: PageImporter;
   readonly #totalPages: number;
   #donePages = 0;
-  #before: ImportLevel | undefined;
   /** Index in the chain of the last directory that punched pages out of one before it. */
   #puncher = -1;
 
@@ -105,15 +108,12 @@ class LevelWriter {
       level.state,
       files.newFiles,
     );
-    this.#before = level;
     return imported(level, manifest, files);
   }
 
   async #addMemory(memory: PlannedMemory, punched: PunchedPages): Promise<void> {
-    const before = this.#before?.memories.find(({ pid }) => pid === memory.pid);
-    // What is not named does not exist any more (criu/pagemap.c), whatever the parent has.
-    const gone = everyPage(before?.image.entries).difference(memory.inherited);
-    this.#incoming.drop(memory.pid, gone);
+    // What is not named does not exist any more (criu/pagemap.c), whatever the parent or an object had there.
+    this.#incoming.drop(memory.pid, ALL_PAGES.difference(memory.inherited));
     await this.#importer.add(memory, (pages, content) => {
       punched.see(memory.pid, pages, content);
       this.#donePages += pages.pageCount;
@@ -138,12 +138,13 @@ class LevelWriter {
   async #factsOf({ directory }: ImportLevel, started: number) {
     const { mtime } = await stat(join(directory.path, 'inventory.img'));
     const total = () => Math.round((performance.now() - started) * 1000);
+    const freeze = await frozenMicroseconds(directory.path);
     return {
       preDump: directory.isPreDump,
       target: this.#parts.target,
       tracker: TRACKER,
       createdAt: mtime.toISOString(),
-      times: () => ({ freeze: 0, scan: 0, read: 0, total: total() }),
+      times: () => ({ freeze, scan: 0, read: 0, total: total() }),
     };
   }
 }

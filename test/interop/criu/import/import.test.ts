@@ -199,6 +199,20 @@ describe('an import', () => {
     );
   }, 120_000);
 
+  it('lets go of what an object showed that is empty now', async () => {
+    const none = new Map<number, Said>();
+    const level = { preDump: false, version: '3.17' } as const;
+    const chain = [
+      { ...level, memories: [none, undefined, new Map([[9, { value: 3, flags: 4 as const }]])] },
+      { ...level, memories: [none, undefined, undefined] },
+    ];
+    await write(chain);
+    const store = join(work, 'store');
+    await importImages({ storeDirectory: store, path: join(work, '2'), chain: true, workers: 0 });
+    await expectLevel(chain, 0, 1, store);
+    await expectLevel(chain, 1, 2, store);
+  });
+
   it('keeps every other file byte for byte, and what CRIU said of each page', async () => {
     const pages: Memory = new Map([
       [0, { value: 1, flags: 6 }],
