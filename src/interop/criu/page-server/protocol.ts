@@ -47,7 +47,7 @@ export interface MessageHeader {
   readonly pageCount: bigint;
   /** In bytes: an address in the process, or an offset in the shared memory object. */
   readonly address: bigint;
-  /** `encodeObject` of an object, but the plain PID in `get` and its answers. */
+  /** Kind and id of an object (`objectOf`), but the plain PID in `get` and its answers. */
   readonly destination: bigint;
 }
 
@@ -128,13 +128,6 @@ export function objectOf({ destination }: MessageHeader): PageObject {
   if (type === TASK_TYPE || LEGACY_TASK_TYPES.includes(type)) return { kind: 'task', pid: pidOf(id) };
   if (type === SHMEM_TYPE || LEGACY_SHMEM_TYPES.includes(type)) return { kind: 'shmem', id: String(id) };
   throw new PeerError(`it sends pages of an unknown kind of object: ${type} (destination ${destination})`);
-}
-
-/** The destination that stands for an object. */
-export function encodeObject(object: PageObject): bigint {
-  return object.kind === 'task'
-    ? (BigInt(object.pid) << 8n) | TASK_TYPE
-    : (BigInt(object.id) << 8n) | SHMEM_TYPE;
 }
 
 /** The process whose pages `get` asks for. @throws PeerError if no process has such a number */
