@@ -45,6 +45,7 @@ export {
   type Verification,
   verifyDirectory,
 } from './maintain.ts';
+export { knowsMappings } from './mapping-difference.ts';
 export { memoryFileName } from './memory-files.ts';
 export { digestTargetMemory, proveMemoryDigest } from './memory-proof.ts';
 export {

@@ -1,4 +1,9 @@
-import type { CheckpointDescription, MappingDescription, ProcessDescription } from '../checkpoint/index.ts';
+import {
+  type CheckpointDescription,
+  knowsMappings,
+  type MappingDescription,
+  type ProcessDescription,
+} from '../checkpoint/index.ts';
 import {
   formatBytes,
   formatCount,
@@ -171,20 +176,28 @@ export function formatCheckpoint(description: CheckpointDescription, detail: Sta
     formatHead(manifest, state),
     ...processes
       .filter(({ process }) => process.sharedMemory === undefined)
-      .map((process) => formatProcess(process, state, detail)),
+      .map((process) => formatProcess(process, description, detail)),
   ];
   const objects = processes.filter(({ process }) => process.sharedMemory !== undefined);
   if (objects.length > 0) parts.push(formatObjects(objects));
   if (manifest.state !== null && state === undefined) parts.push(formatState(manifest.state.summary));
   const remarks =
-    formatGaps(state?.gaps ?? []) +
+    formatGaps(gapsOf(description)) +
     manifest.warnings.map((warning) => `warning: ${formatWarning(warning)}\n`).join('');
   if (remarks !== '') parts.push(remarks);
   return parts.join('\n');
 }
 
+/** What the state lacks, and of pages alone the mappings. */
+function gapsOf({ manifest, state }: CheckpointDescription): readonly string[] {
+  if (state !== undefined || knowsMappings(manifest)) return state?.gaps ?? [];
+  return [
+    'mappings, registers, files and all else but pages, which are listed in ranges: CRIU keeps it in dumps alone',
+  ];
+}
+
 function formatHead(manifest: Manifest, state: LiveState | undefined): string {
-  const { pages, bytes, microseconds, codec } = manifest;
+  const { pages, bytes, codec } = manifest;
   const on = manifest.parent === null ? '' : ` on ${manifest.parent}`;
   return formatFields([
     ['checkpoint', `${manifest.number} (${kindText(manifest)}${on})`],
@@ -199,15 +212,22 @@ function formatHead(manifest: Manifest, state: LiveState | undefined): string {
         `${formatCount(pages.dirty)} dirty, ${formatCount(pages.written)} written, ${formatCount(pages.shared)} shared`,
     ],
     ['size', `${formatBytes(bytes.memory)} of memory, ${formatBytes(bytes.stored)} stored`],
-    [
-      'time',
-      `stopped ${stoppedText(manifest)}, scan ${formatDuration(microseconds.scan)}, ` +
-        `read ${formatDuration(microseconds.read)}, total ${formatDuration(microseconds.total)}`,
-    ],
+    ['time', timeText(manifest)],
     ...(manifest.files === undefined ? [] : [['files', filesText(manifest.files)] as const]),
     ['packs', manifest.packs.join(', ')],
     ['digest', manifest.memoryDigest],
   ]);
+}
+
+/** Where the time went. What CRIU dumped has been stopped by it, and only the way into the store was ours. */
+function timeText(manifest: Manifest): string {
+  const { target, microseconds } = manifest;
+  const { scan, read, total } = microseconds;
+  const own =
+    target.kind === 'criu'
+      ? [`taken in ${formatDuration(total)}`]
+      : [`scan ${formatDuration(scan)}`, `read ${formatDuration(read)}`, `total ${formatDuration(total)}`];
+  return [`stopped ${stoppedText(manifest)}`, ...own].join(', ');
 }
 
 function filesText({ format, content }: StoredFiles): string {
@@ -237,9 +257,10 @@ function formatObjects(objects: readonly ProcessDescription[]): string {
 
 function formatProcess(
   { process, mappings }: ProcessDescription,
-  state: LiveState | undefined,
+  { manifest, state }: CheckpointDescription,
   detail: StateDetail,
 ): string {
+  const isMapped = knowsMappings(manifest);
   const heading = `process ${process.pid} (${printable(process.name)}), parent ${process.parentPid}\n`;
   const own = state?.processes.find(({ pid }) => pid === process.pid);
   const details =
@@ -248,22 +269,22 @@ function formatProcess(
       : `${formatProcessState(state, own, process.vmas, detail)}\n`;
   const table = formatTable(
     [
-      { heading: 'mapping' },
-      { heading: 'perm' },
+      { heading: isMapped ? 'mapping' : 'range' },
+      ...(isMapped ? [{ heading: 'perm' }] : []),
       { heading: 'pages', align: 'right' },
       { heading: 'present', align: 'right' },
       { heading: 'zero', align: 'right' },
       { heading: 'own', align: 'right' },
-      { heading: 'what' },
+      ...(isMapped ? [{ heading: 'what' }] : []),
     ],
     mappings.map((mapping) => [
       addressesOf(mapping.vma),
-      permissionsOf(mapping.vma),
+      ...(isMapped ? [permissionsOf(mapping.vma)] : []),
       formatCount(pageCountOf(mapping.vma)),
       formatCount(mapping.presentPages),
       formatCount(mapping.zeroPages),
       formatCount(mapping.ownPages),
-      describeMapping(mapping),
+      ...(isMapped ? [describeMapping(mapping)] : []),
     ]),
   );
   return heading + details + table;

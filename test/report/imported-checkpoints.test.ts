@@ -61,6 +61,16 @@ describe('the report of a checkpoint with files and shared memory', () => {
     });
   });
 
+  it('tells of a checkpoint of pages alone nothing that is not known', async () => {
+    const detail = { environment: false, registers: false };
+    const alone = formatCheckpoint(await describeCheckpoint(storeDirectory, 3), detail);
+    expect(alone).toMatch(/^range +pages +present +zero +own\n[0-9a-f]+-[0-9a-f]+ +\d+ +\d+ +\d+ +\d+$/m);
+    expect(alone).toMatch(/^not recorded: mappings, registers, files and all else but pages/m);
+    const whole = formatCheckpoint(await describeCheckpoint(storeDirectory, 2), detail);
+    expect(whole).not.toMatch(/^not recorded|^range/m);
+    expect(whole).toMatch(/^time +stopped .*, taken in .*$/m);
+  });
+
   it('says in the list which one is not whole', async () => {
     const manifests = await listCheckpoints(storeDirectory);
     const lines = formatCheckpoints(manifests).trim().split('\n');
