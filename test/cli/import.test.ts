@@ -38,8 +38,8 @@ describe('ckpt import', () => {
     expect(stdout).toMatch(/^ +2 +1 +1 +3 +9 .* yes +\S+\/2$/m);
     const list = await ckpt('ls', '-D', join(work, 'store'), '--json');
     expect(JSON.parse(list.stdout)).toMatchObject([
-      { number: 1, preDump: true, target: { kind: 'criu', name: 'web' } },
-      { number: 2, preDump: false, parent: 1, target: { kind: 'criu', name: 'web' } },
+      { checkpoint: 1, preDump: true, target: { kind: 'criu', name: 'web' } },
+      { checkpoint: 2, preDump: false, parent: 1, target: { kind: 'criu', name: 'web' } },
     ]);
   });
 
