@@ -16,7 +16,7 @@ const CRIU_KERNEL = '6.1';
 const CRIU = '/usr/sbin/criu';
 const REDIS = '/usr/bin/redis-server';
 /** What CRIU asks of sockets, and what it looks for when it starts; see its criu/kerndat.c and criu/sockets.c. */
-const MODULES = ['unix_diag', 'inet_diag', 'tcp_diag', 'udp_diag', 'raw_diag', 'netlink_diag'].concat([
+export const CRIU_MODULES = ['unix_diag', 'inet_diag', 'tcp_diag', 'udp_diag', 'raw_diag', 'netlink_diag'].concat([
   ...['af_packet_diag', 'nf_tables', 'tun', 'veth'],
 ]);
 const PROGRAMS = ['braid', 'scribe', 'tap'];
@@ -53,7 +53,7 @@ export async function runWithCriu(run: CriuRun): Promise<GuestResult> {
     return await runInGuest({
       ...run,
       kernel: CRIU_KERNEL,
-      modules: MODULES,
+      modules: CRIU_MODULES,
       files: { ...files, ...run.files },
       script: `. /criu.sh\n${run.script}`,
     });
