@@ -80,6 +80,8 @@ export function formatLazyServerEvent(event: LazyServerEvent): string | undefine
       return `refused ${event.peer}: ${printable(event.reason)}`;
     case 'begun':
       return `${event.peer} begins to fetch pages`;
+    case 'stuck':
+      return `${event.peer} waits for a page that cannot be given, end what it restores: ${printable(event.error.message)}`;
     case 'failed': {
       const { peer, pages } = event.session;
       return `${peer} failed after ${formatCount(pages)} pages: ${printable(event.error.message)}`;

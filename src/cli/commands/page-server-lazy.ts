@@ -23,7 +23,8 @@ function tell(context: CommandContext, event: LazyServerEvent): void {
   }
   const line = formatLazyServerEvent(event);
   if (line !== undefined) {
-    const hint = event.kind === 'failed' && event.error instanceof CkptError ? event.error.hint : undefined;
+    const error = event.kind === 'failed' || event.kind === 'stuck' ? event.error : undefined;
+    const hint = error instanceof CkptError ? error.hint : undefined;
     context.note(hint === undefined ? line : `${line}; ${hint}`);
   }
   if (event.kind === 'served') context.result(event.session, formatServedSession(event.session));
@@ -32,6 +33,7 @@ function tell(context: CommandContext, event: LazyServerEvent): void {
 function eventJson(event: LazyServerEvent): Readonly<Record<string, unknown>> {
   if (event.kind === 'served') return { event: 'served', ...event.session };
   if (event.kind === 'failed') return { event: 'failed', ...event.session, message: event.error.message };
+  if (event.kind === 'stuck') return { event: 'stuck', peer: event.peer, message: event.error.message };
   const { kind, ...facts } = event;
   return { event: kind, ...facts };
 }

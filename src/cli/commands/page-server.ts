@@ -28,7 +28,8 @@ What comes is written into the store, a checkpoint for each session. CRIU is tol
 on disk, and otherwise keeps the process alive. Only memory comes this way: when 'criu dump' has ended, copy its images
 directory and join it with 'ckpt adopt'. Pre-dumps followed by a dump need --chain here and --prev-images-dir there.
 With --lazy it is the other way round: criu lazy-pages fetches the pages that 'ckpt export --lazy' has left out, for as
-many restores as wanted, also several at a time.
+many restores as wanted, also several at a time. If criu lazy-pages loses this server before it has everything, criu
+lets what it restored run on with zeros in the place of what is missing: end it, and restore again.
 Without --tls or --insecure it takes connections of the same user and of root, on this machine only.
 
 Examples:

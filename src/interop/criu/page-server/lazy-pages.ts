@@ -1,6 +1,6 @@
-import { CheckpointNotFoundError, PAGE_SIZE, type PageRange, PageRangeList } from '../../../core/index.ts';
+import { PAGE_SIZE, type PageRange, PageRangeList } from '../../../core/index.ts';
 import { blockOfPosition, lowerBoundInSegment, SEGMENT_PAGES, windowStartOf } from '../../../image/index.ts';
-import type { CheckpointReader } from '../../../store/index.ts';
+import type { CheckpointReader, ProcessIndex } from '../../../store/index.ts';
 
 /** Pages of zeros that are handed out together. */
 const ZERO_PAGES = 64;
@@ -16,11 +16,12 @@ export class LazyPages {
   }
 
   /**
-   * How many pages from `startPage` on exist without a gap, `limit` at most; 0 if that page does not.
-   * @throws CheckpointNotFoundError if the checkpoint has no such process, IntegrityError
+   * How many pages from `startPage` on exist without a gap, `limit` at most; 0 if that page does not, or the process.
+   * @throws IntegrityError
    */
   async countFrom(pid: number, startPage: number, limit: number): Promise<number> {
     const index = await this.#indexOf(pid);
+    if (index === undefined) return 0;
     let count = 0;
     while (count < limit) {
       const page = startPage + count;
@@ -59,6 +60,7 @@ export class LazyPages {
 
   async #decodeAhead(pid: number, { startPage, endPage }: PageRange): Promise<void> {
     const index = await this.#indexOf(pid);
+    if (index === undefined) return;
     let last = -1;
     for (let window = windowStartOf(startPage); window < endPage; window += SEGMENT_PAGES) {
       const segment = (await index.window(window))?.segment;
@@ -73,10 +75,9 @@ export class LazyPages {
     }
   }
 
-  async #indexOf(pid: number) {
-    const { processes, number } = this.#reader.manifest;
+  async #indexOf(pid: number): Promise<ProcessIndex | undefined> {
+    const { processes } = this.#reader.manifest;
     const isTask = processes.some((process) => process.pid === pid && process.sharedMemory === undefined);
-    if (isTask) return this.#reader.index(pid);
-    throw new CheckpointNotFoundError(`checkpoint ${number} has no process ${pid}`);
+    return isTask ? this.#reader.index(pid) : undefined;
   }
 }

@@ -38,6 +38,8 @@ export type LazyServerEvent =
   /** Somebody was not let in. */
   | { readonly kind: 'refused'; readonly peer: string; readonly reason: string }
   | { readonly kind: 'begun'; readonly peer: string }
+  /** A page that it needs cannot be given. It is left waiting until it gives up, and has then `failed`. */
+  | { readonly kind: 'stuck'; readonly peer: string; readonly error: Error }
   /** Everything that was asked for has been sent, and the other end has ended the session. */
   | { readonly kind: 'served'; readonly session: ServedSession }
   | { readonly kind: 'failed'; readonly peer: string; readonly error: Error; readonly session: ServedSession }
@@ -117,8 +119,7 @@ class LazyServer {
     } finally {
       signal?.removeEventListener('abort', onAbort);
       listener?.close();
-      const reason = signal?.reason ?? new PeerError('the server ends');
-      for (const stream of this.#sessions.keys()) stream.abort(reason);
+      for (const stream of this.#sessions.keys()) stream.abort(new PeerError('this server ends'));
       await Promise.all(this.#sessions.values());
     }
   }
@@ -128,7 +129,14 @@ class LazyServer {
     this.#sessions.set(stream, session);
   }
 
-  /** Follows a session to its end. Never rejects. */
+  /**
+   * Follows a session to its end. Never rejects.
+   *
+   * The protocol has no answer that says no. Where the connection is closed instead, as CRIU's own server does it,
+   * `criu lazy-pages` ends and what it was restoring runs on with zeros in the place of the pages that are missing (seen
+   * with 3.17.1). So that is done to clients alone that say what makes no sense. If a page is here but cannot be given,
+   * the client is left waiting, and its processes with it, until somebody ends them.
+   */
   async #follow(stream: PeerStream): Promise<void> {
     const { once, onEvent } = this.#request;
     const { peer } = stream;
@@ -156,6 +164,10 @@ class LazyServer {
       if (once === true) this.#end.resolve();
     } catch (cause) {
       const error = cause instanceof Error ? cause : new Error(String(cause));
+      if (!(error instanceof PeerError)) {
+        onEvent({ kind: 'stuck', peer, error });
+        await stream.gone;
+      }
       stream.abort(error);
       onEvent({ kind: 'failed', peer, error, session: describe() });
       if (once === true) this.#end.reject(error);

@@ -33,8 +33,7 @@ const STATUS_BYTES = 4;
  * the client closes the session. While one is being answered the next one is read, and its pages are decoded.
  * @param progress is counted up
  * @throws PeerError if the client says what it may not say, asks for what the checkpoint does not have, or is lost;
- *   CheckpointNotFoundError for a process that it does not have; IntegrityError if a page cannot be proved. The
- *   connection is of no use then: the protocol has no answer that says no, and CRIU's own server closes it too.
+ *   IntegrityError if a page cannot be proved
  */
 export async function answerLazily(
   peer: PeerMessages,

@@ -17,6 +17,8 @@ const KEEP_ALIVE_MILLISECONDS = 15_000;
 export class PeerStream {
   /** Address and port of the other end. */
   readonly peer: string;
+  /** Resolves when the other end has closed its side, or the connection is over. */
+  readonly gone: Promise<void>;
   readonly #socket: Socket;
   readonly #unread: Uint8Array[] = [];
   #unreadBytes = 0;
@@ -24,9 +26,13 @@ export class PeerStream {
   #ended = false;
   #failure: Error | undefined;
   #wake: (() => void) | undefined;
+  #sayGone: () => void = () => undefined;
 
   constructor(socket: Socket, peer: string) {
     this.peer = peer;
+    this.gone = new Promise((resolve) => {
+      this.#sayGone = resolve;
+    });
     this.#socket = socket;
     socket.setNoDelay(true);
     socket.setKeepAlive(true, KEEP_ALIVE_MILLISECONDS);
@@ -127,6 +133,7 @@ export class PeerStream {
     this.#ended = true;
     this.#failure ??= failure;
     this.#wake?.();
+    this.#sayGone();
   }
 
   /** Moves what is here to `target`. @returns how many bytes */

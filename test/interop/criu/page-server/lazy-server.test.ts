@@ -97,7 +97,7 @@ describe('a lazy page server', () => {
     [
       'a process that is not there',
       (client: LazyClient) => client.request(77, 0x400, 1),
-      'has no process 77',
+      'of process 77, which the checkpoint does not have',
     ],
     ['no pages', (client: LazyClient) => client.request(1234, 0x400, 0), 'no pages'],
     ['an impossible process', (client: LazyClient) => client.request(-1 >>> 0, 0x400, 1), '4294967295'],
@@ -171,7 +171,7 @@ describe('a lazy page server', () => {
     expect(server.ended()[0]?.requests).toBeLessThan(20);
   });
 
-  it('never gives a damaged page', async () => {
+  it('keeps a client waiting rather than giving it a damaged page or letting go of it', async () => {
     using directory = temporaryDirectory();
     await storeTree(directory.path, TREE);
     const packs = join(directory.path, 'packs');
@@ -181,8 +181,28 @@ describe('a lazy page server', () => {
     writeFileSync(pack, bytes);
     await using server = await serveLazily(directory.path);
     const client = await LazyClient.connect(server.port, '3.17');
-    await expect(client.getAll(1234, 0x400, 4)).rejects.toThrow(Disconnected);
+    await client.ask(1234, 0x400, 4);
+    await expect.poll(() => server.events.at(-1)?.kind).toBe('stuck');
+    await client.ask(1240, 0x400, 1);
+    await client.stream.receive(24);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(client.stream.isOver).toBe(false);
+    expect(client.stream.socket.readableLength).toBe(0);
+    client.stream.vanish();
     await expect.poll(() => server.ended()[0]?.failure).toContain('pack 000001');
+  });
+
+  it('lets go of its clients when it is told to end', async () => {
+    using directory = temporaryDirectory();
+    await storeTree(directory.path, TREE);
+    const stop = new AbortController();
+    await using server = await serveLazily(directory.path, { signal: stop.signal });
+    const client = await LazyClient.connect(server.port, '3.17');
+    await client.get(1234, 0x400, 1);
+    stop.abort(new Error('interrupted'));
+    await expect(server.over).rejects.toThrow('interrupted');
+    await expect(client.answer()).rejects.toThrow(Disconnected);
+    expect(server.events.map(({ kind }) => kind)).toEqual(['listening', 'begun', 'failed']);
   });
 
   it('ends after one session if told to, whoever has looked at the port before', async () => {
@@ -218,7 +238,9 @@ describe('a lazy page server', () => {
     await store.close();
     const client = await LazyClient.connect(server.port, '3.17');
     await client.ask(1234, 0x400, 1);
-    await expect(client.answer()).rejects.toThrow(Disconnected);
+    await expect.poll(() => server.events.at(-1)).toMatchObject({ kind: 'stuck' });
+    expect(client.stream.isOver).toBe(false);
+    client.stream.end();
     await expect.poll(() => server.ended()[0]?.failure).toContain('checkpoint 1');
   });
 

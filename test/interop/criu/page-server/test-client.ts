@@ -26,6 +26,11 @@ export class TestClient {
     socket.on('error', (error) => this.#finish(error));
   }
 
+  /** Whether the server has closed the connection, or it is lost. */
+  get isOver(): boolean {
+    return this.#ended;
+  }
+
   static async connect(port: number): Promise<TestClient> {
     const socket = connect({ host: '127.0.0.1', port });
     await once(socket, 'connect');
