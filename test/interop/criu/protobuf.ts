@@ -16,13 +16,6 @@ export const signed = (field: number, value: bigint | number): Buffer => {
   return number(field, big < 0n ? -2n * big - 1n : 2n * big);
 };
 
-/** A fixed64. */
-export const fixed = (field: number, value: bigint): Buffer => {
-  const bytes = Buffer.alloc(8);
-  bytes.writeBigUInt64LE(value);
-  return Buffer.concat([varint((field << 3) | 1), bytes]);
-};
-
 /** Bytes, or a message within a message. */
 export const nested = (field: number, ...content: Uint8Array[]): Buffer => {
   const bytes = Buffer.concat(content);

@@ -2,7 +2,7 @@ import { IntegrityError, UsageError } from '../../../core/index.ts';
 import { ImageFile } from '../image-file.ts';
 import type { ImageDirectory, KeptFile } from './types.ts';
 
-/** Images by the beginning of their names, up to the first `-` or `.` (criu/image-desc.c). */
+/** What is in images of these names, which `-` and a number may follow (criu/image-desc.c). */
 const KIND_OF_NAME: Readonly<Record<string, string>> = {
   inventory: 'INVENTORY',
   pstree: 'PSTREE',
@@ -16,6 +16,24 @@ const KIND_OF_NAME: Readonly<Record<string, string>> = {
   cgroup: 'CGROUP',
   timens: 'TIMENS',
   memfd: 'MEMFD_INODE',
+  utsns: 'UTSNS',
+  userns: 'USERNS',
+  mountpoints: 'MNTS',
+  netns: 'NETNS',
+  netdev: 'NETDEV',
+  filelocks: 'FILE_LOCKS',
+  'ipcns-var': 'IPC_VAR',
+  'ipcns-shm': 'IPCNS_SHM',
+  'ipcns-msg': 'IPCNS_MSG',
+  'ipcns-sem': 'IPCNS_SEM',
+  'pipes-data': 'PIPES_DATA',
+  'fifo-data': 'FIFO_DATA',
+  'sk-queues': 'SK_QUEUES',
+  'tcp-stream': 'TCP_STREAM',
+  'ghost-file': 'GHOST_FILE',
+  'remap-fpath': 'REMAP_FPATH',
+  'tty-info': 'TTY_INFO',
+  'tty-data': 'TTY_DATA',
 };
 
 /**
@@ -37,7 +55,7 @@ export async function checkImages(directory: ImageDirectory, signal?: AbortSigna
 
 /** @returns whether it could be checked */
 async function checkImage({ path, name }: KeptFile): Promise<boolean> {
-  const expected = KIND_OF_NAME[/^[a-z]+/.exec(name)?.[0] ?? ''];
+  const expected = KIND_OF_NAME[name.replace(/(-[0-9a-f]+)?\.img$/, '')];
   let image: ImageFile;
   try {
     image = await ImageFile.open(path);

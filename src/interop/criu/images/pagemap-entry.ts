@@ -1,3 +1,5 @@
+import { PAGE_FLAGS } from '../page-server/protocol.ts';
+
 /** Fields of one pagemap_entry (images/pagemap.proto), decoded in place: a process may have millions of them. */
 export interface DecodedEntry {
   startPage: number;
@@ -9,8 +11,6 @@ const PAGE_BITS = 12;
 const LOW_BITS = 28;
 const LOW_LIMIT = 2 ** LOW_BITS;
 const END_OF_PAGES = 2 ** 52;
-const PE_PARENT = 1;
-const PE_PRESENT = 4;
 
 /** Of field numbers below 8: which ones have been there. */
 const SEEN_ADDRESS = 1 << 1;
@@ -66,8 +66,8 @@ export class PagemapEntryDecoder {
     if ((seen & SEEN_OLD_COUNT) === 0) throw new Error('it has no compat_nr_pages');
     if ((seen & SEEN_COUNT) === 0) count = oldCount;
     else if (oldCount !== 0 && oldCount !== count) throw new Error(`it has ${oldCount} pages, and ${count}`);
-    if (isInParent) entry.flags = PE_PARENT | ((seen & SEEN_FLAGS) === 0 ? 0 : entry.flags);
-    else if ((seen & SEEN_FLAGS) === 0) entry.flags = PE_PRESENT;
+    if (isInParent) entry.flags = PAGE_FLAGS.parent | ((seen & SEEN_FLAGS) === 0 ? 0 : entry.flags);
+    else if ((seen & SEEN_FLAGS) === 0) entry.flags = PAGE_FLAGS.present;
     entry.pageCount = count;
     if (count === 0) throw new Error('it has no pages');
     if (entry.startPage + count > END_OF_PAGES) throw new Error(`its ${count} pages go beyond all addresses`);

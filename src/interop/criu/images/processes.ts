@@ -60,7 +60,8 @@ async function processOf(directory: string, entry: MessageFields): Promise<Image
     parentPid: entry.number('ppid'),
     name: task.text('comm'),
     state,
-    threads: entry.numbers('threads'),
+    // Of a process that has ended CRIU 3.17.1 lists one thread whose id it never set.
+    threads: state === 'zombie' ? [pid] : entry.numbers('threads'),
   };
 }
 

@@ -125,11 +125,12 @@ function cgroupSetOf({ core, task }: ProcessImages): number | undefined {
 }
 
 async function threadsOf(
-  { entry, pid, core }: ProcessImages,
+  { entry, pid, core, mm }: ProcessImages,
   { images }: DumpContext,
   leader: ThreadInfo | undefined,
 ): Promise<LiveProcessState['threads']> {
-  const others = entry.numbers('threads').filter((id) => id !== pid);
+  // Of a process that has ended CRIU 3.17.1 lists one thread whose id it never set.
+  const others = mm === undefined ? [] : entry.numbers('threads').filter((id) => id !== pid);
   const threads = [threadState(pid, core, core, leader)];
   for (const id of others) {
     const own = await images.required(`core-${id}`, 'CORE');

@@ -213,6 +213,23 @@ describe('an import', () => {
     await expectLevel(chain, 1, 2, store);
   });
 
+  it('takes a process that has ended, whose only thread CRIU 3.17.1 does not name', async () => {
+    const pages: Memory = new Map([[0, { value: 1, flags: 4 }]]);
+    const model = directoryOf({ preDump: false, version: '3.17', memories: [pages] }, undefined);
+    const ended = { pid: 2, parentPid: 1, name: 'ended', state: 6, threads: [72], ...modelOf(new Map(), 0) };
+    await writeImageDirectory(join(work, '1'), { ...model, processes: [...model.processes, ended] });
+    const store = join(work, 'store');
+    await importImages({ storeDirectory: store, path: join(work, '1'), workers: 0 });
+    await withStore(store, async (opened) => {
+      const { processes } = (await opened.openCheckpoint(1)).manifest;
+      expect(processes.map(({ pid, name, vmas }) => [pid, name, vmas.length])).toEqual([
+        [1, 'root', 2],
+        [2, 'ended', 0],
+      ]);
+      expect(await memoryOf(opened, 1, 2)).toEqual(new Map());
+    });
+  });
+
   it('keeps every other file byte for byte, and what CRIU said of each page', async () => {
     const pages: Memory = new Map([
       [0, { value: 1, flags: 6 }],
