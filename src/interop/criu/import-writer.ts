@@ -135,10 +135,13 @@ class LevelWriter {
     return 'deduplicated';
   }
 
-  async #factsOf({ directory }: ImportLevel, started: number) {
+  async #factsOf({ directory, index }: ImportLevel, started: number) {
+    const { root, chain } = this.#parts;
     const { mtime } = await stat(join(directory.path, 'inventory.img'));
     const total = () => Math.round((performance.now() - started) * 1000);
-    const freeze = await frozenMicroseconds(directory.path);
+    // Container engines have CRIU count in a working directory, which is the root of their archives.
+    const isAtRoot = root !== undefined && index === chain.length - 1;
+    const freeze = await frozenMicroseconds(isAtRoot ? root : directory.path);
     return {
       preDump: directory.isPreDump,
       target: this.#parts.target,

@@ -7,6 +7,9 @@ export const TAR_BLOCK_BYTES = 512;
 /** Extended headers and long names are held in memory. */
 const MAX_EXTENDED_BYTES = 1024 * 1024;
 
+/** Older file systems have 32 bits for seconds. */
+const MAX_TIME_MILLISECONDS = 2 ** 31 * 1000;
+
 /** A member has one of a kind: for all members, for itself, and GNU's two. */
 const MAX_EXTENDED_HEADERS = 4;
 
@@ -44,6 +47,7 @@ export interface TarMember {
   readonly mode: number;
   readonly bytes: number;
   readonly linkTarget: string;
+  readonly modifiedAt: Date;
   /** Of its header, in the tar. */
   readonly offsetBytes: number;
   /** What a file holds; to be read before the next member is asked for, which skips the rest. */
@@ -119,6 +123,7 @@ class TarReader {
       mode: (header.mode ?? 0) & 0o7777,
       bytes,
       linkTarget: extended.linkpath ?? header.linkpath ?? '',
+      modifiedAt: believable(header.mtime),
       offsetBytes,
       content: () => this.#content(),
     };
@@ -224,6 +229,12 @@ class TarReader {
       cause,
     });
   }
+}
+
+/** A time that file systems take. */
+function believable(time: Date | undefined): Date {
+  const milliseconds = time?.getTime() ?? 0;
+  return new Date(milliseconds >= 0 && milliseconds < MAX_TIME_MILLISECONDS ? milliseconds : 0);
 }
 
 const paddingOf = (bytes: number) => (TAR_BLOCK_BYTES - (bytes % TAR_BLOCK_BYTES)) % TAR_BLOCK_BYTES;

@@ -206,6 +206,8 @@ class Unpacking {
         await this.#writer.settle();
       }
       await this.#attempt('change the mode of', name, () => handle.chmod(mode));
+      // When it was dumped is known by this alone.
+      await this.#attempt('date', name, () => handle.utimes(member.modifiedAt, member.modifiedAt));
     } finally {
       await handle.close();
     }

@@ -36,6 +36,10 @@ const KIND_OF_NAME: Readonly<Record<string, string>> = {
   'tty-data': 'TTY_DATA',
 };
 
+/** What other programs wrote for CRIU, without a magic number: iproute2, iptables, conntrack and tar. */
+const RAW_IMAGE =
+  /^(tmpfs(-dev)?-\d+\.tar\.gz|(ifaddr|route6?|rule|ip6?tables|nftables|netns-(ct|exp))-\d+)\.img$/;
+
 /**
  * Reads every image of a directory to its end. Files that are no images, as those of iproute and tar, are not looked
  * into; nor are images of kinds that are not known here.
@@ -47,6 +51,7 @@ export async function checkImages(directory: ImageDirectory, signal?: AbortSigna
   for (const file of directory.otherFiles) {
     signal?.throwIfAborted();
     if (file.kind !== 'file' || file.name.includes('/') || !file.name.endsWith('.img')) continue;
+    if (RAW_IMAGE.test(file.name)) continue;
     if (!(await checkImage(file))) unchecked.push(`${file.path} is kept as it is: ckpt cannot check it`);
   }
   await requireProcesses(directory);

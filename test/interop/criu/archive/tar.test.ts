@@ -196,6 +196,27 @@ function toWrite(member: AnyMember): MemberToWrite {
   };
 }
 
+describe('times of members', () => {
+  it('are those of the headers if a file system would take them', async () => {
+    const timesOf = async (...members: RawMember[]) => {
+      const times = [];
+      for await (const { modifiedAt } of readTar(inPieces(rawTar(members)), 'a.tar')) times.push(modifiedAt);
+      return times;
+    };
+    const at = (octal: string): RawMember => ({ name: 'a', edit: (header) => header.write(octal, 136) });
+    const huge: RawMember = {
+      name: 'a',
+      edit: (header) => header.fill(0x7f, 136, 148).writeUInt8(0x80, 136),
+    };
+    expect(await timesOf(at('15126413645\0'), at('zzz'), at('77777777777'))).toEqual([
+      new Date(1_767_511_973_000),
+      new Date(0),
+      new Date(0),
+    ]);
+    await expect(timesOf(huge)).rejects.toThrow('impossible numbers');
+  });
+});
+
 describe('writing a tar', () => {
   it('gives back names, kinds, modes, links and contents', async () => {
     await fc.assert(
