@@ -1,5 +1,5 @@
 import { PeerError } from '../../../core/index.ts';
-import { type PeerStream, STALL_MICROSECONDS } from './peer-stream.ts';
+import type { PeerStream } from './peer-stream.ts';
 import {
   decodeHeader,
   detectLayout,
@@ -17,7 +17,7 @@ export class PeerMessages {
   readonly #patienceMicroseconds: number;
   #layout: HeaderLayout | undefined;
 
-  /** @param patienceMicroseconds how long there may be nothing between two messages */
+  /** @param patienceMicroseconds how long there may be nothing between two messages, and an answer not be taken */
   constructor(stream: PeerStream, patienceMicroseconds: number) {
     this.stream = stream;
     this.#patienceMicroseconds = patienceMicroseconds;
@@ -50,7 +50,7 @@ export class PeerMessages {
 
   /** Sends bytes, and waits until the system has taken them. @throws PeerError if the connection is lost */
   async send(bytes: Uint8Array): Promise<void> {
-    await this.stream.write(bytes, STALL_MICROSECONDS);
+    await this.stream.write(bytes, this.#patienceMicroseconds);
   }
 
   async #read(layout: HeaderLayout, bytes: Uint8Array, have: number): Promise<MessageHeader> {

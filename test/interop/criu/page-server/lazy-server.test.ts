@@ -192,6 +192,21 @@ describe('a lazy page server', () => {
     await expect.poll(() => server.ended()[0]?.failure).toContain('pack 000001');
   });
 
+  it('has patience with clients that ask for nothing or take nothing, and not for ever', async () => {
+    using directory = temporaryDirectory();
+    await storeTree(directory.path, TREE);
+    await using server = await serveLazily(directory.path, { silenceMicroseconds: 200_000 });
+    const idle = await LazyClient.connect(server.port, '3.17');
+    const full = await LazyClient.connect(server.port, '3.17');
+    await idle.get(1234, 0x400, 1);
+    await full.stream.send(...Array.from({ length: 20 }, () => full.request(1234, HEAP, 1024)));
+    await expect
+      .poll(() => server.ended().map(({ failure }) => failure))
+      .toEqual(['it has sent nothing for 0.2 s', expect.stringMatching(/^it has (taken|sent) no/)]);
+    await expect(idle.answer()).rejects.toThrow(Disconnected);
+    full.stream.vanish();
+  });
+
   it('lets go of its clients when it is told to end', async () => {
     using directory = temporaryDirectory();
     await storeTree(directory.path, TREE);

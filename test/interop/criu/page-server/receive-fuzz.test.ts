@@ -97,7 +97,7 @@ describe('mutated sessions of dumps', () => {
           expectNothingHalfWritten(directory.path, server);
         },
       ),
-      { numRuns: 40 },
+      { numRuns: 25 },
     );
     await expectWholeStore(directory.path);
   });
