@@ -3,6 +3,7 @@ import { adoptImages } from '../../interop/index.ts';
 import { formatAdopted } from '../../report/index.ts';
 import { runsAs, type Shell, withCommonOptions } from '../command.ts';
 import type { CommonOptions } from '../context.ts';
+import { EXIT_STATUS } from '../exit-status.ts';
 import { argument, checkpointNumber, integer, storeOption } from '../parse.ts';
 
 interface AdoptOptions extends CommonOptions {
@@ -46,7 +47,9 @@ export function declareAdopt(program: Command, shell: Shell): void {
         signal: context.signals.signal,
         onNote: (note) => context.note(note),
       });
+      for (const warning of result.warnings) context.note(`warning: ${warning}`);
       context.result(result, formatAdopted(result));
+      if (result.warnings.length > 0) context.exitStatus = EXIT_STATUS.incomplete;
     }),
   );
 }

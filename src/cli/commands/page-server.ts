@@ -26,7 +26,8 @@ const DEFAULT_PORT = 12_345;
 const EXAMPLES = `
 What comes is written into the store, a checkpoint for each session. CRIU is told that all is well when everything is
 on disk, and otherwise keeps the process alive. Only memory comes this way: when 'criu dump' has ended, copy its images
-directory and join it with 'ckpt adopt'. Pre-dumps followed by a dump need --chain here and --prev-images-dir there.
+directory and join it with 'ckpt adopt'. Pre-dumps followed by a dump need --chain here and --prev-images-dir there, and
+no --pre-dump-mode read: CRIU can overwrite what it reads in that way before it is sent.
 With --lazy it is the other way round: criu lazy-pages fetches the pages that 'ckpt export --lazy' has left out, for as
 many restores as wanted, also several at a time. If criu lazy-pages loses this server before it has everything, criu
 lets what it restored run on with zeros in the place of what is missing: end it, and restore again.

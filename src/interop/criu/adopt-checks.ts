@@ -9,8 +9,8 @@ import { describeObject, PAGE_FLAGS } from './page-server/protocol.ts';
 import { nameOfUnknown } from './state/objects.ts';
 import type { DirectoryState } from './state/types.ts';
 
-/** `--pre-dump-mode read` (criu/include/cr_options.h): pages that vanish before they are copied are counted too. */
-const READ_MODE = 2;
+/** `--pre-dump-mode` (criu/include/cr_options.h). */
+export const PRE_DUMP_MODE = { splice: 1, read: 2 } as const;
 
 /** A checkpoint and the images that are said to be the rest of it. */
 export interface AdoptedPair {
@@ -116,7 +116,8 @@ async function requireCounts({ manifest, directory, memories }: AdoptedPair): Pr
     names.reduce((sum, name) => sum + Number(counts.optionalBig(name) ?? 0n), 0);
   const sent = counted('pages_written', 'shpages_written');
   const received = countOf(memories, PAGE_FLAGS.present);
-  const mayVanish = directory.inventory.preDumpMode === READ_MODE;
+  // Pages that vanish before they are read are counted all the same.
+  const mayVanish = directory.inventory.preDumpMode === PRE_DUMP_MODE.read;
   if (received === sent || (mayVanish && received < sent)) return;
   throw differ(
     `${directory.path} is not of checkpoint ${manifest.number}: its CRIU sent ${sent} pages, and ${received} came`,

@@ -3,6 +3,7 @@ import { CodecPool } from '../../codec/index.ts';
 import { machineClock } from '../../core/index.ts';
 import type { StoredIdentity } from '../../image/index.ts';
 import { Store } from '../../store/index.ts';
+import { PRE_DUMP_MODE } from './adopt-checks.ts';
 import { findPairs, type ProvedPair } from './adopt-pairs.ts';
 import { newFilesOf } from './import-files.ts';
 import { storedProcesses } from './import-processes.ts';
@@ -39,8 +40,18 @@ export interface AdoptResult {
   /** Oldest first: the pre-dumps before the dump, as far as their directories are there. */
   readonly checkpoints: readonly AdoptedCheckpoint[];
   readonly notes: readonly string[];
+  /** What may be wrong with the memory, which nobody here can find out. */
+  readonly warnings: readonly string[];
   readonly microseconds: number;
 }
+
+/**
+ * Seen with CRIU 3.17.1: pages are read into a buffer, whose pages are given to the socket without a copy, and the buffer
+ * is used again before the other end has them (criu/page-xfer.c, page_xfer_predump_pages). They count as sent, so they
+ * are not sent again.
+ */
+const READ_MODE_WARNING =
+  'a pre-dump of mode read came through a page server: CRIU has been seen to overwrite pages before they were sent, so memory may be wrong; pre-dump with --pre-dump-mode splice';
 
 /**
  * Joins the images directory of a `criu dump --page-server` to the pages that a page server received of it, in their
@@ -77,13 +88,17 @@ async function adoptInto(store: Store, request: AdoptRequest): Promise<AdoptResu
   const root = newest.known.processes.find(({ parentPid }) => parentPid === 0);
   const target = { ...newest.manifest.target, ...(root?.name ? { name: root.name } : {}) };
   const checkpoints: AdoptedCheckpoint[] = [];
+  const warnings: string[] = [];
   for (const pair of pairs.toReversed()) {
     request.signal?.throwIfAborted();
     for (const text of pair.directory.notes) note(text);
-    checkpoints.push(await adopt(store, pair, newest.known, target));
+    const isRead = pair.directory.inventory.preDumpMode === PRE_DUMP_MODE.read;
+    if (isRead && warnings.length === 0) warnings.push(READ_MODE_WARNING);
+    checkpoints.push(await adopt(store, pair, newest.known, target, warnings));
   }
   const microseconds = Math.round(machineClock() - started);
-  return { storeDirectory: request.storeDirectory, target: target.name, checkpoints, notes, microseconds };
+  const { storeDirectory } = request;
+  return { storeDirectory, target: target.name, checkpoints, notes, warnings, microseconds };
 }
 
 /** Writes one checkpoint anew, with the pages that it has. */
@@ -92,8 +107,10 @@ async function adopt(
   { manifest, directory, memories, listing, known }: ProvedPair,
   newest: DirectoryState,
   target: StoredIdentity,
+  warnings: readonly string[],
 ): Promise<AdoptedCheckpoint> {
   const processes = storedProcesses(memories, known, newest, objectNumbersOf(listing.memories));
+  const pid = Math.min(...processes.map((process) => process.pid));
   // Without the checkpoint before it there is nothing that the link could lead to.
   const kept = directory.otherFiles.filter(({ name }) => manifest.parent !== null || name !== 'parent');
   const { newFiles, bytes } = newFilesOf(kept, '', listing.memories);
@@ -102,7 +119,10 @@ async function adopt(
     processes,
     preDump: manifest.preDump,
     target,
-    warnings: manifest.warnings,
+    warnings: [
+      ...manifest.warnings,
+      ...warnings.map((reason) => ({ pid, startPage: 0, endPage: 0, reason })),
+    ],
     state: known.state,
     files: newFiles,
   });

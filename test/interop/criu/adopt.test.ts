@@ -124,6 +124,26 @@ describe('adopting the images of a dump', () => {
     }
   });
 
+  it('warns of pre-dumps whose pages CRIU may have overwritten, in their checkpoints and those above', async () => {
+    using work = workspace();
+    const path = join(work.dumps, '3', 'inventory.img');
+    const inventory = readFileSync(path);
+    const mode = inventory.lastIndexOf(Buffer.of(0x48, 1));
+    inventory[mode + 1] = 2;
+    writeFileSync(path, inventory);
+    const { warnings } = await adopt(work.store, join(work.dumps, '4'));
+    expect(warnings).toEqual([expect.stringContaining('a pre-dump of mode read came through a page server')]);
+    const store = await openStore(work.store, { access: 'read' });
+    const manifests = await store.manifests();
+    await store.close();
+    expect(manifests.map((manifest) => manifest.warnings.map(({ pid, reason }) => [pid, reason]))).toEqual([
+      [],
+      [],
+      [[206, warnings[0]]],
+      [[206, warnings[0]]],
+    ]);
+  });
+
   it('does without the parents, and without their links', async () => {
     using work = workspace();
     unlinkSync(join(work.dumps, '4', 'parent'));

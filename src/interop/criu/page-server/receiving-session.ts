@@ -97,7 +97,9 @@ export class ReceivingSession {
         await this.#handle(header);
         header = await this.#messages.header();
       }
-      if (header === undefined) throw new PeerError('it closed the connection without ending the session');
+      if (header === undefined) {
+        throw new PeerError('it closed the connection without ending the session', this.#adviceToChild());
+      }
       return await this.#close();
     } catch (error) {
       await this.#checkpoint?.abort();
@@ -239,10 +241,21 @@ export class ReceivingSession {
   async #commit(): Promise<ReceivedSession | undefined> {
     const checkpoint = this.#checkpoint;
     if (checkpoint === undefined) return undefined;
-    if (checkpoint.objects.length === 0) throw new PeerError('it has sent no pages of anything');
+    if (checkpoint.objects.length === 0) {
+      throw new PeerError('it has sent no pages of anything', this.#adviceToChild());
+    }
     const manifest = await checkpoint.commit();
     this.#checkpoint = undefined;
     return this.#describe(checkpoint, manifest);
+  }
+
+  /** CRIU gives up when it hears of a parent that it does not have itself (criu/mem.c, detect_pid_reuse). */
+  #adviceToChild(): { readonly hint?: string } {
+    const { parent = null, objects = [] } = this.#checkpoint ?? {};
+    if (parent === null || objects.some(({ isEmpty }) => !isEmpty)) return {};
+    return {
+      hint: `it was told to build on checkpoint ${parent}, for which criu needs --prev-images-dir; without --chain every session stands alone`,
+    };
   }
 
   async #sayGood(received: ReceivedSession | undefined): Promise<ReceivedSession | undefined> {

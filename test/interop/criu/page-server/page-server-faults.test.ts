@@ -239,6 +239,24 @@ describe('what cannot be', () => {
   });
 });
 
+describe('a client that does not know the parent that it is told of', () => {
+  it.each(['closes', 'ends'])('gives up and %s; the log says what it lacks', async (how) => {
+    using directory = temporaryDirectory();
+    await using server = await RunningPageServer.start(directory.path, { chain: true });
+    await play(await server.connect(), dumpSession(TREE, { layout: '3.17', kind: 'pre-dump' }));
+    await server.event('received');
+    const question = header({ command: COMMAND.parent, destination: taskDestination(7) });
+    const session = [{ bytes: question, answer: int32(1) }];
+    const end = { bytes: close, answer: FAILED };
+    expect(await play(await server.connect(), how === 'ends' ? [...session, end] : session)).toBeUndefined();
+    const { error } = await server.event('failed');
+    expect(error).toMatchObject({
+      hint: 'it was told to build on checkpoint 1, for which criu needs --prev-images-dir; without --chain every session stands alone',
+    });
+    await expectUntouched(directory.path, [1]);
+  });
+});
+
 describe('a session that says little', () => {
   it.each(WIRE_LAYOUTS)('is closed at once: status 0, and no checkpoint (%s)', async (layout) => {
     using directory = temporaryDirectory();
