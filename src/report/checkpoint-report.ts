@@ -263,6 +263,8 @@ function formatProcess(
   const isMapped = knowsMappings(manifest);
   const heading = `process ${process.pid} (${printable(process.name)}), parent ${process.parentPid}\n`;
   const own = state?.processes.find(({ pid }) => pid === process.pid);
+  if (own !== undefined && mappings.length === 0)
+    return `${heading}it had ended, and its parent had not asked how\n`;
   const details =
     state === undefined || own === undefined
       ? ''

@@ -20,7 +20,11 @@ function imagesBelow(directory: string): string[] {
 function critDecode(path: string): object {
   const text = execFileSync(CRIT, ['decode', '-i', path], { encoding: 'utf8', maxBuffer: 1 << 28 });
   const asText = text.replace(/(?<=[[:,] ?)-?\d+(?=[,}\]])/g, '"$&"');
-  return JSON.parse(asText, (field, value) => (field === 'extra' ? undefined : value));
+  return JSON.parse(asText, (field, value) => {
+    if (field === 'extra') return undefined;
+    // base64 in lines
+    return typeof value === 'string' ? value.replaceAll('\n', '') : value;
+  });
 }
 
 /** What crit of 3.17 calls otherwise, or knows nothing of. */

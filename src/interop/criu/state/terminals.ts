@@ -23,9 +23,11 @@ export class Terminals {
 
   /** The controlling terminal of a session; undefined without one. */
   ofSession(session: number): string | undefined {
+    if (session === 0) return undefined;
     for (const terminal of this.#byId.values()) {
-      // The side of a pair that the master's owner holds is the controlling terminal of nobody.
-      if (terminal.number('sid') === session && session > 0 && !isMaster(terminal)) return pathOf(terminal);
+      if (terminal.number('sid') !== session) continue;
+      // Asked at the master, the kernel names the session that the other side of the pair controls.
+      return pairPath(terminal) ?? pathOf(terminal);
     }
     return undefined;
   }
@@ -38,13 +40,18 @@ function isMaster(terminal: MessageFields): boolean {
   return terminal.number('rdev') === MASTER_DEVICE;
 }
 
+/** The side of a pseudoterminal that programs run on; undefined for other terminals. */
+function pairPath(terminal: MessageFields): string | undefined {
+  const index = terminal.message('pty')?.number('index');
+  return index === undefined ? undefined : `/dev/pts/${index}`;
+}
+
 function pathOf(terminal: MessageFields): string {
-  const minor = (terminal.number('rdev') & 0xff) | ((terminal.number('rdev') >>> 12) & 0xfff00);
+  const device = terminal.number('rdev');
+  const minor = (device & 0xff) | ((device >>> 12) & 0xfff00);
   switch (terminal.optionalLabel('type')) {
     case 'PTY':
-      return isMaster(terminal)
-        ? '/dev/ptmx'
-        : `/dev/pts/${terminal.message('pty')?.number('index') ?? minor}`;
+      return isMaster(terminal) ? '/dev/ptmx' : (pairPath(terminal) ?? `/dev/pts/${minor}`);
     case 'CONSOLE':
       return '/dev/console';
     case 'VT':

@@ -202,7 +202,9 @@ describe('open files of an image', () => {
       image(
         0x59453036,
         terminal(1, 1, 0x502, 70, nested(12, number(1, 4))),
-        terminal(2, 1, 0x8804, 70, nested(12, number(1, 4))),
+        terminal(2, 1, 0x8804, 0, nested(12, number(1, 4))),
+        terminal(3, 3, 0x402, 71),
+        terminal(4, 2, 0x501, 72),
       ),
     );
     const found = await openFiles(
@@ -226,7 +228,9 @@ describe('open files of an image', () => {
       ['other', 'CRIU type 99', 0],
     ]);
     const terminals = await Terminals.read(new DumpImages(directory));
-    expect([terminals.ofSession(70), terminals.ofSession(71)]).toEqual(['/dev/pts/4', undefined]);
+    // Of session 70 the master says that the other side is its terminal.
+    const sessions = [70, 71, 72, 73, 0].map((session) => terminals.ofSession(session));
+    expect(sessions).toEqual(['/dev/pts/4', '/dev/tty2', '/dev/console', undefined, undefined]);
   });
 
   it('that are not in files.img, or twice the same descriptor, are damage', async () => {
