@@ -169,7 +169,11 @@ class PageServer {
     let failure: Error | undefined;
     try {
       const received = await session.run();
-      onEvent(received === undefined ? { kind: 'left', peer } : { kind: 'received', session: received });
+      if (received === undefined) {
+        // Its side is closed, ours is not yet.
+        stream.abort(new PeerError('it has left'));
+        onEvent({ kind: 'left', peer });
+      } else onEvent({ kind: 'received', session: received });
     } catch (error) {
       failure = error instanceof Error ? error : new Error(String(error));
       stream.abort(failure);

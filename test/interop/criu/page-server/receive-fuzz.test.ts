@@ -102,6 +102,13 @@ describe('mutated sessions of dumps', () => {
     await expectWholeStore(directory.path);
   });
 
+  it('of which nothing has come end too', async () => {
+    using directory = temporaryDirectory();
+    await using server = await RunningPageServer.start(directory.path);
+    expect(await sendBlindly(server, Buffer.alloc(0))).toEqual(Buffer.alloc(0));
+    expect(server.events.at(-1)?.kind).toBe('left');
+  });
+
   it('take no room for what they only announce', async () => {
     using directory = temporaryDirectory();
     await using server = await RunningPageServer.start(directory.path);
