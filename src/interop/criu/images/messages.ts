@@ -2,6 +2,9 @@ import { IntegrityError } from '../../../core/index.ts';
 import { ImageFile } from '../image-file.ts';
 import type { PlainMessage, PlainValue } from '../plain-message.ts';
 
+/** Images of which all entries are kept in memory are not believed to be longer: that would be half a million files. */
+const MAX_IMAGE_BYTES = 32 * 1024 * 1024;
+
 /**
  * The entries of an image file, all of them in memory; those of `pagemap-*.img` are read by `readPagemap`.
  * @param kind as CRIU names it: `MM`, `CORE`, `FILES`.
@@ -21,6 +24,11 @@ export async function messagesOf(path: string, kind: string): Promise<MessageFie
   }
   const messages: MessageFields[] = [];
   for await (const { message, offsetBytes } of image.entries()) {
+    if (offsetBytes > MAX_IMAGE_BYTES) {
+      throw new IntegrityError(`${path} is damaged at byte ${offsetBytes}: no image ${kind} is so long`, {
+        data: { path, offset: offsetBytes },
+      });
+    }
     messages.push(new MessageFields(message, path, offsetBytes));
   }
   return messages;

@@ -26,16 +26,22 @@ const MOST_MICROSECONDS = 20_000_000;
 /** Nor may it make so much of a megabyte of images. */
 const MOST_BYTES = 256 * 1024 * 1024;
 
+/** Directories of each archive, oldest first. */
+const CHAINS = { braid: ['1', '2', '3', '4'], zoo: ['.'] } as const;
+type Name = keyof typeof CHAINS;
+const NAMES: readonly Name[] = ['braid', 'zoo'];
+
 let work = '';
-let images = '';
+const unpacked = new Map<Name, string>();
 beforeAll(() => {
   work = mkdtempSync(join(tmpdir(), 'ckpt-import-fuzz-'));
-  images = unpackCriuImages('braid');
+  for (const name of NAMES) unpacked.set(name, unpackCriuImages(name));
 });
 afterAll(() => {
-  rmSync(work, { recursive: true, force: true });
-  rmSync(images, { recursive: true, force: true });
+  for (const directory of [work, ...unpacked.values()]) rmSync(directory, { recursive: true, force: true });
 });
+
+const imagesOf = (name: Name) => join(unpacked.get(name)!, name);
 
 type Mutation = (path: string, random: readonly number[]) => void;
 
@@ -90,23 +96,26 @@ const MUTATIONS: Readonly<Record<string, Mutation>> = {
   },
   'make a directory of': (path) => {
     renameSync(path, `${path}.old`);
-    cpSync(join(images, 'braid', '1'), path, { recursive: true });
+    cpSync(join(imagesOf('braid'), '1'), path, { recursive: true });
   },
 };
 
-const mutation = fc.record({
-  level: fc.integer({ min: 1, max: 4 }),
+interface Drawn {
+  readonly level: number;
+  readonly file: number;
+  readonly how: string;
+  readonly random: readonly number[];
+}
+const mutation: fc.Arbitrary<Drawn> = fc.record({
+  level: fc.nat(),
   file: fc.nat(),
   how: fc.constantFrom(...Object.keys(MUTATIONS)),
   random: fc.tuple(fc.nat(), fc.nat()),
 });
 
-/** Changes a file of one directory. @returns its name */
-function mutate(
-  chain: string,
-  { level, file, how, random }: { level: number; file: number; how: string; random: readonly number[] },
-): void {
-  const directory = join(chain, String(level));
+/** Changes a file of one of the directories. */
+function mutate(directories: readonly string[], { level, file, how, random }: Drawn): void {
+  const directory = directories[level % directories.length]!;
   const names = readdirSync(directory)
     .filter((name) => lstatSync(join(directory, name)).isFile())
     .sort();
@@ -118,29 +127,34 @@ describe('mutated images of real CRIU', () => {
     const highest = process.memoryUsage().rss + MOST_BYTES;
     let imported = 0;
     await fc.assert(
-      fc.asyncProperty(fc.array(mutation, { minLength: 1, maxLength: 2 }), async (mutations) => {
-        const run = mkdtempSync(join(work, 'run-'));
-        cpSync(join(images, 'braid'), run, { recursive: true, verbatimSymlinks: true });
-        for (const one of mutations) mutate(run, one);
-        const storeDirectory = join(run, 'store');
-        const started = performance.now();
-        const outcome = await importImages({
-          storeDirectory,
-          path: join(run, '4'),
-          chain: true,
-          workers: 0,
-        }).catch((error: unknown) => error);
-        expect((performance.now() - started) * 1000).toBeLessThan(MOST_MICROSECONDS);
-        expect(process.memoryUsage().rss).toBeLessThan(highest);
-        if (outcome instanceof Error) expect(outcome).toBeInstanceOf(CkptError);
-        else imported++;
-        const left = await withStore(storeDirectory, async (store, codec) => ({
-          numbers: await store.numbers(),
-          damage: await damageOf(store, codec),
-        })).catch(() => ({ numbers: [], damage: [] }));
-        expect(left).toEqual({ numbers: outcome instanceof Error ? [] : [1, 2, 3, 4], damage: [] });
-        rmSync(run, { recursive: true });
-      }),
+      fc.asyncProperty(
+        fc.constantFrom(...NAMES),
+        fc.array(mutation, { minLength: 1, maxLength: 2 }),
+        async (name, mutations) => {
+          const run = mkdtempSync(join(work, 'run-'));
+          cpSync(imagesOf(name), join(run, 'images'), { recursive: true, verbatimSymlinks: true });
+          const directories = CHAINS[name].map((directory) => join(run, 'images', directory));
+          for (const one of mutations) mutate(directories, one);
+          const storeDirectory = join(run, 'store');
+          const started = performance.now();
+          const path = directories.at(-1)!;
+          const request = { storeDirectory, path, chain: true, workers: 0 } as const;
+          const outcome = await importImages(request).catch((error: unknown) => error);
+          expect((performance.now() - started) * 1000).toBeLessThan(MOST_MICROSECONDS);
+          expect(process.memoryUsage().rss).toBeLessThan(highest);
+          if (outcome instanceof Error) expect(outcome).toBeInstanceOf(CkptError);
+          else imported++;
+          const left = await withStore(storeDirectory, async (store, codec) => ({
+            numbers: await store.numbers(),
+            damage: await damageOf(store, codec),
+          })).catch(() => ({ numbers: [], damage: [] }));
+          expect(left).toEqual({
+            numbers: outcome instanceof Error ? [] : directories.map((_, level) => level + 1),
+            damage: [],
+          });
+          rmSync(run, { recursive: true });
+        },
+      ),
       { numRuns: RUNS },
     );
     // Bits of pages are what CRIU does not check either: some imports must have come through.
