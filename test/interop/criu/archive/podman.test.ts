@@ -11,8 +11,10 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
+import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { listCheckpoints, verifyDirectory } from '../../../../src/checkpoint/index.ts';
+import { CkptError } from '../../../../src/core/index.ts';
 import { openArchive } from '../../../../src/interop/criu/archive/archive-stream.ts';
 import { readTar } from '../../../../src/interop/criu/archive/tar-reader.ts';
 import { writeTar } from '../../../../src/interop/criu/archive/tar-writer.ts';
@@ -170,6 +172,33 @@ describe('an archive of podman', () => {
     });
     expect(readdirSync(join(storeDirectory, 'checkpoints'))).toEqual([]);
     expect(readdirSync(join(storeDirectory, 'tmp'))).toEqual([]);
+  });
+
+  it('with any bit of it changed is imported whole or refused whole', { timeout: 30_000 }, async () => {
+    const tar = await collected((await openArchive(WHOLE)).tar());
+    const path = join(work, 'mutated.tar');
+    let refused = 0;
+    await fc.assert(
+      fc.asyncProperty(fc.nat(tar.length - 1), fc.nat(7), fc.boolean(), async (at, bit, cut) => {
+        const bytes = Buffer.from(cut ? tar.subarray(0, at) : tar);
+        if (!cut) bytes[at] = bytes[at]! ^ (1 << bit);
+        writeFileSync(path, bytes);
+        rmSync(storeDirectory, { recursive: true, force: true });
+        const outcome = await importCheckpoints({ storeDirectory, path, workers: 0 }).catch(
+          (error: unknown) => error,
+        );
+        if (outcome instanceof Error) {
+          expect(outcome).toBeInstanceOf(CkptError);
+          refused++;
+        }
+        const left = existsSync(storeDirectory);
+        const checkpoints = left ? readdirSync(join(storeDirectory, 'checkpoints')) : [];
+        expect(checkpoints).toHaveLength(outcome instanceof Error ? 0 : 1);
+        expect(left ? readdirSync(join(storeDirectory, 'tmp')) : []).toEqual([]);
+      }),
+      { numRuns: 30 },
+    );
+    expect(refused).toBeGreaterThan(0);
   });
 
   it('that is none leaves no store behind', async () => {
