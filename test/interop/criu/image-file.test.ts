@@ -6,6 +6,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CkptError } from '../../../src/core/index.ts';
 import { ImageFile } from '../../../src/interop/index.ts';
 import { formatImage } from '../../../src/report/index.ts';
+import { entry, image, word } from './image-encoder.ts';
+import { nested, number, signed } from './protobuf.ts';
 
 let directory: string;
 beforeAll(() => {
@@ -27,30 +29,6 @@ async function decode(bytes: Uint8Array): Promise<{ magic: string; entries: Reco
 }
 
 const hex = (text: string) => Buffer.from(text.replaceAll(' ', ''), 'hex');
-const word = (value: number) => {
-  const bytes = Buffer.alloc(4);
-  bytes.writeUInt32LE(value);
-  return bytes;
-};
-
-/** Protocol Buffers by hand: what the reader reads must not be written by the library it reads with. */
-const varint = (value: bigint): Buffer => {
-  const bytes: number[] = [];
-  let left = value;
-  for (; left > 0x7fn; left >>= 7n) bytes.push(Number(left & 0x7fn) | 0x80);
-  return Buffer.from([...bytes, Number(left)]);
-};
-const number = (field: number, value: number | bigint) =>
-  Buffer.concat([varint(BigInt(field) << 3n), varint(BigInt(value))]);
-const bytesField = (field: number, content: Uint8Array) =>
-  Buffer.concat([varint((BigInt(field) << 3n) | 2n), varint(BigInt(content.length)), content]);
-const entry = (...fields: Buffer[]) => {
-  const message = Buffer.concat(fields);
-  return Buffer.concat([word(message.length), message]);
-};
-const image = (magic: number, ...entries: Buffer[]) =>
-  Buffer.concat([word(0x54564319), word(magic), ...entries]);
-
 /** As crit 3.17.1 decodes it: pages 1, three present and lazy pages, two pages of the parent with both counts. */
 const PAGEMAP = hex(
   '19435654 25400856 02000000 0801 09000000 088080800210032006 0e000000 0880808080d0ff1f10022001 2802',
@@ -87,15 +65,13 @@ describe('an image of CRIU', () => {
       number(1, 7),
       number(2, 0o2),
       number(3, 2n ** 63n),
-      bytesField(5, fown),
-      bytesField(6, Buffer.from('dir/naïve')),
-      number(7, 1), // sint32 -1
+      nested(5, fown),
+      nested(6, Buffer.from('dir/naïve')),
+      signed(7, -1),
       number(11, 10),
       number(11, 20),
     ]);
-    const { entries } = await decode(
-      image(0x56303138, entry(number(1, 1), number(2, 7), bytesField(3, reg))),
-    );
+    const { entries } = await decode(image(0x56303138, entry(number(1, 1), number(2, 7), nested(3, reg))));
     expect(entries).toEqual([
       {
         type: 'REG',
@@ -121,7 +97,7 @@ describe('an image of CRIU', () => {
   it('keeps what it does not know', async () => {
     const pstree = [number(1, 1), number(2, 0), number(3, 1), number(4, 1), number(5, 1)];
     const { entries } = await decode(
-      image(0x50273030, entry(...pstree, number(77, 300), bytesField(78, Buffer.from('new')))),
+      image(0x50273030, entry(...pstree, number(77, 300), nested(78, Buffer.from('new')))),
     );
     expect(entries).toEqual([
       {
@@ -155,14 +131,14 @@ describe('an image of CRIU', () => {
 
   it('goes over padded data: semaphores, shared memory, messages', async () => {
     const desc = Buffer.concat([1, 2, 3, 4, 5, 6, 7].map((field) => number(field, 0)));
-    const semaphores = Buffer.concat([entry(bytesField(1, desc), number(2, 3)), Buffer.alloc(8)]);
+    const semaphores = Buffer.concat([entry(nested(1, desc), number(2, 3)), Buffer.alloc(8)]);
     expect((await decode(image(0x59573019, semaphores, semaphores))).entries).toHaveLength(2);
-    const memory = Buffer.concat([entry(bytesField(1, desc), number(2, 5)), Buffer.alloc(8)]);
+    const memory = Buffer.concat([entry(nested(1, desc), number(2, 5)), Buffer.alloc(8)]);
     expect((await decode(image(0x46283044, memory, memory))).entries).toHaveLength(2);
-    const inPagemaps = entry(bytesField(1, desc), number(2, 5), number(3, 1));
+    const inPagemaps = entry(nested(1, desc), number(2, 5), number(3, 1));
     expect((await decode(image(0x46283044, inPagemaps, inPagemaps))).entries).toHaveLength(2);
     const queue = Buffer.concat([
-      entry(bytesField(1, desc), number(2, 100), number(3, 2)),
+      entry(nested(1, desc), number(2, 100), number(3, 2)),
       entry(number(1, 1), number(2, 3)),
       Buffer.alloc(8),
       entry(number(1, 1), number(2, 9)),
