@@ -11,8 +11,8 @@ import {
   symlink,
 } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { GatheredWriter } from '../../../checkpoint/index.ts';
-import { formatBytes, StoreFullError, UsageError } from '../../../core/index.ts';
+import { GatheredWriter, type WorkProgress } from '../../../checkpoint/index.ts';
+import { formatBytes, PAGE_SIZE, StoreFullError, UsageError } from '../../../core/index.ts';
 import { asStoreError } from '../../../store/index.ts';
 import { type ArchiveStream, openArchive } from './archive-stream.ts';
 import { type AdmittedMember, MemberRules } from './member-rules.ts';
@@ -41,6 +41,7 @@ export interface UnpackRequest {
   /** Unpacks at most that much; unless given 16 GiB or 200 times the archive, whichever is more. */
   readonly maxUnpackedBytes?: number | undefined;
   readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((progress: WorkProgress) => void) | undefined;
 }
 
 /** A container checkpoint archive in a scratch directory. */
@@ -147,6 +148,7 @@ class Unpacking {
   readonly #writer = new GatheredWriter();
   readonly #directories: AdmittedMember[] = [];
   readonly #links: AdmittedMember[] = [];
+  #doneBytes = 0;
 
   constructor(path: string, root: string, request: UnpackRequest) {
     this.#path = path;
@@ -197,7 +199,7 @@ class Unpacking {
       try {
         let offsetBytes = 0;
         for await (const piece of member.content()) {
-          this.#request.signal?.throwIfAborted();
+          this.#done(piece.length);
           await this.#writer.put(offsetBytes, piece);
           offsetBytes += piece.length;
         }
@@ -211,6 +213,14 @@ class Unpacking {
     } finally {
       await handle.close();
     }
+  }
+
+  #done(bytes: number): void {
+    const { signal, onProgress } = this.#request;
+    signal?.throwIfAborted();
+    this.#doneBytes += bytes;
+    const donePages = Math.floor(this.#doneBytes / PAGE_SIZE);
+    onProgress?.({ phase: 'unpacking', donePages, totalPages: 0, doneBytes: this.#doneBytes });
   }
 
   /** Before the first byte: a member that does not fit would fill the file system for everybody. */

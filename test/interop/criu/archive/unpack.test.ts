@@ -266,6 +266,13 @@ describe('a hostile archive', () => {
     );
   });
 
+  it('tells how far it is', async () => {
+    const bytes: number[] = [];
+    await unpacked(rawTar(CHECKPOINT), { onProgress: ({ doneBytes }) => bytes.push(doneBytes) });
+    expect(bytes.at(-1)).toBe('inventory{}'.length + 9000);
+    expect(bytes).toEqual(bytes.toSorted((a, b) => a - b));
+  });
+
   it('stops when it is asked to', async () => {
     const controller = new AbortController();
     controller.abort(new Error('enough'));
