@@ -35,6 +35,7 @@ export async function stateOf(source: StateSource, readMemory?: MemoryReader): P
   const images = new DumpImages(source.path);
   const processes: ProcessImages[] = [];
   for (const entry of await images.entries('pstree', 'PSTREE')) {
+    requirePlaced(entry, processes);
     processes.push(await imagesOf(images, entry));
   }
   const namespaces = new Set(processes.flatMap(({ ids }) => ids?.optionalNumber('ipc_ns_id') ?? []));
@@ -51,6 +52,15 @@ export async function stateOf(source: StateSource, readMemory?: MemoryReader): P
     })),
     objects,
   };
+}
+
+/** The root first, then every process behind its parent. @throws IntegrityError */
+function requirePlaced(entry: MessageFields, before: readonly ProcessImages[]): void {
+  const [pid, parent] = [entry.number('pid'), entry.number('ppid')];
+  const isKnown = before.some((process) => process.pid === parent);
+  const isPlaced = before.length === 0 ? parent === 0 : isKnown;
+  if (isPlaced && !before.some((process) => process.pid === pid)) return;
+  throw damaged(entry, `process ${pid} with the parent ${parent} is out of place in the tree`);
 }
 
 async function imagesOf(images: DumpImages, entry: MessageFields): Promise<ProcessImages> {

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -9,7 +9,7 @@ import { stateOf } from '../../../../src/interop/criu/state/state-of.ts';
 import type { MemoryReader } from '../../../../src/interop/criu/state/types.ts';
 import { decodeLiveState, type LiveProcessState } from '../../../../src/target/index.ts';
 import { type DirectoryModel, type ProcessModel, writeImageDirectory } from '../image-directory.ts';
-import { entry, filesImage, image, registersOf, VMA_STATUS } from '../image-encoder.ts';
+import { entry, filesImage, image, pstreeImage, registersOf, VMA_STATUS } from '../image-encoder.ts';
 import { nested, number, numbers, repeated, signed, text } from '../protobuf.ts';
 
 let directory: string;
@@ -297,6 +297,43 @@ describe('the state of a dump', () => {
       await expect(stateOf(source)).rejects.toThrow(new RegExp(`${name}\\.img is missing or empty`));
       await expect(stateOf(source)).rejects.toThrow(IntegrityError);
     }
+  });
+
+  it.each([
+    ['a root with a parent', [[10, 5]]],
+    [
+      'two roots',
+      [
+        [10, 0],
+        [11, 0],
+      ],
+    ],
+    [
+      'a child before its parent',
+      [
+        [10, 0],
+        [12, 11],
+        [11, 10],
+      ],
+    ],
+    [
+      'a process that is there twice',
+      [
+        [10, 0],
+        [11, 10],
+        [11, 10],
+      ],
+    ],
+  ])('is of one tree: not %s', async (_what, tree) => {
+    await writeImageDirectory(directory, {
+      processes: [task(10), task(11, { parentPid: 10 }), task(12, { parentPid: 10 })],
+    });
+    const source = await openImageDirectory(directory);
+    const tasks = tree.map(([pid = 0, parentPid = 0]) => ({ pid, parentPid, threads: [pid] }));
+    writeFileSync(join(directory, 'pstree.img'), pstreeImage(tasks));
+    await expect(stateOf(source)).rejects.toThrow(
+      /pstree\.img is damaged at byte \d+: process \d+ with the parent/,
+    );
   });
 
   it('is refused if an image is larger than any can be', async () => {
