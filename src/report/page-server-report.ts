@@ -84,7 +84,8 @@ export function formatLazyServerEvent(event: LazyServerEvent): string | undefine
       return `${event.peer} waits for a page that cannot be given, end what it restores: ${printable(event.error.message)}`;
     case 'failed': {
       const { peer, pages } = event.session;
-      return `${peer} failed after ${formatCount(pages)} pages: ${printable(event.error.message)}`;
+      // What it restored runs on with zeros in the place of what it did not get.
+      return `${peer} failed after ${formatCount(pages)} pages, end what it restored: ${printable(event.error.message)}`;
     }
     case 'left':
       return `${event.peer} left without asking for anything`;

@@ -68,7 +68,9 @@ describe('ckpt page-server --lazy', () => {
       await client.get(7, 0x11, 1).catch(() => undefined);
     };
     const { status, printed } = await serve(askForMore, '-D', directory.path);
-    expect(printed).toContain('failed after 0 pages: it asks for page 0x11000 of process 7');
+    expect(printed).toContain(
+      'failed after 0 pages, end what it restored: it asks for page 0x11000 of process 7',
+    );
     expect(printed).toContain('ckpt export --format criu --lazy');
     expect(status).not.toBe(0);
   });
