@@ -20,7 +20,9 @@ export async function openImageDirectory(path: string): Promise<ImageDirectory> 
   const names = new Set(await readdir(real));
   if (!names.has('inventory.img')) {
     throw new UsageError(`${path} is no directory of CRIU images: it has no inventory.img`, {
-      hint: 'name the directory that criu was given by -D or --images-dir',
+      hint: [...names].some((name) => TASK_PAGEMAP.test(name))
+        ? 'it may be what criu page-server wrote: put the images of the dump beside the pages'
+        : 'name the directory that criu was given by -D or --images-dir',
       data: { path },
     });
   }
