@@ -57,11 +57,11 @@ export class ImageFile {
       while (this.#input.remainingBytes > 0) {
         const offsetBytes = this.#input.offsetBytes;
         const message = await this.#message(name);
-        name = kind.message ?? '';
         const payloadOffsetBytes = this.#input.offsetBytes;
-        await this.#skipPayload(message);
+        await this.#skipPayload(name, message);
         const payloadBytes = this.#input.offsetBytes - payloadOffsetBytes;
         yield { offsetBytes, message, payloadOffsetBytes, payloadBytes };
+        name = (kind.payload?.kind === 'rest' ? kind.payload.message : kind.message) ?? '';
       }
     } finally {
       await this.close();
@@ -85,7 +85,7 @@ export class ImageFile {
     }
   }
 
-  async #skipPayload(message: PlainMessage): Promise<void> {
+  async #skipPayload(name: string, message: PlainMessage): Promise<void> {
     const rule = this.kind.payload;
     if (rule === undefined || message['in_pagemaps'] === true) return;
     if (rule.kind === 'counted') {
@@ -97,13 +97,8 @@ export class ImageFile {
         const one = await this.#message(rule.message);
         await this.#skip(Number(one[rule.field]), rule.roundedTo);
       }
-    } else if (message[rule.unless] !== true) this.#input.skip(this.#input.remainingBytes, 'the content');
-    else {
-      while (this.#input.remainingBytes > 0) {
-        const chunk = await this.#message(rule.message);
-        await this.#skip(Number(chunk[rule.field]), 1);
-      }
-    }
+    } else if (name === rule.message) await this.#skip(Number(message[rule.field]), 1);
+    else if (message[rule.unless] !== true) this.#input.skip(this.#input.remainingBytes, 'the content');
   }
 
   async #skip(bytes: number, roundedTo: number): Promise<void> {

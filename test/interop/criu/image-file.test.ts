@@ -153,9 +153,9 @@ describe('an image of CRIU', () => {
     expect((await decode(whole)).entries).toEqual([{ uid: 0, gid: 0, mode: 384, $payloadBytes: 123 }]);
     const chunk = Buffer.concat([entry(number(1, 10), number(2, 4096)), Buffer.alloc(10)]);
     const chunked = image(0x52583605, entry(...fields, number(9, 1)), chunk, chunk);
-    expect((await decode(chunked)).entries).toMatchObject([
-      { chunks: true, $payloadBytes: 2 * chunk.length },
-    ]);
+    const piece = { len: '10', off: '4096', $payloadBytes: 10 };
+    expect((await decode(chunked)).entries).toMatchObject([{ chunks: true }, piece, piece]);
+    await expect(decode(chunked.subarray(0, -1))).rejects.toThrow(/cut off/);
   });
 
   it.each([
