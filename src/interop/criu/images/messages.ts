@@ -2,8 +2,8 @@ import { IntegrityError } from '../../../core/index.ts';
 import { ImageFile } from '../image-file.ts';
 import type { PlainMessage, PlainValue } from '../plain-message.ts';
 
-/** Images of which all entries are kept in memory are not believed to be longer: that would be half a million files. */
-const MAX_IMAGE_BYTES = 32 * 1024 * 1024;
+/** More messages of one image are not believed, as all are kept in memory: they would be of half a million files. */
+const MAX_KEPT_BYTES = 32 * 1024 * 1024;
 
 /**
  * The entries of an image file, all of them in memory; those of `pagemap-*.img` are read by `readPagemap`.
@@ -23,13 +23,15 @@ export async function messagesOf(path: string, kind: string): Promise<MessageFie
     );
   }
   const messages: MessageFields[] = [];
-  for await (const { message, offsetBytes } of image.entries()) {
-    if (offsetBytes > MAX_IMAGE_BYTES) {
+  let payload = 0;
+  for await (const { message, offsetBytes, payloadBytes } of image.entries()) {
+    if (offsetBytes - payload > MAX_KEPT_BYTES) {
       throw new IntegrityError(`${path} is damaged at byte ${offsetBytes}: no image ${kind} is so long`, {
         data: { path, offset: offsetBytes },
       });
     }
     messages.push(new MessageFields(message, path, offsetBytes));
+    payload += payloadBytes;
   }
   return messages;
 }
