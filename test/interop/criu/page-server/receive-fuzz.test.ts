@@ -63,7 +63,7 @@ describe('mutated sessions of dumps', () => {
           expectNothingHalfWritten(directory.path, server);
         },
       ),
-      { numRuns: 60 },
+      { numRuns: 40 },
     );
     expect(server.all('failed').length).toBeGreaterThan(10);
     await expectWholeStore(directory.path);

@@ -83,7 +83,7 @@ describe('what a page server has received', () => {
           }
         },
       ),
-      { numRuns: 15 },
+      { numRuns: 10 },
     );
   });
 });
