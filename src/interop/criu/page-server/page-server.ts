@@ -64,6 +64,8 @@ export async function receivePages(request: PageServerRequest): Promise<void> {
   const pool = new CodecPool(request.workers === undefined ? {} : { workers: request.workers });
   try {
     await requireStore(request, pool);
+    // Not when the first session comes: its target may stand still.
+    await pool.start();
     await new PageServer(request, pool).run();
   } finally {
     await pool.close();

@@ -42,6 +42,8 @@ export class ReceivedCheckpoint {
   readonly #budget = new RunBudget();
   readonly #startedMicroseconds = machineClock();
   readonly #createdAt = new Date().toISOString();
+  /** Until then no pages can be taken. */
+  readonly #ready: Promise<unknown>;
   #nextObjectPid: number;
 
   private constructor(
@@ -56,10 +58,14 @@ export class ReceivedCheckpoint {
     this.#preDump = preDump;
     const pids = parent?.manifest.processes.map(({ pid }) => pid + 1) ?? [];
     this.#nextObjectPid = Math.max(FIRST_OBJECT_PID, ...pids);
+    this.#ready = this.#prepare();
+    // Met by whoever needs it.
+    this.#ready.catch(() => undefined);
   }
 
   /**
-   * Begins a checkpoint.
+   * Begins a checkpoint. What is known of the parent from its manifest can be asked at once, while the rest of it is
+   * still being read: the target stands still.
    * @param preDump whether the target runs while its pages are sent
    * @throws what opening the store throws; the signal's reason
    */
@@ -75,14 +81,17 @@ export class ReceivedCheckpoint {
       const newest = chain ? await use.store.newest() : undefined;
       const isContinued = newest !== undefined && canContinue(newest);
       const parent = isContinued ? await use.store.openCheckpoint(newest.number) : undefined;
-      if (parent !== undefined) await incoming.continueFrom(parent.manifest.number);
-      await incoming.begin();
       return new ReceivedCheckpoint(use, incoming, parent, preDump);
     } catch (cause) {
       incoming.close();
       await use.release();
       throw cause;
     }
+  }
+
+  async #prepare(): Promise<void> {
+    if (this.#parent !== undefined) await this.#incoming.continueFrom(this.#parent.manifest.number);
+    await this.#incoming.begin();
   }
 
   /** The checkpoint that this one continues. */
@@ -100,19 +109,31 @@ export class ReceivedCheckpoint {
   }
 
   /** Begins the pages of an object. @throws PeerError if it has sent some already, IntegrityError */
-  async open(object: PageObject): Promise<ReceivedObject> {
+  open(object: PageObject): ReceivedObject {
     const name = describeObject(object);
     const known = this.#objects.get(name);
     if (known?.isEmpty === false) throw new PeerError(`it sends the pages of ${name} twice`);
     if (known !== undefined) return known;
     if (this.#objects.size === MAX_OBJECTS) throw new PeerError(`it sends more than ${MAX_OBJECTS} objects`);
     const storedPid = this.#storedPid(object);
-    const index = storedPid === undefined ? undefined : await this.#parent?.index(storedPid);
     const pid = object.kind === 'task' ? object.pid : (storedPid ?? this.#nextObjectPid++);
     const pagesId = FIRST_PAGES_ID + this.#objects.size;
-    const opened = new ReceivedObject({ object, pid, pagesId }, await index?.present(), this.#budget);
+    const opened = new ReceivedObject({ object, pid, pagesId }, this.#pagesBefore(storedPid), this.#budget);
     this.#objects.set(name, opened);
     return opened;
+  }
+
+  /** Waits until pages of an object can be taken. @throws StoreFullError, StoreUnusableError, IntegrityError */
+  async prepared(object: ReceivedObject): Promise<void> {
+    await this.#ready;
+    await object.prepared();
+  }
+
+  async #pagesBefore(storedPid: number | undefined): Promise<PageRangeList | undefined> {
+    if (storedPid === undefined) return undefined;
+    // Its index is then mostly at hand.
+    await this.#ready;
+    return (await this.#parent?.index(storedPid))?.present();
   }
 
   /** What takes the pages of an object into the pack. It throws as `IncomingCheckpoints.add`. */
@@ -146,6 +167,7 @@ export class ReceivedCheckpoint {
   async commit(): Promise<Manifest> {
     const incoming = this.#incoming;
     for (const object of this.objects) {
+      await this.prepared(object);
       // What a pagemap does not mention does not exist any more, whatever the parent has.
       const gone = object.before?.difference(object.pages());
       if (gone !== undefined) incoming.drop(object.pid, gone);
@@ -172,6 +194,7 @@ export class ReceivedCheckpoint {
   /** Gives it up: nothing of it stays. */
   async abort(): Promise<void> {
     try {
+      await this.#ready.catch(() => undefined);
       await this.#incoming.abort();
     } finally {
       await this.#end();

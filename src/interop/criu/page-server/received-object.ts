@@ -25,11 +25,11 @@ export class ReceivedObject {
   readonly pid: number;
   /** Number of the pages file that CRIU's page server would write. */
   readonly pagesId: number;
-  /** The pages that the parent has; undefined if there is no parent, or it does not have the object. */
-  readonly before: PageRangeList | undefined;
   presentPages = 0;
   parentPages = 0;
   readonly #budget: RunBudget;
+  readonly #prepared: Promise<void>;
+  #before: PageRangeList | undefined;
   #startPages = new Float64Array(4);
   #pageCounts = new Float64Array(4);
   #flags = new Uint8Array(4);
@@ -37,14 +37,28 @@ export class ReceivedObject {
 
   constructor(
     { object, pid, pagesId }: Pick<ReceivedObject, 'object' | 'pid' | 'pagesId'>,
-    before: PageRangeList | undefined,
+    before: Promise<PageRangeList | undefined>,
     budget: RunBudget,
   ) {
     this.object = object;
     this.pid = pid;
     this.pagesId = pagesId;
-    this.before = before;
     this.#budget = budget;
+    this.#prepared = before.then((pages) => {
+      this.#before = pages;
+    });
+    // Met by whoever waits for it.
+    this.#prepared.catch(() => undefined);
+  }
+
+  /** Waits until `before` is known. @throws what finding it out threw */
+  prepared(): Promise<void> {
+    return this.#prepared;
+  }
+
+  /** The pages that the parent has; undefined if there is no parent, or it does not have the object. */
+  get before(): PageRangeList | undefined {
+    return this.#before;
   }
 
   /** Whether nothing has been said yet. */

@@ -139,7 +139,7 @@ export class ReceivingSession {
     await this.#attempt(async () => {
       // Only a pre-dump asks before it sends: it does so while the target stands still (criu/mem.c).
       this.#checkpoint ??= await this.#begin(isQuestion);
-      if (!isQuestion) this.#current = await this.#checkpoint.open(object);
+      if (!isQuestion) this.#current = this.#checkpoint.open(object);
       hasParent = this.#checkpoint.hasParent(object);
     });
     if (isQuestion) await this.#messages.send(int32(hasParent ? 1 : 0));
@@ -160,7 +160,7 @@ export class ReceivingSession {
     if ((flags & ~KNOWN_FLAGS) !== 0) {
       throw new PeerError(`it sends pages with flags that are not known here: ${flags}`);
     }
-    await this.#attempt(async () => this.#note(startPage, endPage, flags));
+    await this.#attempt(() => this.#note(startPage, endPage, flags));
     if (!hasContent) return;
     const { stream } = this.#messages;
     const object = this.#current;
@@ -176,7 +176,7 @@ export class ReceivingSession {
     );
   }
 
-  #note(startPage: number, endPage: number, flags: number): void {
+  async #note(startPage: number, endPage: number, flags: number): Promise<void> {
     const object = this.#current;
     if (object === undefined || this.#checkpoint === undefined) {
       throw new PeerError('it sends pages before it says of what');
@@ -184,6 +184,7 @@ export class ReceivingSession {
     const isHole = (flags & PAGE_FLAGS.parent) !== 0;
     const isPresent = (flags & PAGE_FLAGS.present) !== 0;
     const name = describeObject(object.object);
+    await this.#checkpoint.prepared(object);
     if (isPresent && isHole) throw new PeerError(`it sends pages of ${name} and says that they are left out`);
     if (!isPresent && !isHole) {
       throw new PeerError(`it keeps pages of ${name} to itself, to be fetched later`, {
