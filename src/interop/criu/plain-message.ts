@@ -2,6 +2,7 @@ import { type DescField, type DescMessage, fromBinary, type Message } from '@buf
 import type { ReflectMessage } from '@bufbuild/protobuf/reflect';
 import { reflect } from '@bufbuild/protobuf/reflect';
 import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
+import { requireFields } from './required-fields.ts';
 
 /** A value of a decoded message: as JSON has it, 64-bit numbers as decimal text. */
 export type PlainValue = string | number | boolean | PlainMessage | readonly PlainValue[];
@@ -19,6 +20,7 @@ export const UNKNOWN_FIELDS = '$unknown';
  * @throws Error if the bytes are no message, or a required field is missing.
  */
 export function decodePlain(layout: DescMessage, bytes: Uint8Array): PlainMessage {
+  requireFields(layout, bytes);
   return toPlain(reflect(layout, fromBinary(layout, bytes)));
 }
 
@@ -28,17 +30,11 @@ function toPlain(message: ReflectMessage): PlainMessage {
     const unlisted = field.enum === undefined ? undefined : unlistedValue(message.message, field);
     if (message.isSet(field)) plain[field.name] = fieldValue(message, field);
     else if (unlisted !== undefined) plain[field.name] = unlisted;
-    else if (field.presence === LEGACY_REQUIRED) {
-      throw new Error(`${message.desc.typeName} lacks its field ${field.name}`);
-    }
   }
   const unknown = unknownFields(message);
   if (unknown.length > 0) plain[UNKNOWN_FIELDS] = unknown;
   return plain;
 }
-
-/** FeatureSet_FieldPresence.LEGACY_REQUIRED of descriptor.proto. */
-const LEGACY_REQUIRED = 3;
 
 function fieldValue(message: ReflectMessage, field: DescField): PlainValue {
   if (field.fieldKind === 'list') return [...message.get(field)].map((item) => plainValue(field, item));

@@ -94,6 +94,34 @@ describe('an image of CRIU', () => {
     expect(entries).toEqual([{ type: 4711, id: 7 }]);
   });
 
+  it('makes nothing of messages that lack fields, however many there are', async () => {
+    const mm = Buffer.concat(Array.from({ length: 12 }, (_, index) => number(index + 1, 0)));
+    const nothing = Buffer.alloc(4 * 1024 * 1024, Buffer.of((14 << 3) | 2, 0));
+    const before = process.memoryUsage.rss();
+    await expect(decode(image(0x57492820, entry(mm, nothing)))).rejects.toThrow(
+      /damaged at byte 8: no mm_entry \(vma_entry lacks its field start\)/,
+    );
+    expect(process.memoryUsage.rss() - before).toBeLessThan(128 * 1024 * 1024);
+  });
+
+  it.each([
+    ['a field beyond its message', Buffer.of(0x0a, 200), /a field reaches beyond its message/],
+    ['a number without an end', Buffer.alloc(20, 0xff), /a number has more than 64 bits/],
+    ['a wire type that is none', Buffer.of(0x0f), /a field has the wire type 7/],
+  ])('is no message with %s', async (_what, bytes, message) => {
+    await expect(decode(image(0x50273030, entry(bytes)))).rejects.toThrow(message);
+  });
+
+  it('is no message within messages without an end', async () => {
+    let directory = Buffer.alloc(0);
+    for (let depth = 0; depth < 1000; depth++)
+      directory = Buffer.concat([nested(1, Buffer.from('d')), nested(2, directory)]);
+    const controller = nested(2, nested(2, directory));
+    await expect(decode(image(0x59383330, entry(controller)))).rejects.toThrow(
+      /messages within more than 100 others/,
+    );
+  });
+
   it('keeps what it does not know', async () => {
     const pstree = [number(1, 1), number(2, 0), number(3, 1), number(4, 1), number(5, 1)];
     const { entries } = await decode(
