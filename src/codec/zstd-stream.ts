@@ -11,6 +11,10 @@ const SKIPPABLE_MAGIC = 0x184d2a50;
 const MAX_WINDOW_BYTES = 2 ** 27;
 const MAX_BLOCK_BYTES = 128 * 1024;
 
+const BLOCK_HEADER_BYTES = 3;
+/** Less than that fzstd may put aside until more comes. */
+const LEAST_SHARED_BYTES = 64;
+
 /** Content_Checksum_flag of a frame header descriptor. */
 const CHECKSUM_FLAG = 4;
 
@@ -56,6 +60,8 @@ export async function* decompressZstdStream(
 class FrameReader {
   readonly #feed: ByteFeed;
   readonly #what: string;
+  /** Serves for one block after the other. */
+  readonly #block = new Uint8Array(BLOCK_HEADER_BYTES + MAX_BLOCK_BYTES);
 
   constructor(feed: ByteFeed, what: string) {
     this.#feed = feed;
@@ -135,17 +141,31 @@ class FrameReader {
   }
 
   async #nextBlock(): Promise<{ readonly last: boolean; readonly bytes: Uint8Array }> {
-    const header = await this.#exactly(3);
+    const header = await this.#exactly(BLOCK_HEADER_BYTES);
     const word = header[0]! | (header[1]! << 8) | (header[2]! << 16);
     const type = (word >> 1) & 3;
     const sizeBytes = word >> 3;
     if (type === RESERVED_BLOCK) throw this.#damaged('a block of reserved type', 3);
     if (sizeBytes > MAX_BLOCK_BYTES) throw this.#damaged(`a block of ${sizeBytes} bytes`, 3);
-    const body = await this.#exactly(type === RUN_LENGTH_BLOCK ? 1 : sizeBytes);
-    const bytes = new Uint8Array(3 + body.length);
+    const bodyBytes = type === RUN_LENGTH_BLOCK ? 1 : sizeBytes;
+    const bytes = this.#room(BLOCK_HEADER_BYTES + bodyBytes);
     bytes.set(header);
-    bytes.set(body, 3);
+    await this.#fill(bytes.subarray(BLOCK_HEADER_BYTES));
     return { last: (word & 1) !== 0, bytes };
+  }
+
+  /** fzstd holds on to what it was given until the frame ends, and to the content of the smallest inputs. */
+  #room(bytes: number): Uint8Array {
+    return bytes < LEAST_SHARED_BYTES ? new Uint8Array(bytes) : this.#block.subarray(0, bytes);
+  }
+
+  async #fill(into: Uint8Array): Promise<void> {
+    for (let filled = 0; filled < into.length; ) {
+      const piece = await this.#feed.some(into.length - filled);
+      if (piece === undefined) throw this.#damaged('it ends inside a frame');
+      into.set(piece, filled);
+      filled += piece.length;
+    }
   }
 
   #decode(decoder: Decompress, bytes: Uint8Array, last: boolean): void {
