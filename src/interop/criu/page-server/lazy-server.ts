@@ -134,8 +134,9 @@ class LazyServer {
    *
    * The protocol has no answer that says no. Where the connection is closed instead, as CRIU's own server does it,
    * `criu lazy-pages` ends and what it was restoring runs on with zeros in the place of the pages that are missing (seen
-   * with 3.17.1). So that is done to clients alone that say what makes no sense. If a page is here but cannot be given,
-   * the client is left waiting, and its processes with it, until somebody ends them.
+   * with 3.17.1). So that is done to clients alone that say what makes no sense. If a page cannot be given,
+   * because it is damaged or the checkpoint is another one, the client is left waiting, and its processes with it, until
+   * somebody ends them.
    */
   async #follow(stream: PeerStream): Promise<void> {
     const { once, onEvent } = this.#request;

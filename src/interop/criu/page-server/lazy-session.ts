@@ -1,4 +1,4 @@
-import { formatPageAddress, PAGE_SIZE, PeerError } from '../../../core/index.ts';
+import { formatPageAddress, PAGE_SIZE, PeerError, TargetError } from '../../../core/index.ts';
 import type { LazyPages } from './lazy-pages.ts';
 import type { PeerMessages } from './peer-messages.ts';
 import {
@@ -32,8 +32,8 @@ const STATUS_BYTES = 4;
  * Answers the requests of `criu lazy-pages --page-server` in their order, any page as often as it is asked for, until
  * the client closes the session. While one is being answered the next one is read, and its pages are decoded.
  * @param progress is counted up
- * @throws PeerError if the client says what it may not say, asks for what the checkpoint does not have, or is lost;
- *   IntegrityError if a page cannot be proved
+ * @throws PeerError if the client says what it may not say, or is lost; TargetError if it asks for what the checkpoint
+ *   does not have; IntegrityError if a page cannot be proved
  */
 export async function answerLazily(
   peer: PeerMessages,
@@ -97,8 +97,9 @@ function requireGet(header: MessageHeader): void {
   });
 }
 
-function doesNotExist(pid: number, page: number): PeerError {
-  return new PeerError(
+/** No fault of the peer's: the images that it restores may be those of another checkpoint. */
+function doesNotExist(pid: number, page: number): TargetError {
+  return new TargetError(
     `it asks for page ${formatPageAddress(page)} of process ${pid}, which the checkpoint does not have`,
     { hint: 'restore from what ckpt export --format criu --lazy wrote of this checkpoint' },
   );

@@ -89,16 +89,6 @@ describe('a lazy page server', () => {
   });
 
   it.each([
-    [
-      'a page that is not there',
-      (client: LazyClient) => client.request(1234, 0x404, 1),
-      'which the checkpoint does not have',
-    ],
-    [
-      'a process that is not there',
-      (client: LazyClient) => client.request(77, 0x400, 1),
-      'of process 77, which the checkpoint does not have',
-    ],
     ['no pages', (client: LazyClient) => client.request(1234, 0x400, 0), 'no pages'],
     ['an impossible process', (client: LazyClient) => client.request(-1 >>> 0, 0x400, 1), '4294967295'],
     [
@@ -117,6 +107,22 @@ describe('a lazy page server', () => {
     const other = await LazyClient.connect(server.port, '3.17');
     expect((await other.get(1240, 0x400, 1)).bytes).toEqual(contentOf([9]));
     expect(await other.close()).toBe(0);
+  });
+
+  it.each([
+    ['page', 1234, 0x404],
+    ['process', 77, 0x400],
+  ])('keeps a client waiting that asks for a %s that is not there', async (_, pid, page) => {
+    using directory = temporaryDirectory();
+    await storeTree(directory.path, TREE);
+    await using server = await serveLazily(directory.path);
+    const client = await LazyClient.connect(server.port, '3.17');
+    await client.ask(pid, page, 1);
+    await expect.poll(() => server.events.at(-1)?.kind).toBe('stuck');
+    expect(client.stream.isOver).toBe(false);
+    client.stream.vanish();
+    const problem = `of process ${pid}, which the checkpoint does not have`;
+    await expect.poll(() => server.ended()[0]?.failure).toContain(problem);
   });
 
   it('answers to the end a client that has said everything and closed its side', async () => {
