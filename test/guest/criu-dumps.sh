@@ -2,7 +2,7 @@
 # on the host. Prints lines "@@ WHAT: TEXT".
 HOST="--page-server --address 10.0.2.2"
 
-say() { sed "s/^/@@ $1: /"; }
+say() { sed "s|^|@@ $1: |"; }
 
 # two_points NAME LINES ARGUMENTS...: three pre-dumps, a dump after which the program goes on, and the last one, of $PID
 # into /out/NAME, each on top of the one before.
@@ -34,10 +34,10 @@ two_points served 9 $HOST --port "$CHAIN"
 start_redis served-redis 4000
 two_points served-redis 1 $HOST --port "$REDIS"
 
-start_braid cut 3 3 64
-incremental /out/cut 1 pre-dump $HOST --port "$CUT"
+start_braid rescue 3 3 64
+incremental /work/cut 1 pre-dump $HOST --port "$CUT"
 incremental /work/lost 1 dump $HOST --port "$CUT" && echo "it succeeds" | say "lost dump"
-report cut "$PID" 9 | say "after the lost dump"
+report rescue "$PID" 9 | say "after the lost dump"
 incremental /out/rescue 1 dump $HOST --port "$RESCUE"
 gone "$PID" | say rescue
 echo "$PID" >/out/rescue/pid
@@ -48,4 +48,3 @@ incremental /out/tls 1 dump $HOST --port "$TLS" --tls --tls-no-cn-verify \
   --tls-cacert /tls/ca.pem --tls-cert /tls/client.pem --tls-key /tls/client.key
 gone "$PID" | say tls
 echo "$PID" >/out/tls/pid
-rm -f /out/*/*/irmap-cache

@@ -1,6 +1,6 @@
 # Restores what ckpt has exported to /images. $LAZY, $LAZY_REDIS: ports of `ckpt page-server --lazy` on the host. Prints
 # lines "@@ EXPORT: TEXT".
-say() { sed "s/^/@@ $1: /"; }
+say() { sed "s|^|@@ $1: |"; }
 
 # restore EXPORT NAME LINES ARGUMENTS...: what NAME was dumped as, from /images/EXPORT; the program tells how its memory is.
 restore() {
@@ -39,7 +39,7 @@ for export in redis-4 redis-5 served-redis-4 served-redis-5; do
   ask_redis DBSIZE | say "$export keys"
   kill_tree "$PID"
 done
-restore rescue cut 9
+restore rescue rescue 9
 kill_tree "$PID"
 restore tls tls 1
 kill_tree "$PID"

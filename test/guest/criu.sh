@@ -11,6 +11,7 @@ export LANG=C
 start() {
   local name=$1
   shift
+  rm -f "/work/$name.pid"
   (setsid sh -c 'echo $$ > "/work/$0.pid"; exec "$@"' "$name" "$@" </dev/null >>"/work/$name.out" 2>&1 &)
   until [ -s "/work/$name.pid" ]; do sleep 0.05; done
   PID=$(cat "/work/$name.pid")

@@ -1,7 +1,7 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import {
   type GuestFile,
   type GuestResult,
@@ -16,9 +16,16 @@ const CRIU_KERNEL = '6.1';
 const CRIU = '/usr/sbin/criu';
 const REDIS = '/usr/bin/redis-server';
 /** What CRIU asks of sockets, and what it looks for when it starts; see its criu/kerndat.c and criu/sockets.c. */
-export const CRIU_MODULES = ['unix_diag', 'inet_diag', 'tcp_diag', 'udp_diag', 'raw_diag', 'netlink_diag'].concat([
-  ...['af_packet_diag', 'nf_tables', 'tun', 'veth'],
-]);
+export const CRIU_MODULES = [
+  'unix_diag',
+  'inet_diag',
+  'tcp_diag',
+  'udp_diag',
+  'raw_diag',
+  'netlink_diag',
+].concat([...['af_packet_diag', 'nf_tables', 'tun', 'veth']]);
+/** From the project's root, where tests and benchmarks run. */
+const SOURCES = resolve('test/guest');
 const PROGRAMS = ['braid', 'scribe', 'tap'];
 
 export interface CriuRun
@@ -43,10 +50,10 @@ export async function runWithCriu(run: CriuRun): Promise<GuestResult> {
     const files: Record<string, GuestFile> = {
       ...programFiles(CRIU, '/bin/criu'),
       ...programFiles(REDIS, '/bin/redis-server'),
-      '/criu.sh': { from: join(import.meta.dirname, 'criu.sh') },
+      '/criu.sh': { from: join(SOURCES, 'criu.sh') },
     };
     for (const name of PROGRAMS) {
-      const [source, program] = [join(import.meta.dirname, `${name}.c`), join(programs, name)];
+      const [source, program] = [join(SOURCES, `${name}.c`), join(programs, name)];
       execFileSync('gcc', ['-O1', '-Wall', '-static', '-pthread', '-o', program, source]);
       files[`/bin/${name}`] = { from: program };
     }

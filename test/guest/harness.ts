@@ -102,7 +102,7 @@ export async function runInGuest(run: GuestRun): Promise<GuestResult> {
     }
     if (run.output !== undefined) {
       mkdirSync(run.output, { recursive: true });
-      execFileSync('tar', ['-xSpf', disk, '-C', run.output]);
+      execFileSync('tar', ['--warning=no-timestamp', '-xSpf', disk, '-C', run.output]);
     }
     return { stdout: text.slice(0, end), exitCode: Number(text.slice(end + EXIT_MARK.length)) };
   } finally {

@@ -4,7 +4,8 @@ import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import { resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 
-const PROGRAM = resolve(import.meta.dirname, '../../bin/ckpt.js');
+/** From the project's root, where tests and benchmarks run. */
+const PROGRAM = resolve('bin/ckpt.js');
 
 /** `ckpt page-server` on a port of the host's loopback. */
 export interface PageServerProcess {
@@ -38,14 +39,20 @@ async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
   await once(child, 'close');
 }
 
-/** Stands before a server and, as soon as a client has sent it so many bytes in one connection, has it killed. */
-export async function killWhenSent(bytes: number, server: PageServerProcess): Promise<Server> {
+/** Stands before a server and has it killed as soon as it has been sent so many bytes in its nth session. */
+export async function killWhenSent(
+  server: PageServerProcess,
+  { session, bytes }: { readonly session: number; readonly bytes: number },
+): Promise<Server> {
+  let sessions = 0;
   const before = createServer((client) => {
+    sessions++;
+    const isLast = sessions === session;
     const through = connect(server.port, '127.0.0.1');
     let sent = 0;
     client.on('data', (data) => {
       sent += data.length;
-      if (sent < bytes) return through.write(data);
+      if (!isLast || sent < bytes) return through.write(data);
       client.pause();
       return server.stop('SIGKILL');
     });
