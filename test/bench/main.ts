@@ -7,6 +7,7 @@ import { availableParallelism, cpus, release, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { benchCodec } from './codec.ts';
+import { benchCriu } from './criu.ts';
 import { Findings } from './findings.ts';
 import { benchLargeTargets } from './large-target.ts';
 import { benchLive } from './live.ts';
@@ -38,6 +39,7 @@ const sections: Readonly<Record<string, () => void | Promise<void>>> = {
   wire: () => benchWire(findings),
   large: () => benchLargeTargets(findings, directory),
   rehearsal: () => benchRehearsals(findings, directory),
+  criu: () => benchCriu(findings, directory),
 };
 
 try {

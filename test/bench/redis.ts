@@ -86,7 +86,7 @@ async function sendCommands(
 }
 
 /** A command in RESP: an array of bulk strings. */
-function encodeCommand(words: readonly (string | Uint8Array)[]): Uint8Array[] {
+export function encodeCommand(words: readonly (string | Uint8Array)[]): Uint8Array[] {
   const parts: Uint8Array[] = [Buffer.from(`*${words.length}\r\n`)];
   for (const word of words) {
     const bytes = typeof word === 'string' ? Buffer.from(word) : word;
