@@ -7,9 +7,13 @@ export { type CodecName, CodecPool, type CodecPoolOptions } from './codec/index.
 export * from './core/index.ts';
 export type { Manifest } from './image/index.ts';
 export {
+  type AdoptRequest,
+  type AdoptResult,
   type ArchiveCompression,
   type ArchiveExportRequest,
   type ArchiveExportResult,
+  adoptImages,
+  type CheckpointImportRequest,
   type CoreRequest,
   type CoreResult,
   type DebugRequest,
@@ -21,9 +25,17 @@ export {
   type ImageEntry,
   ImageFile,
   type ImageKind,
+  type ImportResult,
+  importCheckpoints,
+  type LazyServerEvent,
+  type LazyServerRequest,
+  type PageServerEvent,
+  type PageServerRequest,
   type PayloadRule,
   type PlainMessage,
   type PlainValue,
+  receivePages,
+  servePagesLazily,
   writeCoreFile,
 } from './interop/index.ts';
 export {

@@ -84,7 +84,11 @@ export class MemberRules {
       case 'symbolic link':
         return 'link';
       default:
-        throw this.#refused(member, `it is a ${member.kind}, which no container engine puts there`);
+        throw this.#refused(
+          member,
+          `it is a ${member.kind}, which no container engine puts there`,
+          member.kind === 'sparse file' ? 'pack the archive again without --sparse' : undefined,
+        );
     }
   }
 
@@ -126,11 +130,14 @@ export class MemberRules {
     );
   }
 
-  #refused(member: TarMember, why: string): IntegrityError {
+  #refused(member: TarMember, why: string, hint?: string): IntegrityError {
     const { name, offsetBytes } = member;
     return new IntegrityError(
       `${this.#archive} is refused: member ${quoted(name)} at offset ${offsetBytes} of its tar: ${why}`,
-      { data: { file: this.#archive, member: name, offsetBytes } },
+      {
+        ...(hint === undefined ? {} : { hint }),
+        data: { file: this.#archive, member: name, offsetBytes },
+      },
     );
   }
 }

@@ -212,6 +212,12 @@ describe('a hostile archive', () => {
     expect(readdirSync(folder).sort()).toHaveLength(2);
   });
 
+  it('with a sparse file says what to do', async () => {
+    await expect(unpacked(rawTar([{ name: 'checkpoint/pages-1.img', type: 'S' }]))).rejects.toMatchObject({
+      hint: 'pack the archive again without --sparse',
+    });
+  });
+
   it('that unpacks to far more than it is stops at its limit', async () => {
     const bomb = rawTar([{ name: 'checkpoint/pages-1.img', content: Buffer.alloc(4 * 2 ** 20) }]);
     for (const bytes of [gzipSync(bomb), await zstd(bomb)]) {
