@@ -18,8 +18,6 @@ const MODE_KINDS: Readonly<Record<number, OpenFileKind>> = {
   12: 'socket',
 };
 const PERMISSION_BITS = 12;
-/** O_DIRECTORY of x86-64 and of aarch64. */
-const DIRECTORY_FLAGS = 0o200000 | 0o40000;
 
 /** The open files of a dump, mapped files and directories included, by their ids. */
 export class FileTable {
@@ -191,9 +189,9 @@ function unknownFile(type: string): FileRecord {
 
 function regularKind(file: MessageFields, path: string): OpenFileKind {
   if (path === '/dev/null') return 'null';
+  // Old images do not have it.
   const mode = file.optionalNumber('mode');
-  if (mode !== undefined) return MODE_KINDS[mode >>> PERMISSION_BITS] ?? 'other';
-  return (file.number('flags') & DIRECTORY_FLAGS) === 0 ? 'file' : 'directory';
+  return mode === undefined ? 'file' : (MODE_KINDS[mode >>> PERMISSION_BITS] ?? 'other');
 }
 
 /** CRIU has it in words, the lowest byte first (criu/files-reg.c, store_validation_data_build_id). */

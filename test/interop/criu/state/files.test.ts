@@ -84,7 +84,7 @@ describe('open files of an image', () => {
       regular(3, 'tmp/gone', 2, 2n ** 64n - 1n, number(10, 0o100600)),
       regular(4, '/dev/null', 2, 0n, number(10, 0o20666)),
       regular(5, '/dev/sda', 2, 7n, number(10, 0o60666)),
-      regular(6, '/old/directory', 0o200000, 0n),
+      regular(6, '/of/old/images', 0o200000, 0n),
     );
     expect(found.map(({ kind, path, position }) => [kind, path, position])).toEqual([
       ['file', '/var/log/x', '42'],
@@ -92,7 +92,7 @@ describe('open files of an image', () => {
       ['file', '/tmp/gone (deleted)', '-1'],
       ['null', '/dev/null', '0'],
       ['device', '/dev/sda', '7'],
-      ['directory', '/old/directory', '0'],
+      ['file', '/of/old/images', '0'],
     ]);
     expect(found[0]).toMatchObject({ flags: 0o102001, sizeBytes: 99, description: 1, inode: '0' });
     expect(found[2]?.deleted).toBe(true);
