@@ -4,9 +4,9 @@ import { describeObject, type PageObject } from './protocol.ts';
 
 /**
  * Runs of pages of all objects of a session. Each takes 17 bytes here; a process whose every other page is present has
- * so many in 64 GiB.
+ * so many in 32 GiB.
  */
-const MAX_RUNS = 8 * 1024 * 1024;
+const MAX_RUNS = 4 * 1024 * 1024;
 
 /** Counts what all objects of a session take, so that no peer can have it grow without end. */
 export class RunBudget {

@@ -2,8 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { decodeListing, LISTING_FORMAT } from '../../../../src/interop/criu/listing.ts';
 import { openStore, temporaryDirectory } from '../../../store/harness.ts';
 import { expectedOf, play, RunningPageServer, storedIn } from './running-page-server.ts';
-import { type Contents, dumpSession, type Tree } from './sessions.ts';
-import { WIRE_LAYOUTS } from './wire.ts';
+import { type Contents, dumpSession, int32, pageOfSeed, type Tree } from './sessions.ts';
+import { COMMAND, encodeHeader, FLAG, sharedDestination, WIRE_LAYOUTS, type WireHeader } from './wire.ts';
 
 /** `count` pages from `start` on; content by `seed`, some of them zeros, some equal to others. */
 function contents(start: number, count: number, seed: number): Map<number, number> {
@@ -103,5 +103,42 @@ describe.each(WIRE_LAYOUTS)('a page server for CRIU %s', (layout) => {
     expect([...(second?.runs.flags ?? [])]).toEqual([6]);
     // As before but for nine pages, and those at 0x9000.
     expect([...(first?.runs.flags ?? [])]).toEqual([1, 6, 1, 6]);
+  });
+
+  it('takes shared memory of which CRIU left out what it had sent, and keeps its number', async () => {
+    using directory = temporaryDirectory();
+    await using server = await RunningPageServer.start(directory.path, { chain: true });
+    await play(await server.connect(), dumpSession(FIRST, { layout, kind: 'pre-dump' }));
+    await server.event('received');
+    const about = (fields: Partial<WireHeader>) =>
+      encodeHeader(layout, { destination: sharedDestination(4_294_967_295), ...fields });
+    const pages = (flags: number, page: number, pageCount: number) =>
+      about({ command: COMMAND.addFlags, flags, pageCount, address: BigInt(page) * 4096n });
+    const session = [
+      { bytes: about({ command: COMMAND.open2 }), answer: Buffer.of(1) },
+      {
+        bytes: Buffer.concat([
+          pages(FLAG.present, 0, 1),
+          pageOfSeed(5),
+          pages(FLAG.parent, 4, 3),
+          encodeHeader(layout, { command: COMMAND.close }),
+        ]),
+        answer: int32(0),
+      },
+    ];
+    expect(await play(await server.connect(), session)).toBeUndefined();
+    await server.event('received', 2);
+    const before = FIRST.objects.get(4_294_967_295)!;
+    const now = new Map([[0, 5], ...[4, 5, 6].map((page) => [page, before.get(page)!] as const)]);
+    expect(await storedIn(directory.path, 2)).toEqual(
+      expectedOf({ tasks: new Map(), objects: new Map([[4_294_967_295, now]]) }),
+    );
+    const store = await openStore(directory.path, { access: 'read' });
+    const [first, second] = (await store.manifests()).map(({ processes }) =>
+      processes.find(({ sharedMemory }) => sharedMemory === '4294967295'),
+    );
+    await store.close();
+    expect(second?.pid).toBe(first?.pid);
+    expect(first?.pid).toBeGreaterThanOrEqual(4_194_304);
   });
 });
