@@ -18,7 +18,7 @@ describe('the commands', () => {
   it('are all those that a module in src/cli/commands declares', async () => {
     const names = readdirSync(FOLDER)
       .flatMap((file) => [
-        ...readFileSync(resolve(FOLDER, file), 'utf8').matchAll(/program\s*\.command\('([a-z]+)'/g),
+        ...readFileSync(resolve(FOLDER, file), 'utf8').matchAll(/program\s*\.command\('([a-z-]+)'/g),
       ])
       .map(([, name]) => name);
     expect((await declared('--help')).sort()).toEqual(names.sort());
