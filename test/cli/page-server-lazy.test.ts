@@ -65,7 +65,10 @@ describe('ckpt page-server --lazy', () => {
     await storeTree(directory.path, TREE);
     const askForMore = async (port: number) => {
       const client = await LazyClient.connect(port, '4.2');
-      await client.get(7, 0x11, 1).catch(() => undefined);
+      await client.ask(7, 0x11, 1);
+      // It is not answered, and left waiting until somebody ends it.
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      client.stream.vanish();
     };
     const { status, printed } = await serve(askForMore, '-D', directory.path);
     expect(printed).toContain(
