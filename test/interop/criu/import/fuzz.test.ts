@@ -20,7 +20,7 @@ import { unpackCriuImages } from '../../../cases/criu/unpack.ts';
 import { damageOf, withStore } from './stored-memory.ts';
 
 /** How often a mutated directory is imported; `CKPT_IMPORT_RUNS` for a long campaign. */
-const RUNS = Number(process.env['CKPT_IMPORT_RUNS'] ?? 30);
+const RUNS = Number(process.env['CKPT_IMPORT_RUNS'] ?? 15);
 /** No import of these small images may take longer, however busy the machine is. */
 const MOST_MICROSECONDS = 20_000_000;
 /** Nor may it make so much of a megabyte of images. */

@@ -15,6 +15,9 @@ import {
 import { VMA_STATUS } from '../image-encoder.ts';
 import { damageOf, filesOf, memoryOf, withStore } from './stored-memory.ts';
 
+/** How many chains are made up; `CKPT_IMPORT_RUNS` for a long campaign. */
+const RUNS = Number(process.env['CKPT_IMPORT_RUNS'] ?? 6);
+
 let top = '';
 let work = '';
 beforeEach(() => {
@@ -177,7 +180,7 @@ describe('an import', () => {
         }
         expect(await withStore(store, damageOf)).toEqual([]);
       }),
-      { numRuns: 15 },
+      { numRuns: RUNS },
     );
   }, 120_000);
 
@@ -195,7 +198,7 @@ describe('an import', () => {
           runs.flatMap(({ runs: { flags } }) => [...flags]).filter((flags) => (flags & 1) !== 0),
         ).toEqual([]);
       }),
-      { numRuns: 8 },
+      { numRuns: RUNS },
     );
   }, 120_000);
 
