@@ -155,9 +155,15 @@ describe('mutated images of real CRIU', () => {
           rmSync(run, { recursive: true });
         },
       ),
-      { numRuns: RUNS },
+      // Those that nobody has changed must come through.
+      {
+        numRuns: RUNS,
+        examples: [
+          ['braid', []],
+          ['zoo', []],
+        ],
+      },
     );
-    // Bits of pages are what CRIU does not check either: some imports must have come through.
-    expect(imported).toBeGreaterThan(0);
+    expect(imported).toBeGreaterThan(1);
   }, 600_000);
 });
