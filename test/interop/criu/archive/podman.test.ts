@@ -84,6 +84,21 @@ function memoryOf(images: string): Map<string, Buffer> {
   return contents;
 }
 
+/** Packs members into one plain archive. @returns its path */
+async function pack(members: readonly Member[], path: string): Promise<string> {
+  const kinds = { file: 'file', directory: 'directory', 'symbolic link': 'link' } as const;
+  const toWrite = members.map(({ name, kind, mode, target, content }) => ({
+    name: name.replace(/\/$/, ''),
+    kind: kinds[kind as keyof typeof kinds],
+    mode,
+    bytes: content.length,
+    ...(kind === 'symbolic link' ? { target } : {}),
+    content: () => inPieces(content),
+  }));
+  writeFileSync(path, await collected(writeTar(toWrite, new Date(0))));
+  return path;
+}
+
 const importWhole = () => importCheckpoints({ storeDirectory, path: WHOLE, workers: 0 });
 
 describe('an archive of podman', () => {
@@ -133,6 +148,19 @@ describe('an archive of podman', () => {
     }
   });
 
+  it('may have its pre-checkpoint inside', async () => {
+    const previous = await membersOf(PRE_CHECKPOINT);
+    const inside = previous.filter(({ name }) => name.startsWith('pre-checkpoint/'));
+    const path = await pack([...(await membersOf(CHECKPOINT)), ...inside], join(work, 'both.tar'));
+    const { checkpoints } = await importCheckpoints({ storeDirectory, path, chain: true, workers: 0 });
+    expect(checkpoints.map(({ preDump, pages }) => [preDump, pages.parent])).toEqual([
+      [true, 0],
+      [false, 10],
+    ]);
+    const twice = importCheckpoints({ storeDirectory, path, previousPath: PRE_CHECKPOINT, workers: 0 });
+    await expect(twice).rejects.toThrow(`${path} has a pre-checkpoint of its own`);
+  });
+
   it('without its pre-checkpoint, or with another, is refused and leaves no checkpoint', async () => {
     const refused = importCheckpoints({ storeDirectory, path: CHECKPOINT, workers: 0 });
     await expect(refused).rejects.toMatchObject({
@@ -157,15 +185,7 @@ describe('an archive of podman', () => {
         ? { ...member, content: member.content.subarray(0, -1) }
         : member,
     );
-    const path = join(work, 'damaged.tar');
-    const toWrite = members.map(({ name, kind, mode, content }) => ({
-      name: name.replace(/\/$/, ''),
-      kind: kind as 'file' | 'directory',
-      mode,
-      bytes: content.length,
-      content: () => inPieces(content),
-    }));
-    writeFileSync(path, await collected(writeTar(toWrite, new Date(0))));
+    const path = await pack(members, join(work, 'damaged.tar'));
     await expect(importCheckpoints({ storeDirectory, path, workers: 0 })).rejects.toMatchObject({
       code: 'integrity',
       message: expect.stringContaining(join(path, 'checkpoint/pagemap-1.img')),
