@@ -35,7 +35,9 @@ Examples:
 export function declareExport(program: Command, shell: Shell): void {
   const command = program
     .command('export')
-    .description('write a checkpoint that came from CRIU as images for criu restore')
+    .description(
+      'write a checkpoint that came from CRIU as images for criu restore, or as an archive for podman',
+    )
     .addOption(storeOption())
     .addOption(
       new Option('--at <checkpoint>', 'which checkpoint')

@@ -27,7 +27,7 @@ Examples:
 export function declareImport(program: Command, shell: Shell): void {
   const command = program
     .command('import')
-    .description('take images of CRIU into a store')
+    .description('take images of CRIU, or the archive of a container, into a store')
     .argument('<images>', 'a directory that criu dump or criu pre-dump wrote, or the archive of a container')
     .addOption(storeOption())
     .option('--chain', 'the parents too, a checkpoint each')
