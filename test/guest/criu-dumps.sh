@@ -29,6 +29,10 @@ start_redis redis 4000
 two_points redis 1
 start_braid dedup 3 3 16
 two_points dedup 9 --auto-dedup
+start_redis dedup-redis 4000
+two_points dedup-redis 1 --auto-dedup
+start_braid read 3 3 16
+two_points read 9 --pre-dump-mode read
 start_braid served 3 3 16
 two_points served 9 $HOST --port "$CHAIN"
 start_redis served-redis 4000

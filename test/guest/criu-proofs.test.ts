@@ -98,7 +98,7 @@ const settings = (values: Readonly<Record<string, number>>) =>
 
 /** On the host: into stores, the originals away, and out again. */
 async function importAndExport(): Promise<void> {
-  for (const name of ['braid', 'redis', 'dedup']) {
+  for (const name of ['braid', 'read', 'redis', 'dedup', 'dedup-redis']) {
     await ckptJson('import', join(dumps, name, '5'), '-D', store(name), '--chain');
   }
   for (const [name, points] of [
@@ -136,7 +136,9 @@ async function importAndExport(): Promise<void> {
 }
 
 /** What has been dumped; each has left its PID. */
-const PROGRAMS = ['braid', 'redis', 'dedup', 'served', 'served-redis', 'rescue', 'tls'];
+const PROGRAMS = [
+  ...['braid', 'redis', 'dedup', 'dedup-redis', 'served', 'read', 'served-redis', 'rescue', 'tls'],
+];
 
 /** Directory, store, checkpoint, options. */
 const EXPORTS: readonly (readonly [string, string, number, ...string[]])[] = [
@@ -144,6 +146,8 @@ const EXPORTS: readonly (readonly [string, string, number, ...string[]])[] = [
   ['braid-5', 'braid', 5],
   ['braid-all', 'braid', 5, '--chain'],
   ['dedup-5', 'dedup', 5],
+  ['dedup-redis-5', 'dedup-redis', 5],
+  ['read-5', 'read', 5],
   ['served-4', 'served', 4],
   ['served-5', 'served', 5],
   ['redis-4', 'redis', 4],
@@ -153,14 +157,14 @@ const EXPORTS: readonly (readonly [string, string, number, ...string[]])[] = [
   ['rescue', 'rescue', 1],
   ['tls', 'tls', 1],
   ['braid-lazy', 'braid', 5, '--lazy'],
-  ['redis-lazy', 'redis', 5, '--lazy'],
+  ['redis-lazy', 'served-redis', 5, '--lazy'],
 ];
 
 /** In the second guest, another machine: every export is restored. */
 async function restoreEverything(): Promise<void> {
   const ports = {
     LAZY: (await serve('braid', '--lazy', '--at', '5')).port,
-    LAZY_REDIS: (await serve('redis', '--lazy', '--at', '5')).port,
+    LAZY_REDIS: (await serve('served-redis', '--lazy', '--at', '5')).port,
   };
   const { stdout, exitCode } = await runWithCriu({
     script: `${settings(ports)}\n${script('criu-restores.sh')}`,
@@ -222,6 +226,7 @@ describe('CRIU in a guest', () => {
     ['dedup-5', 'dedup'],
     ['served-4', 'served'],
     ['served-5', 'served'],
+    ['read-5', 'read'],
   ])(`restores processes with threads and shared memory from %s ${because}`, (name, program) => {
     const { states, writes } = reported(name);
     expect(states).toEqual(soundThreads(3, 3));
@@ -236,6 +241,7 @@ describe('CRIU in a guest', () => {
     ['redis-5', 'redis'],
     ['served-redis-4', 'served-redis'],
     ['served-redis-5', 'served-redis'],
+    ['dedup-redis-5', 'dedup-redis'],
   ])(`restores redis-server and its client from %s ${because}`, (name, program) => {
     const { states, writes } = reported(name);
     expect(states).toEqual(['redis sound']);

@@ -30,11 +30,11 @@ restore_lazily() {
   kill_tree "$PID"
 }
 
-for export in braid-4 braid-5 braid-all/5 dedup-5 served-4 served-5; do
+for export in braid-4 braid-5 braid-all/5 dedup-5 served-4 served-5 read-5; do
   restore $export "${export%%-*}" 9
   kill_tree "$PID"
 done
-for export in redis-4 redis-5 served-redis-4 served-redis-5; do
+for export in redis-4 redis-5 served-redis-4 served-redis-5 dedup-redis-5; do
   restore $export "${export%-*}" 1
   ask_redis DBSIZE | say "$export keys"
   kill_tree "$PID"
@@ -45,4 +45,4 @@ restore tls tls 1
 kill_tree "$PID"
 restore_lazily braid-lazy braid 9 "$LAZY"
 restore_lazily braid-lazy braid 9 "$LAZY"
-restore_lazily redis-lazy redis 1 "$LAZY_REDIS"
+restore_lazily redis-lazy served-redis 1 "$LAZY_REDIS"
