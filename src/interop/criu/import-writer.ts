@@ -3,7 +3,12 @@ import { join } from 'node:path';
 import { IncomingCheckpoints } from '../../checkpoint/index.ts';
 import { type CodecPool, DEFAULT_ZSTD_LEVEL } from '../../codec/index.ts';
 import { PAGE_SIZE, PageRangeList } from '../../core/index.ts';
-import type { Manifest, NotRestorable, StoredIdentity } from '../../image/index.ts';
+import {
+  ADDRESS_SPACE_PAGES,
+  type Manifest,
+  type NotRestorable,
+  type StoredIdentity,
+} from '../../image/index.ts';
 import type { Store } from '../../store/index.ts';
 import { everyPage } from './images/resolved-pages.ts';
 import type { ImageDirectory } from './images/types.ts';
@@ -18,7 +23,7 @@ import { frozenMicroseconds } from './state/frozen-time.ts';
 const TRACKER = 'criu';
 
 /** Every page of a 64-bit address space. */
-const ALL_PAGES = PageRangeList.of({ startPage: 0, endPage: 2 ** 52 });
+const ALL_PAGES = PageRangeList.of({ startPage: 0, endPage: ADDRESS_SPACE_PAGES });
 
 /** What an import works with once everything is known to be there. */
 export interface ImportParts {

@@ -1,6 +1,6 @@
 import { realpath } from 'node:fs/promises';
 import { dirname, join, sep } from 'node:path';
-import { IntegrityError } from '../../../core/index.ts';
+import { IntegrityError, UsageError } from '../../../core/index.ts';
 import { openImageDirectory } from './directory.ts';
 import type { ImageDirectory } from './types.ts';
 
@@ -29,7 +29,7 @@ export async function chainOf(newest: ImageDirectory, bounds: ChainBounds = {}):
     }
     if (!isWithin(path, beside)) bounds.onNote?.(`the parent of ${child.path} is elsewhere: ${path}`);
     seen.add(path);
-    chain.unshift(await openImageDirectory(path));
+    chain.unshift(await openParent(child, path));
   }
   return chain;
 }
@@ -39,6 +39,16 @@ async function parentPath(child: ImageDirectory): Promise<string> {
     return await realpath(join(child.path, 'parent'));
   } catch (error) {
     throw wrongParent(child, `there is nothing (${(error as Error).message})`);
+  }
+}
+
+/** Who asked for the child may not know of the parent: what is no directory of images is a fault of the link. */
+async function openParent(child: ImageDirectory, path: string): Promise<ImageDirectory> {
+  try {
+    return await openImageDirectory(path);
+  } catch (error) {
+    if (error instanceof UsageError) throw wrongParent(child, error.message);
+    throw error;
   }
 }
 

@@ -4,7 +4,7 @@ import { IntegrityError, UsageError } from '../../../core/index.ts';
 import { readInventory } from './inventory.ts';
 import { type KeptFiles, keptFiles } from './kept-files.ts';
 import { readMemoryImage } from './pagemap-file.ts';
-import { processesOf } from './processes.ts';
+import { processesOf, requirePid } from './processes.ts';
 import type { ImageDirectory, MemoryImage } from './types.ts';
 
 const TASK_PAGEMAP = /^pagemap-([1-9]\d{0,6})\.img$/;
@@ -102,17 +102,19 @@ async function memoriesOf(directory: string, names: ReadonlySet<string>): Promis
   const owners = new Map<number, string>();
   const add = (memory: MemoryImage) => {
     const other = owners.get(memory.pagesId);
-    if (other !== undefined && memory.presentPages > 0) {
+    if (other !== undefined) {
       throw new IntegrityError(
         `${join(directory, memory.name)} is damaged at byte 8: its pages_id ${memory.pagesId} is that of ${other}`,
         { data: { path: join(directory, memory.name), offset: 8 } },
       );
     }
-    if (memory.presentPages > 0) owners.set(memory.pagesId, memory.name);
+    owners.set(memory.pagesId, memory.name);
     memories.push(memory);
   };
   for (const pid of tasks.sort((a, b) => a - b)) {
-    add(await readMemoryImage(directory, `pagemap-${pid}.img`, { kind: 'task', pid }));
+    const name = `pagemap-${pid}.img`;
+    requirePid(pid, join(directory, name), 0);
+    add(await readMemoryImage(directory, name, { kind: 'task', pid }));
   }
   for (const id of objects.sort((a, b) => (a < b ? -1 : 1)).map(String)) {
     add(await readMemoryImage(directory, `pagemap-shmem-${id}.img`, { kind: 'shmem', id }));

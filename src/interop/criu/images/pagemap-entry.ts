@@ -1,3 +1,4 @@
+import { ADDRESS_SPACE_PAGES } from '../../../image/index.ts';
 import { PAGE_FLAGS } from '../page-server/protocol.ts';
 
 /** Fields of one pagemap_entry (images/pagemap.proto), decoded in place: a process may have millions of them. */
@@ -10,7 +11,6 @@ export interface DecodedEntry {
 const PAGE_BITS = 12;
 const LOW_BITS = 28;
 const LOW_LIMIT = 2 ** LOW_BITS;
-const END_OF_PAGES = 2 ** 52;
 
 /** Of field numbers below 8: which ones have been there. */
 const SEEN_ADDRESS = 1 << 1;
@@ -70,7 +70,8 @@ export class PagemapEntryDecoder {
     else if ((seen & SEEN_FLAGS) === 0) entry.flags = PAGE_FLAGS.present;
     entry.pageCount = count;
     if (count === 0) throw new Error('it has no pages');
-    if (entry.startPage + count > END_OF_PAGES) throw new Error(`its ${count} pages go beyond all addresses`);
+    if (entry.startPage + count > ADDRESS_SPACE_PAGES)
+      throw new Error(`its ${count} pages go beyond all addresses`);
   }
 
   /** Decodes a pagemap_head. @returns the number of the pages file @throws as `decode` */

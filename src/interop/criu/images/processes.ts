@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { IntegrityError } from '../../../core/index.ts';
+import { FIRST_OBJECT_PID } from '../../../image/index.ts';
 import { type MessageFields, messagesOf } from './messages.ts';
 import type { ImageProcess, MemoryImage } from './types.ts';
 
@@ -43,7 +44,7 @@ export async function processesOf(
 
 async function processOf(directory: string, entry: MessageFields): Promise<ImageProcess> {
   const pid = entry.number('pid');
-  if (pid === 0) throw wrong(entry, 'a process has the PID 0');
+  requirePid(pid, entry.path, entry.offsetBytes);
   const path = join(directory, `core-${pid}.img`);
   const [core, ...more] = await messagesOf(path, 'CORE');
   const task = core?.message('tc');
@@ -65,7 +66,16 @@ async function processOf(directory: string, entry: MessageFields): Promise<Image
   };
 }
 
-function wrong({ path, offsetBytes }: MessageFields, what: string): IntegrityError {
+/** Higher numbers, which Linux never gives to processes, stand for objects of shared memory in a store. */
+export function requirePid(pid: number, path: string, offsetBytes: number): void {
+  if (pid > 0 && pid < FIRST_OBJECT_PID) return;
+  throw wrong({ path, offsetBytes }, `no process can have the PID ${pid}`);
+}
+
+function wrong(
+  { path, offsetBytes }: Pick<MessageFields, 'path' | 'offsetBytes'>,
+  what: string,
+): IntegrityError {
   return new IntegrityError(`${path} is damaged at byte ${offsetBytes}: ${what}`, {
     data: { path, offset: offsetBytes },
   });

@@ -1,5 +1,5 @@
 import { formatPageAddress, PAGE_SIZE, type PageRange } from '../../../core/index.ts';
-import type { StoredVma } from '../../../image/index.ts';
+import { ADDRESS_SPACE_PAGES, type StoredVma } from '../../../image/index.ts';
 import type { MessageFields } from '../images/messages.ts';
 import { damaged } from './dump-images.ts';
 import type { FileTable } from './file-table.ts';
@@ -106,13 +106,16 @@ function vmaOf(message: MessageFields, status: number, names: MappingNames): Sto
   const [protection, flags] = [message.number('prot'), message.number('flags')];
   const shared = (flags & (MAP_SHARED | MAP_PRIVATE)) !== MAP_PRIVATE;
   const range = { startPage, endPage };
+  const offsetPages = hasOffset(status, flags) ? pageOf(message, 'pgoff') : 0;
+  if (offsetPages + endPage - startPage > ADDRESS_SPACE_PAGES)
+    throw damaged(message, `the mapping at ${formatPageAddress(startPage)} shows what no file can have`);
   return {
     ...range,
     read: (protection & PROTECTION.read) !== 0,
     write: (protection & PROTECTION.write) !== 0,
     execute: (protection & PROTECTION.execute) !== 0,
     shared,
-    offsetPages: hasOffset(status, flags) ? pageOf(message, 'pgoff') : 0,
+    offsetPages,
     deviceMajor: 0,
     deviceMinor: 0,
     ...identityOf(message, status, range, names),

@@ -180,6 +180,37 @@ describe('an import refuses', () => {
       /pagemap-2\.img is damaged at byte 8: its pages_id 1 is that of pagemap-1\.img/,
     ],
     [
+      'two memories in one pages file, though none is there: an export of all pages would write it twice',
+      () => {
+        lost('2/pages-1.img')();
+        put('2/pagemap-1.img', pagemapImage('both', 1, page(1)))();
+        put('2/pagemap-2.img', pagemapImage('both', 1, []))();
+      },
+      'integrity',
+      /pagemap-2\.img is damaged at byte 8: its pages_id 1 is that of pagemap-1\.img/,
+    ],
+    [
+      'a process whose number stands for shared memory in a store',
+      put('1/pagemap-4194304.img', pagemapImage('both', 9, [])),
+      'integrity',
+      /1\/pagemap-4194304\.img is damaged at byte 0: no process can have the PID 4194304/,
+    ],
+    [
+      'a process of such a number in the tree',
+      put(
+        '3/pstree.img',
+        image(0x50273030, entry(number(1, 4194304), number(2, 0), number(3, 1), number(4, 1), number(5, 1))),
+      ),
+      'integrity',
+      /pstree\.img is damaged at byte 8: no process can have the PID 4194304/,
+    ],
+    [
+      'a parent that is no directory of images',
+      lost('1/inventory.img'),
+      'integrity',
+      /2\/parent says \.\.\/1: .*\/1 is no directory of CRIU images: it has no inventory\.img/,
+    ],
+    [
       'images that are links',
       () => {
         unlinkSync(at('2/pages-1.img'));

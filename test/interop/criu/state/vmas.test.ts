@@ -121,6 +121,11 @@ describe('mappings of an image', () => {
 
   it.each([
     ['overlap', [at(0x1000, {}), at(0x1003, {})], /the mapping at 0x1003000 is not in order/],
+    [
+      'show what no file can have',
+      [at(0x1000, { status: regular | anonymousShared, offsetPages: 2 ** 52 - 3 })],
+      /the mapping at 0x1000000 shows what no file can have/,
+    ],
     ['go backwards', [at(0x1000, {}), at(0x900, {})], /the mapping at 0x900000 is not in order/],
     ['are empty', [at(0x1000, { endPage: 0x1000 })], /ends at 0x1000000 before it begins/],
     ['end before they begin', [at(0x1000, { endPage: 0xfff })], /ends at 0xfff000 before it begins/],
