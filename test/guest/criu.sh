@@ -38,7 +38,7 @@ CONF
 }
 
 ask_redis() {
-  printf '%s\r\n' "$*" | timeout 2 nc 127.0.0.1 6379 2>/dev/null
+  printf '%s\r\n' "$*" | timeout 20 nc 127.0.0.1 6379 2>/dev/null
 }
 
 # gone PID: waits until the process is reaped.
@@ -47,7 +47,7 @@ gone() {
   while [ -e "/proc/$1" ]; do
     sleep 0.05
     waited=$((waited + 1))
-    [ "$waited" -lt 400 ] || { echo "process $1 does not end"; return 1; }
+    [ "$waited" -lt 1200 ] || { echo "process $1 does not end"; return 1; }
   done
 }
 
@@ -63,7 +63,7 @@ report() {
   local before after
   before=$(wc -l <"/work/$1.report")
   kill -USR1 "$2" || return 1
-  for after in $(seq 200); do
+  for after in $(seq 1200); do
     [ $(($(wc -l <"/work/$1.report") - before)) -lt "$3" ] || break
     sleep 0.05
   done
