@@ -150,7 +150,7 @@ class LazyServer {
       layout: messages.layout,
       checkpoint: this.#number,
       ...progress,
-      microseconds: machineClock() - startedMicroseconds,
+      microseconds: Math.round(machineClock() - startedMicroseconds),
     });
     try {
       if (!(await stream.hasMore(silenceMicroseconds))) {
