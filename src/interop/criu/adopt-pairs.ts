@@ -6,7 +6,7 @@ import type { CheckpointReader, KeptFiles, Store } from '../../store/index.ts';
 import { type AdoptedPair, requireLater, requireTogether } from './adopt-checks.ts';
 import { openImageDirectory } from './images/directory.ts';
 import type { ImageDirectory } from './images/types.ts';
-import { decodeListing, type ImageListing, LISTING_FORMAT } from './listing.ts';
+import { decodeListing, type ImageListing, LISTING_FORMAT, nameOfImage } from './listing.ts';
 import { imageOf } from './page-server/received-images.ts';
 import { stateOf } from './state/state-of.ts';
 import type { DirectoryState, MemoryReader } from './state/types.ts';
@@ -104,7 +104,7 @@ async function requireSameInventory(
   { reader, listing, files }: Received,
   { path }: ImageDirectory,
 ): Promise<void> {
-  const name = listing.imagesPath === '' ? 'inventory.img' : `${listing.imagesPath}/inventory.img`;
+  const name = nameOfImage(listing, 'inventory.img');
   const kept = listing.files.find((file) => file.name === name);
   if (kept === undefined) return;
   const pieces: Uint8Array[] = [];

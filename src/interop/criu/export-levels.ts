@@ -4,7 +4,13 @@ import type { StoredProcess, StoredVma } from '../../image/index.ts';
 import type { CheckpointReader, KeptFiles, Store } from '../../store/index.ts';
 import { type EntryTreatment, type PlannedEntries, planEntries } from './export-entries.ts';
 import type { ExportRequest } from './export-types.ts';
-import { decodeListing, type ImageListing, LISTING_FORMAT, type ListedMemory } from './listing.ts';
+import {
+  decodeListing,
+  type ImageListing,
+  LISTING_FORMAT,
+  type ListedMemory,
+  nameOfImage,
+} from './listing.ts';
 import { PAGE_FLAGS } from './page-server/protocol.ts';
 
 /** One memory of a directory that is to be written. */
@@ -46,9 +52,10 @@ export async function planLevels(
   reader: CheckpointReader,
   { layout, lazy }: Pick<ExportRequest, 'layout' | 'lazy'>,
 ): Promise<ExportPlan> {
-  const imported = await openImported(reader);
+  requireOfCriu(reader);
   const isPredecessor = layout === 'chain' && reader.manifest.preDump;
   if (!isPredecessor) requireRestorable(reader);
+  const imported = await openImported(reader);
   if (layout === 'flat') {
     return { levels: [planLevel(imported, lazy === true ? 'lazy' : 'flat', false)], warnings: [] };
   }
@@ -90,8 +97,8 @@ function needsParent(listing: ImageListing): boolean {
 }
 
 /** Whether a kept file is the link to the directory before, or lies in that directory itself. */
-export function isParentLink({ imagesPath }: ImageListing, name: string): boolean {
-  const link = imagesPath === '' ? 'parent' : `${imagesPath}/parent`;
+export function isParentLink(listing: ImageListing, name: string): boolean {
+  const link = nameOfImage(listing, 'parent');
   return name === link || name.startsWith(`${link}/`);
 }
 
@@ -126,29 +133,31 @@ function isDeferrable({ shared, inode, pathname, flags }: StoredVma): boolean {
   return isAnonymous && !PROMPT_FLAGS.some((code) => flags.includes(code));
 }
 
+function requireOfCriu({ manifest: { number, target } }: CheckpointReader): void {
+  if (target.kind === 'criu') return;
+  const isLive = target.kind === 'live';
+  throw new UnsupportedError(
+    `checkpoint ${number} is of ckpt itself: it has none of the images that criu restore needs`,
+    {
+      hint: isLive
+        ? `'ckpt restore --at ${number} --new' brings it back`
+        : `'ckpt restore --at ${number} --run DURATION' lets it go on`,
+      data: { checkpoint: number, kind: target.kind },
+    },
+  );
+}
+
 async function openImported(reader: CheckpointReader): Promise<Imported> {
-  const { number, target, notRestorable } = reader.manifest;
-  if (target.kind !== 'criu') {
-    const isLive = target.kind === 'live';
-    throw new UnsupportedError(
-      `checkpoint ${number} is of ckpt itself: it has none of the images that criu restore needs`,
-      {
-        hint: isLive
-          ? `'ckpt restore --at ${number} --new' brings it back`
-          : `'ckpt restore --at ${number} --run DURATION' lets it go on`,
-        data: { checkpoint: number, kind: target.kind },
-      },
-    );
-  }
   const imported = await openIfKept(reader);
   if (imported !== undefined) return imported;
-  if (notRestorable !== undefined) requireRestorable(reader);
+  const { number } = reader.manifest;
   throw new UnsupportedError(`checkpoint ${number} has no images beside its pages`, {
-    hint: 'export a later checkpoint of its chain',
+    hint: "'ckpt adopt DIR' joins those of the criu that sent the pages; or export a later checkpoint of its chain",
     data: { checkpoint: number },
   });
 }
 
+/** @returns undefined for pages alone: without an inventory criu takes no directory, be it that of a parent */
 async function openIfKept(reader: CheckpointReader): Promise<Imported | undefined> {
   const kept = await reader.files();
   if (kept === undefined) return undefined;
@@ -158,5 +167,7 @@ async function openIfKept(reader: CheckpointReader): Promise<Imported | undefine
       { hint: `this ckpt knows ${LISTING_FORMAT}; a newer one can export it` },
     );
   }
-  return { reader, kept, listing: decodeListing(kept.listing) };
+  const listing = decodeListing(kept.listing);
+  const inventory = nameOfImage(listing, 'inventory.img');
+  return listing.files.some(({ name }) => name === inventory) ? { reader, kept, listing } : undefined;
 }

@@ -21,6 +21,7 @@ import { MemoryWriter } from './export-memory.ts';
 import { encodePagemap } from './export-pagemap.ts';
 import type { ExportedDirectory, ExportRequest, ExportResult } from './export-types.ts';
 import { messagesOf } from './images/messages.ts';
+import { nameOfImage } from './listing.ts';
 
 /**
  * Writes a checkpoint as directories of images for `criu restore`. Every page and every file is proved by its digest;
@@ -164,9 +165,8 @@ class Exporter {
  * before, whose name changes.
  */
 function placedFiles({ listing }: ExportLevel, images: string): PlacedFile[] {
-  const { imagesPath, files } = listing;
-  const prefix = imagesPath === '' ? '' : `${imagesPath}/`;
-  return files
+  const prefix = nameOfImage(listing, '');
+  return listing.files
     .filter(({ name }) => name.startsWith(prefix) && !isParentLink(listing, name))
     .map((file) => ({ file, path: join(images, file.name.slice(prefix.length)) }));
 }

@@ -78,18 +78,18 @@ function planMemory(
   pid: number,
 ): PlannedMemory {
   const { entries, object, name, pagesId } = image;
-  const levels = chain.slice(0, index + 1).map(
-    (directory): MemoryLevel => ({
-      directory,
-      image: directory.memories.find((memory) => memory.name === name),
-    }),
-  );
+  const levelOf = (directory: ImageDirectory): MemoryLevel => ({
+    directory,
+    image: directory.memories.find((memory) => memory.name === name),
+  });
   const listed = { name, pid, sharedMemory: object.kind === 'shmem' ? object.id : null, pagesId };
   if (whole) {
-    const { own, inherited } = ownPages(levels[index]!, levels[index - 1], index);
+    const parent = chain[index - 1];
+    const here = { directory: chain[index]!, image };
+    const { own, inherited } = ownPages(here, parent && levelOf(parent), index);
     return { pid, image, pages: own, inherited, listed: { ...listed, runs: entries } };
   }
-  const pages = resolvePages(levels);
+  const pages = resolvePages(chain.slice(0, index + 1).map(levelOf));
   return { pid, image, pages, inherited: new PageRangeList(), listed: { ...listed, runs: pages } };
 }
 

@@ -47,6 +47,11 @@ export interface ImageListing {
   readonly memories: readonly ListedMemory[];
 }
 
+/** How a listing calls a file of the images themselves. */
+export function nameOfImage({ imagesPath }: Pick<ImageListing, 'imagesPath'>, name: string): string {
+  return imagesPath === '' ? name : `${imagesPath}/${name}`;
+}
+
 /** The bytes of a listing: length of its text, its text (JSON), then the runs of every memory as varints. */
 export function encodeListing(listing: ImageListing): Uint8Array {
   const writer = new ByteWriter();

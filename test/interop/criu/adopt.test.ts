@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { verifyStore } from '../../../src/checkpoint/index.ts';
 import { type AdoptRequest, adoptImages } from '../../../src/interop/criu/adopt.ts';
 import { exportImages } from '../../../src/interop/criu/export.ts';
+import { importImages } from '../../../src/interop/criu/import.ts';
 import { decodeListing } from '../../../src/interop/criu/listing.ts';
 import { unpackCriuImages } from '../../cases/criu/unpack.ts';
 import { CODEC, openStore, temporaryDirectory } from '../../store/harness.ts';
@@ -151,6 +152,35 @@ describe('adopting the images of a dump', () => {
     const { checkpoints, notes } = await adopt(work.store, join(work.dumps, '4'));
     expect(checkpoints.map(({ checkpoint }) => checkpoint)).toEqual([4]);
     expect(notes).toEqual([expect.stringContaining('checkpoint 3 stays as it is')]);
+  });
+
+  it('leads to a chain of directories that criu takes: pages without the rest are none', async () => {
+    using work = workspace();
+    const exported = (checkpoint: number) =>
+      exportImages({
+        storeDirectory: work.store,
+        checkpoint,
+        outputDirectory: join(work.store, '..', `out-${checkpoint}`),
+        layout: 'chain',
+        workers: 0,
+      });
+    await expect(exported(3)).rejects.toMatchObject({
+      code: 'unsupported',
+      hint: expect.stringMatching('adopt'),
+    });
+    for (const parent of [1, 2, 3]) rmSync(join(work.dumps, String(parent)), { recursive: true });
+    await adopt(work.store, join(work.dumps, '4'));
+    const { directories, warnings } = await exported(4);
+    expect(directories.map(({ checkpoint, parent }) => [checkpoint, parent])).toEqual([[4, null]]);
+    expect(warnings).toEqual([expect.stringContaining('it has all pages itself')]);
+    const again = await importImages({
+      storeDirectory: join(work.store, '..', 'again'),
+      path: directories[0]!.directory,
+      workers: 0,
+    });
+    expect(again.checkpoints.map(({ processes, notRestorable }) => [processes, notRestorable])).toEqual([
+      [2, null],
+    ]);
   });
 
   it('takes the pre-dumps first if told to, and then knows the dump that stands on them', async () => {

@@ -450,10 +450,7 @@ describe('exportImages() refuses', () => {
       'a file behind a link',
       /cannot write/,
       {
-        files: [
-          { name: 'link', target: '..' },
-          { name: 'link/outside', content: noise('x', 9) },
-        ],
+        files: [INVENTORY, { name: 'link', target: '..' }, { name: 'link/outside', content: noise('x', 9) }],
       },
     ],
     [
@@ -474,7 +471,8 @@ describe('exportImages() refuses', () => {
     ],
     ['two files of one name', /cannot write/, { files: [INVENTORY, INVENTORY] }],
   ])('%s', async (_, message, level) => {
-    await storeLevels(storeDirectory, [{ memories: [memory(7, { 16: { value: 1, flags: 4 } })], ...level }]);
+    const memories = [memory(7, { 16: { value: 1, flags: 4 } })];
+    await storeLevels(storeDirectory, [{ files: [INVENTORY], memories, ...level }]);
     await expect(attempt()).rejects.toThrow(message);
     expect(existsSync(outputDirectory)).toBe(false);
     expect(existsSync(join(work, 'outside'))).toBe(false);

@@ -140,7 +140,9 @@ describe('an exported archive', () => {
   });
 
   it('is refused for checkpoints that did not come from one', async () => {
-    await storeLevels(storeDirectory, [{ ...CONTAINER, imagesPath: '' }]);
+    await storeLevels(storeDirectory, [
+      { ...CONTAINER, imagesPath: '', files: [{ name: 'inventory.img', content: new Uint8Array(1) }] },
+    ]);
     await expect(exportArchive(request())).rejects.toMatchObject({
       code: 'unsupported',
       message: expect.stringMatching(/checkpoint 1 came from a directory of CRIU/),
