@@ -1,12 +1,12 @@
 import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { relative, sep } from 'node:path';
-import { IntegrityError } from '../../core/index.ts';
 import type { NewFiles } from '../../store/index.ts';
 import { keptFilesAround } from './images/directory.ts';
 import type { ImageDirectory, KeptFile } from './images/types.ts';
 import type { ImportLevel } from './import-levels.ts';
 import { encodeListing, LISTING_FORMAT, type ListedFile, type ListedMemory } from './listing.ts';
+import { unreadable } from './read-fully.ts';
 
 /** Bytes that are read at once. */
 const PIECE_BYTES = 1024 * 1024;
@@ -74,24 +74,17 @@ async function* contentOf(files: readonly KeptFile[]): AsyncGenerator<Uint8Array
 async function* piecesOf({ path, bytes }: KeptFile): AsyncGenerator<Uint8Array> {
   // What was a file when it was listed must not have become a link to another one.
   const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW).catch((cause: unknown) => {
-    throw changed(path, 0, (cause as Error).message, cause);
+    throw unreadable(path, 0, (cause as Error).message, cause);
   });
   try {
     for (let done = 0; done < bytes; ) {
       const piece = Buffer.allocUnsafe(Math.min(PIECE_BYTES, bytes - done));
       const { bytesRead } = await file.read(piece, 0, piece.length, done);
-      if (bytesRead === 0) throw changed(path, done, 'it became shorter while it was read');
+      if (bytesRead === 0) throw unreadable(path, done, 'it became shorter while it was read');
       done += bytesRead;
       yield piece.subarray(0, bytesRead);
     }
   } finally {
     await file.close();
   }
-}
-
-function changed(path: string, offset: number, why: string, cause?: unknown): IntegrityError {
-  return new IntegrityError(`${path} cannot be read at byte ${offset}: ${why}`, {
-    data: { path, offset },
-    cause,
-  });
 }

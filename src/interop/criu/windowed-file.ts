@@ -1,5 +1,6 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { IntegrityError, UsageError } from '../../core/index.ts';
+import { readFully } from './read-fully.ts';
 
 /** Bytes that are read at once. */
 const WINDOW_BYTES = 256 * 1024;
@@ -81,12 +82,7 @@ export class WindowedFile {
 
   async #fill(from: number, bytes: number): Promise<void> {
     const window = Buffer.allocUnsafe(Math.min(Math.max(bytes, WINDOW_BYTES), this.#sizeBytes - from));
-    let filled = 0;
-    while (filled < window.length) {
-      const { bytesRead } = await this.#file.read(window, filled, window.length - filled, from + filled);
-      if (bytesRead === 0) throw this.damaged('it became shorter while it was read', from + filled);
-      filled += bytesRead;
-    }
+    await readFully(this.#file, this.path, window, from);
     this.#window = window;
     this.#windowStart = from;
   }

@@ -1,5 +1,6 @@
 import { type FileHandle, open } from 'node:fs/promises';
-import { IntegrityError, PAGE_SIZE } from '../../../core/index.ts';
+import { PAGE_SIZE } from '../../../core/index.ts';
+import { readFully, unreadable } from '../read-fully.ts';
 
 /** The pages files of a chain, open as long as they are read. */
 export class PagesFiles {
@@ -15,16 +16,7 @@ export class PagesFiles {
    */
   async read(path: string, firstPage: number, into: Uint8Array): Promise<void> {
     const file = await this.#fileOf(path);
-    const from = firstPage * PAGE_SIZE;
-    for (let done = 0; done < into.length; ) {
-      const { bytesRead } = await file
-        .read(into, done, into.length - done, from + done)
-        .catch((cause: unknown) => {
-          throw unreadable(path, from + done, (cause as Error).message);
-        });
-      if (bytesRead === 0) throw unreadable(path, from + done, 'it became shorter while it was read');
-      done += bytesRead;
-    }
+    await readFully(file, path, into, firstPage * PAGE_SIZE);
   }
 
   /** Closes all files; nothing may be being read. */
@@ -39,13 +31,9 @@ export class PagesFiles {
     if (known !== undefined) return known;
     const file = open(path, 'r').catch((cause: unknown) => {
       this.#open.delete(path);
-      throw unreadable(path, 0, (cause as Error).message);
+      throw unreadable(path, 0, (cause as Error).message, cause);
     });
     this.#open.set(path, file);
     return file;
   }
-}
-
-function unreadable(path: string, offset: number, why: string): IntegrityError {
-  return new IntegrityError(`${path} cannot be read at byte ${offset}: ${why}`, { data: { path, offset } });
 }

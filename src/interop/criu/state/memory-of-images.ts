@@ -2,6 +2,7 @@ import { open } from 'node:fs/promises';
 import { PAGE_SIZE } from '../../../core/index.ts';
 import type { ImageDirectory, MemoryImage } from '../images/types.ts';
 import { PAGE_FLAGS } from '../page-server/protocol.ts';
+import { readFully } from '../read-fully.ts';
 import type { MemoryReader } from './types.ts';
 
 /**
@@ -59,7 +60,7 @@ function entryAt({ entries: { startPages, pageCounts } }: MemoryImage, page: num
 async function readAt(path: string, into: Uint8Array, offsetBytes: number): Promise<void> {
   const file = await open(path);
   try {
-    await file.read(into, 0, into.length, offsetBytes);
+    await readFully(file, path, into, offsetBytes);
   } finally {
     await file.close();
   }

@@ -1,6 +1,7 @@
 import { open } from 'node:fs/promises';
 import type { PipeContent } from '../../../target/index.ts';
 import { ImageFile } from '../image-file.ts';
+import { readFully } from '../read-fully.ts';
 import type { DumpImages } from './dump-images.ts';
 import { base64 } from './numbers.ts';
 
@@ -39,7 +40,7 @@ export async function readPipes(
         if (bytes > left) continue;
         left -= bytes;
         const unread = Buffer.alloc(bytes);
-        await file.read(unread, 0, bytes, offsetBytes);
+        await readFully(file, path, unread, offsetBytes);
         contents.set(pipeId, { unread: base64(unread), capacityBytes });
       }
     } finally {
