@@ -1,6 +1,7 @@
 import { formatPageAddress, IntegrityError, PageRangeList } from '../../core/index.ts';
 import type { NewProcess } from '../../store/index.ts';
 import type { TargetState } from '../../target/index.ts';
+import { COPY_AGAIN } from './images/processes.ts';
 import {
   everyPage,
   type MemoryLevel,
@@ -54,6 +55,7 @@ export async function planImport(
   for (let index = whole ? 0 : chain.length - 1; index < chain.length; index++) {
     const directory = chain[index]!;
     const known = index === chain.length - 1 ? newest : await describe(chain, index);
+    requireObjects(directory, known);
     const memories = directory.memories.map((image) => {
       const { object } = image;
       const pid = object.kind === 'task' ? object.pid : numbers.pidOf(object.id);
@@ -91,6 +93,17 @@ function planMemory(
   }
   const pages = resolvePages(chain.slice(0, index + 1).map(levelOf));
   return { pid, image, pages, inherited: new PageRangeList(), listed: { ...listed, runs: pages } };
+}
+
+/** CRIU writes an image for every object, also if it has no pages, and restores none without (criu/shmem.c). */
+function requireObjects({ path }: ImageDirectory, { missingObjects: [missing] }: DirectoryState): void {
+  if (missing === undefined) return;
+  const { pid, startPage, objectId } = missing;
+  const name = `${path}/pagemap-shmem-${objectId}.img`;
+  throw new IntegrityError(
+    `${name} is missing: process ${pid} shares that memory at ${formatPageAddress(startPage)}`,
+    { hint: COPY_AGAIN, data: { path: name, pid } },
+  );
 }
 
 /** As a restore would: CRIU refuses a pagemap with pages that no mapping has (criu/mem.c, premap_priv_vmas). */

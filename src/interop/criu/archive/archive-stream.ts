@@ -41,10 +41,11 @@ export async function openArchive(path: string): Promise<ArchiveStream> {
 
 async function readHead(path: string): Promise<{ head: Uint8Array; fileBytes: number }> {
   try {
+    // Looked at first: opening a FIFO would wait for somebody to write to it.
+    const status = await stat(path);
+    if (!status.isFile()) throw new Error('it is no file');
     const handle = await open(path);
     try {
-      const status = await stat(path);
-      if (!status.isFile()) throw new Error('it is no file');
       const { bytesRead, buffer } = await handle.read(new Uint8Array(HEAD_BYTES), 0, HEAD_BYTES, 0);
       return { head: buffer.subarray(0, bytesRead), fileBytes: status.size };
     } finally {

@@ -1,5 +1,7 @@
 import { IntegrityError, UsageError } from '../../../core/index.ts';
 import { ImageFile } from '../image-file.ts';
+import { messagesOf } from './messages.ts';
+import { missingImage } from './processes.ts';
 import type { ImageDirectory, KeptFile } from './types.ts';
 
 /** What is in images of these names, which `-` and a number may follow (criu/image-desc.c). */
@@ -55,7 +57,7 @@ export async function checkImages(directory: ImageDirectory, signal?: AbortSigna
     if (!(await checkImage(file))) unchecked.push(`${file.path} is kept as it is: ckpt cannot check it`);
   }
   await requireProcesses(directory);
-  return unchecked;
+  return [...unchecked, ...(await missingDescriptors(directory))];
 }
 
 /** @returns whether it could be checked */
@@ -82,22 +84,39 @@ async function checkImage({ path, name }: KeptFile): Promise<boolean> {
   return true;
 }
 
+/** A process without open files has no such image either, so that this cannot be refused; criu restores it without. */
+async function missingDescriptors({
+  path,
+  isPreDump,
+  processes,
+  otherFiles,
+}: ImageDirectory): Promise<string[]> {
+  if (isPreDump) return [];
+  const names = new Set(otherFiles.map(({ name }) => name));
+  const missing: string[] = [];
+  for (const { pid, state } of processes) {
+    if (state === 'zombie') continue;
+    const [ids] = await messagesOf(`${path}/ids-${pid}.img`, 'IDS');
+    const name = `fdinfo-${ids?.optionalNumber('files_id') ?? 0}.img`;
+    if (names.has(name)) continue;
+    missing.push(`${path}/${name} is not there: criu will restore process ${pid} without open files`);
+  }
+  return missing;
+}
+
+const SENT_AWAY = "if criu sent the pages to 'ckpt page-server', 'ckpt adopt' joins the rest to them";
+
 /** CRIU leaves out images without entries, but every process that lives has these. */
 async function requireProcesses({ path, isPreDump, processes, memories, otherFiles }: ImageDirectory) {
   if (isPreDump) return;
   const names = new Set([...otherFiles, ...memories].map(({ name }) => name));
   for (const { pid, state, threads } of processes) {
     const needed = threads.map((tid) => `core-${tid}.img`);
-    if (state !== 'zombie') needed.push(`mm-${pid}.img`, `pagemap-${pid}.img`);
+    if (state !== 'zombie')
+      needed.push(`mm-${pid}.img`, `pagemap-${pid}.img`, `ids-${pid}.img`, `fs-${pid}.img`);
     const missing = needed.find((name) => !names.has(name));
     if (missing === undefined) continue;
-    const isMemory = missing.startsWith('pagemap');
-    throw new IntegrityError(`${path}/${missing} is missing: process ${pid} of pstree.img needs it`, {
-      ...(isMemory
-        ? { hint: "if criu sent the pages to 'ckpt page-server', 'ckpt adopt' joins the rest to them" }
-        : {}),
-      data: { path: `${path}/${missing}`, pid },
-    });
+    throw missingImage(`${path}/${missing}`, pid, missing.startsWith('pagemap') ? SENT_AWAY : undefined);
   }
   const known = new Set(processes.map(({ pid }) => pid));
   for (const { object, name } of memories) {

@@ -1,8 +1,12 @@
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { IntegrityError } from '../../../core/index.ts';
 import { FIRST_OBJECT_PID } from '../../../image/index.ts';
 import { type MessageFields, messagesOf } from './messages.ts';
 import type { ImageProcess, MemoryImage } from './types.ts';
+
+/** What to do about an image that is not there. */
+export const COPY_AGAIN = 'copy the directory again from where CRIU wrote it, with all of its files';
 
 /** What `task_state` says (criu/include/pid.h); a dead task is a zombie whose parent has not asked yet. */
 const TASK_STATES: Readonly<Record<number, ImageProcess['state']>> = {
@@ -46,6 +50,7 @@ async function processOf(directory: string, entry: MessageFields): Promise<Image
   const pid = entry.number('pid');
   requirePid(pid, entry.path, entry.offsetBytes);
   const path = join(directory, `core-${pid}.img`);
+  await requireImage(path, pid);
   const [core, ...more] = await messagesOf(path, 'CORE');
   const task = core?.message('tc');
   if (core === undefined || task === undefined || more.length > 0) {
@@ -64,6 +69,20 @@ async function processOf(directory: string, entry: MessageFields): Promise<Image
     // Of a process that has ended CRIU 3.17.1 lists one thread whose id it never set.
     threads: state === 'zombie' ? [pid] : entry.numbers('threads'),
   };
+}
+
+/** @throws IntegrityError if a process of `pstree.img` lacks an image that every process has */
+async function requireImage(path: string, pid: number): Promise<void> {
+  const found = await stat(path).catch(() => undefined);
+  if (found === undefined) throw missingImage(path, pid);
+}
+
+/** Says that an image is not there which every living process has. */
+export function missingImage(path: string, pid: number, hint = COPY_AGAIN): IntegrityError {
+  return new IntegrityError(`${path} is missing: process ${pid} of pstree.img needs it`, {
+    hint,
+    data: { path, pid },
+  });
 }
 
 /** Higher numbers, which Linux never gives to processes, stand for objects of shared memory in a store. */

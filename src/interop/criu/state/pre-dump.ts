@@ -13,7 +13,7 @@ export function preDumpState({ memories }: StateSource): DirectoryState {
       ? [{ pid: object.pid, parentPid: 0, name: '', vmas: mappingsAround(entries), sharedRanges: [] }]
       : [],
   );
-  return { state: undefined, processes, objects: objectsOf(memories, [], undefined) };
+  return { state: undefined, processes, objects: objectsOf(memories, [], undefined), missingObjects: [] };
 }
 
 /** Ranges that touch are one mapping; where there are too many, those that are close. */

@@ -15,7 +15,7 @@ import { gapsOf } from './gaps.ts';
 import { objectsOf } from './objects.ts';
 import { preDumpState } from './pre-dump.ts';
 import { type DescribedProcess, describeProcess, type ProcessImages } from './process.ts';
-import type { DirectoryState, MemoryReader, ProcessMappings, StateSource } from './types.ts';
+import type { DirectoryState, MemoryReader, MissingObject, ProcessMappings, StateSource } from './types.ts';
 import { mappingsOf, VMA_STATUS } from './vmas.ts';
 
 /** `task_state` of a process that has ended and that its parent has not asked about (criu/include/pid.h). */
@@ -47,11 +47,23 @@ export async function stateOf(source: StateSource, readMemory?: MemoryReader): P
     state: await describe(processes, context, source, readMemory),
     processes: mappings.map((process) => ({
       ...process,
-      // An object that nobody wrote to has no image.
       sharedRanges: process.sharedRanges.filter(({ objectId }) => known.has(objectId)),
     })),
     objects,
+    missingObjects: missingObjects(source.memories, mappings),
   };
+}
+
+function missingObjects(
+  memories: StateSource['memories'],
+  processes: readonly ProcessMappings[],
+): MissingObject[] {
+  const present = new Set(memories.flatMap(({ object }) => (object.kind === 'shmem' ? [object.id] : [])));
+  return processes.flatMap(({ pid, sharedRanges }) =>
+    sharedRanges
+      .filter(({ objectId }) => !present.has(objectId))
+      .map(({ startPage, objectId }) => ({ pid, startPage, objectId })),
+  );
 }
 
 /** The root first, then every process behind its parent. @throws IntegrityError */

@@ -51,4 +51,13 @@ export interface DirectoryState {
   /** The root first, parents before their children; of a pre-dump by PID. */
   readonly processes: readonly ProcessMappings[];
   readonly objects: readonly SharedObject[];
+  /** Mappings of shared memory of which there is no image. */
+  readonly missingObjects: readonly MissingObject[];
+}
+
+/** A mapping whose pages are nowhere. */
+export interface MissingObject {
+  readonly pid: number;
+  readonly startPage: number;
+  readonly objectId: string;
 }

@@ -1,10 +1,19 @@
 import { execFileSync } from 'node:child_process';
-import { cpSync, mkdtempSync, rmSync, symlinkSync, truncateSync, unlinkSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { CkptError } from '../../../../src/core/index.ts';
-import { importImages } from '../../../../src/interop/index.ts';
+import { importCheckpoints, importImages } from '../../../../src/interop/index.ts';
 import { unpackCriuImages } from '../../../cases/criu/unpack.ts';
 import { patternPage } from '../../../checkpoint/memory-target.ts';
 import { type DirectoryModel, writeImageDirectory } from '../image-directory.ts';
@@ -379,5 +388,47 @@ describe('an import of what real CRIU deduplicated', () => {
     } finally {
       rmSync(images, { recursive: true });
     }
+  });
+});
+
+it('an import does not wait for somebody to write to a FIFO', async () => {
+  execFileSync('mkfifo', [at('fifo')]);
+  await expect(
+    importCheckpoints({ storeDirectory: at('store'), path: at('fifo'), workers: 0 }),
+  ).rejects.toMatchObject({ code: 'usage', message: expect.stringMatching(/fifo: it is no file$/) });
+});
+
+describe('an import of what a real CRIU dumped, a file of which was lost', () => {
+  let images = '';
+  let pids: string[] = [];
+  beforeEach(() => {
+    images = unpackCriuImages('braid');
+    pids = readdirSync(join(images, 'braid', '4')).flatMap((name) => /^mm-(\d+)\.img$/.exec(name)?.[1] ?? []);
+  });
+  afterEach(() => rmSync(images, { recursive: true }));
+
+  const importBraid = () =>
+    importImages({ storeDirectory: at('store'), path: join(images, 'braid', '4'), workers: 0 });
+
+  it.each<[string, () => string, RegExp]>([
+    ['a core', () => `core-${pids[1]}.img`, /is missing: process \d+ of pstree\.img needs it/],
+    ['where it was', () => `fs-${pids[0]}.img`, /is missing: process \d+ of pstree\.img needs it/],
+    ['what it was part of', () => `ids-${pids[0]}.img`, /is missing: process \d+ of pstree\.img needs it/],
+    ['shared memory', () => 'pagemap-shmem-0.img', /is missing: process \d+ shares that memory at 0x/],
+  ])('is refused, as criu would not restore it: %s', async (_what, name, text) => {
+    unlinkSync(join(images, 'braid', '4', name()));
+    await expect(importBraid()).rejects.toMatchObject({
+      code: 'integrity',
+      message: expect.stringMatching(text),
+      hint: expect.stringContaining('copy the directory again'),
+    });
+  });
+
+  it('says so if criu would restore it without its open files', async () => {
+    unlinkSync(join(images, 'braid', '4', 'fdinfo-2.img'));
+    const { notes } = await importBraid();
+    expect(notes).toEqual([
+      expect.stringMatching(/fdinfo-2\.img is not there: criu will restore process \d+ without open files$/),
+    ]);
   });
 });
