@@ -14,7 +14,7 @@ export function formatVerification(verification: Verification): string {
     errors + warnings === 0
       ? 'everything is as it was written'
       : `${formatCount(errors)} errors, ${formatCount(warnings)} warnings`;
-  return `${formatCount(checkpoints)} checkpoints: ${found} (${formatDuration(microseconds)})\n`;
+  return `${formatCount(checkpoints)} ${checkpoints === 1 ? 'checkpoint' : 'checkpoints'}: ${found} (${formatDuration(microseconds)})\n`;
 }
 
 /** What a squash did or would do. */

@@ -129,8 +129,8 @@ export class Store {
     throw this.#notFound(
       number,
       newest === undefined
-        ? "it is empty; take one with 'ckpt dump'"
-        : `it has ${numbers.length}, the newest is ${newest}; 'ckpt ls' lists them`,
+        ? "it is empty; 'ckpt dump', 'ckpt import' and others take some"
+        : `the newest is ${newest}; 'ckpt ls' lists all that it has`,
     );
   }
 
@@ -311,7 +311,7 @@ async function checkStoreFile(files: StoreFiles): Promise<void> {
   const found = await files.status('.');
   if (found === undefined) {
     throw new StoreNotFoundError(`there is no store at ${files.directory}`, {
-      hint: "'ckpt dump -t TARGET -D DIR' creates one",
+      hint: "'ckpt dump', 'ckpt import', 'ckpt receive' and 'ckpt page-server' create one",
       data: { path: files.directory },
     });
   }

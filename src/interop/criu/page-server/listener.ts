@@ -63,7 +63,10 @@ export async function listenForPeers(request: ListenRequest): Promise<PeerListen
   } catch (cause) {
     const { code, message } = cause as NodeJS.ErrnoException;
     const why = LISTEN_FAILURES[code ?? ''] ?? message;
-    throw new UsageError(`cannot listen on ${formatPeer(address, port)}: ${why}`, { cause });
+    throw new UsageError(`cannot listen on ${formatPeer(address, port)}: ${why}`, {
+      hint: 'choose another address or port, or 0 for any port that is free',
+      cause,
+    });
   }
   const bound = server.address();
   return {
