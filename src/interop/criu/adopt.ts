@@ -94,7 +94,7 @@ async function adoptInto(store: Store, request: AdoptRequest): Promise<AdoptResu
     for (const text of pair.directory.notes) note(text);
     const isRead = pair.directory.inventory.preDumpMode === PRE_DUMP_MODE.read;
     if (isRead && warnings.length === 0) warnings.push(READ_MODE_WARNING);
-    checkpoints.push(await adopt(store, pair, newest.known, target, warnings));
+    checkpoints.push(await adopt(store, pair, newest.known, target, warnings, request.signal));
   }
   const microseconds = Math.round(machineClock() - started);
   const { storeDirectory } = request;
@@ -108,12 +108,13 @@ async function adopt(
   newest: DirectoryState,
   target: StoredIdentity,
   warnings: readonly string[],
+  signal: AbortSignal | undefined,
 ): Promise<AdoptedCheckpoint> {
   const processes = storedProcesses(memories, known, newest, objectNumbersOf(listing.memories));
   const pid = Math.min(...processes.map((process) => process.pid));
   // Without the checkpoint before it there is nothing that the link could lead to.
   const kept = directory.otherFiles.filter(({ name }) => manifest.parent !== null || name !== 'parent');
-  const { newFiles, bytes } = newFilesOf(kept, '', listing.memories);
+  const { newFiles, bytes } = newFilesOf(kept, '', listing.memories, signal);
   const { number, memoryDigest, preDump } = await rewriteCheckpoint(store, {
     checkpoint: manifest.number,
     processes,

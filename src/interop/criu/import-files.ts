@@ -27,17 +27,22 @@ export async function filesOfLevel(
   { directory, memories, index }: ImportLevel,
   chain: readonly ImageDirectory[],
   archiveRoot: string | undefined,
+  signal?: AbortSignal,
 ): Promise<LevelFiles> {
   const { files, notes, imagesPath } = await kept(directory, index, chain, archiveRoot);
   const listed = memories.map((memory) => memory.listed);
-  return { ...newFilesOf(files, imagesPath, listed), count: files.length, notes };
+  return { ...newFilesOf(files, imagesPath, listed, signal), count: files.length, notes };
 }
 
-/** Files as they are kept: with a listing of them and of the pagemaps beside them. */
+/**
+ * Files as they are kept: with a listing of them and of the pagemaps beside them.
+ * @param signal ends the reading of their content, which may be that of a whole container
+ */
 export function newFilesOf(
   files: readonly KeptFile[],
   imagesPath: string,
   memories: readonly ListedMemory[],
+  signal?: AbortSignal,
 ): { readonly newFiles: NewFiles; readonly bytes: number } {
   let bytes = 0;
   const listed = files.map(({ path: _, ...file }): ListedFile => {
@@ -46,7 +51,7 @@ export function newFilesOf(
     return { ...file, offset };
   });
   const listing = encodeListing({ imagesPath, files: listed, memories });
-  return { newFiles: { format: LISTING_FORMAT, listing, content: contentOf(files) }, bytes };
+  return { newFiles: { format: LISTING_FORMAT, listing, content: contentOf(files, signal) }, bytes };
 }
 
 async function kept(
@@ -67,8 +72,17 @@ async function kept(
   return { ...(await keptFilesAround(archiveRoot, directory, parents)), imagesPath };
 }
 
-async function* contentOf(files: readonly KeptFile[]): AsyncGenerator<Uint8Array> {
-  for (const file of files) if (file.kind === 'file' && file.bytes > 0) yield* piecesOf(file);
+async function* contentOf(
+  files: readonly KeptFile[],
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Uint8Array> {
+  for (const file of files) {
+    if (file.kind !== 'file' || file.bytes === 0) continue;
+    for await (const piece of piecesOf(file)) {
+      signal?.throwIfAborted();
+      yield piece;
+    }
+  }
 }
 
 async function* piecesOf({ path, bytes }: KeptFile): AsyncGenerator<Uint8Array> {

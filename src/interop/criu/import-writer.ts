@@ -97,7 +97,7 @@ class LevelWriter {
   /** @throws as `writeLevels` */
   async write(level: ImportLevel): Promise<ImportedCheckpoint> {
     const started = performance.now();
-    const { levels, chain, root, note } = this.#parts;
+    const { levels, chain, root, note, request } = this.#parts;
     const punched = new PunchedPages(level, levels.slice(levels.indexOf(level) + 1));
     await this.#incoming.begin();
     for (const memory of level.memories) await this.#addMemory(memory, punched);
@@ -105,7 +105,7 @@ class LevelWriter {
     await this.#importer.close();
     await this.#incoming.seal(level.processes);
     this.#puncher = Math.max(this.#puncher, punched.lastPuncher() ?? -1);
-    const files = await filesOfLevel(level, chain, root);
+    const files = await filesOfLevel(level, chain, root, request.signal);
     for (const text of files.notes) note(text);
     const notRestorable = await this.#reasonAgainst(level);
     const manifest = await this.#incoming.commit(

@@ -56,9 +56,8 @@ class Walk implements KeptFiles {
   async into(directory: string, prefix: string, depth: number): Promise<void> {
     if (depth > MAX_DEPTH) throw tooMuch(directory, `more than ${MAX_DEPTH} directories within each other`);
     for (const bytes of await readdir(directory, { encoding: 'buffer' })) {
-      const part = bytes.toString();
-      const path = join(directory, part);
-      if (!Buffer.from(part).equals(bytes)) throw tooMuch(path, 'a name that is not UTF-8');
+      const path = join(directory, bytes.toString());
+      const part = textOf(bytes, path, 'a name');
       if (this.#excluded.has(path)) continue;
       if (this.files.length >= MAX_FILES) throw tooMuch(directory, `more than ${MAX_FILES} files`);
       await this.#take(path, prefix + part, depth);
@@ -68,8 +67,10 @@ class Walk implements KeptFiles {
   async #take(path: string, name: string, depth: number): Promise<void> {
     const status = await lstat(path);
     if (status.isFile()) this.#add(path, name, 'file', status);
-    else if (status.isSymbolicLink()) this.#add(path, name, 'link', status, await readlink(path));
-    else if (!status.isDirectory()) this.notes.push(`${path} is left out: it is neither file nor link`);
+    else if (status.isSymbolicLink()) {
+      const target = textOf(await readlink(path, { encoding: 'buffer' }), path, 'a link to a name');
+      this.#add(path, name, 'link', status, target);
+    } else if (!status.isDirectory()) this.notes.push(`${path} is left out: it is neither file nor link`);
     else if (path !== this.#images && (await isDump(path))) {
       this.notes.push(`${path} is left out: it is a dump of its own`);
     } else {
@@ -95,6 +96,13 @@ async function isDump(directory: string): Promise<boolean> {
     () => true,
     () => false,
   );
+}
+
+/** Names are kept as text, which only UTF-8 comes back from byte for byte. */
+function textOf(bytes: Buffer, path: string, what: string): string {
+  const text = bytes.toString();
+  if (Buffer.from(text).equals(bytes)) return text;
+  throw tooMuch(path, `${what} that is not UTF-8`);
 }
 
 function tooMuch(path: string, what: string): UsageError {

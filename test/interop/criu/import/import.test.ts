@@ -110,18 +110,20 @@ function modelOf(pages: Memory, start: number): MemoryModel {
 function directoryOf({ preDump, version, memories }: Level, parent: string | undefined): DirectoryModel {
   const [first, second, object] = memories;
   const own = modelOf(first!, START);
-  const showing = {
+  const mapping = {
     startPage: OBJECT_AT,
     endPage: OBJECT_AT + PAGES,
     status: VMA_STATUS.regular | VMA_STATUS.anonymousShared,
     shmid: BigInt(OBJECT),
   };
+  // An object that is mapped has an image, be it one without pages.
+  const showing = object === undefined ? [] : [mapping];
   return {
     preDump,
     version,
     ...(parent === undefined ? {} : { parent }),
     processes: [
-      { pid: 1, name: 'root', ...own, vmas: [...vmasAround(own.entries), showing] },
+      { pid: 1, name: 'root', ...own, vmas: [...vmasAround(own.entries), ...showing] },
       ...(second === undefined ? [] : [{ pid: 2, parentPid: 1, ...modelOf(second, START) }]),
     ],
     shared: object === undefined ? [] : [{ id: OBJECT, ...modelOf(object, 0) }],
@@ -207,7 +209,7 @@ describe('an import', () => {
     const level = { preDump: false, version: '3.17' } as const;
     const chain = [
       { ...level, memories: [none, undefined, new Map([[9, { value: 3, flags: 4 as const }]])] },
-      { ...level, memories: [none, undefined, undefined] },
+      { ...level, memories: [none, undefined, none] },
     ];
     await write(chain);
     const store = join(work, 'store');
@@ -226,7 +228,7 @@ describe('an import', () => {
     await withStore(store, async (opened) => {
       const { processes } = (await opened.openCheckpoint(1)).manifest;
       expect(processes.map(({ pid, name, vmas }) => [pid, name, vmas.length])).toEqual([
-        [1, 'root', 2],
+        [1, 'root', 1],
         [2, 'ended', 0],
       ]);
       expect(await memoryOf(opened, 1, 2)).toEqual(new Map());

@@ -13,6 +13,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { CkptError } from '../../../../src/core/index.ts';
+import { newFilesOf } from '../../../../src/interop/criu/import-files.ts';
 import { importCheckpoints, importImages } from '../../../../src/interop/index.ts';
 import { unpackCriuImages } from '../../../cases/criu/unpack.ts';
 import { patternPage } from '../../../checkpoint/memory-target.ts';
@@ -305,6 +306,18 @@ describe('an import refuses', () => {
     } finally {
       rmSync(images, { recursive: true });
     }
+  });
+
+  it('links that would not come back byte for byte', async () => {
+    symlinkSync(Buffer.from('../caf\xe9', 'latin1'), at('3/link'));
+    await expectRefused('usage', /3\/link: a link to a name that is not UTF-8/);
+  });
+
+  it('to go on reading files when it is interrupted', async () => {
+    writeFileSync(at('tmpfs-1.tar.gz.img'), Buffer.alloc(10));
+    const file = { name: 'x', kind: 'file', mode: 0o600, bytes: 10, path: at('tmpfs-1.tar.gz.img') } as const;
+    const { newFiles } = newFilesOf([file], '', [], AbortSignal.abort(new Error('enough')));
+    await expect(newFiles.content[Symbol.asyncIterator]().next()).rejects.toThrow('enough');
   });
 
   it('what is no directory', async () => {
