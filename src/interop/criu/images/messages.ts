@@ -36,6 +36,16 @@ export async function messagesOf(path: string, kind: string): Promise<MessageFie
   return messages;
 }
 
+/** Says that a message cannot be right. */
+export function damaged(
+  { path, offsetBytes }: Pick<MessageFields, 'path' | 'offsetBytes'>,
+  what: string,
+): IntegrityError {
+  return new IntegrityError(`${path} is damaged at byte ${offsetBytes}: ${what}`, {
+    data: { path, offset: offsetBytes },
+  });
+}
+
 /**
  * A message of an image with its fields by type. What is asked for and is not there, or is of another type, is an
  * IntegrityError that names file and offset.

@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { IntegrityError } from '../../../core/index.ts';
 import { FIRST_OBJECT_PID } from '../../../image/index.ts';
-import { type MessageFields, messagesOf } from './messages.ts';
+import { damaged, type MessageFields, messagesOf } from './messages.ts';
 import type { ImageProcess, MemoryImage } from './types.ts';
 
 /** What to do about an image that is not there. */
@@ -33,17 +33,29 @@ export async function processesOf(
     );
   }
   const processes: ImageProcess[] = [];
-  const known = new Set<number>([0]);
-  for (const entry of await messagesOf(join(directory, 'pstree.img'), 'PSTREE')) {
+  const known = new Set<number>();
+  const path = join(directory, 'pstree.img');
+  for (const entry of await messagesOf(path, 'PSTREE')) {
+    requirePlaced(entry, known);
     const process = await processOf(directory, entry);
-    if (known.has(process.pid)) throw wrong(entry, `it has process ${process.pid} twice`);
-    if (!known.has(process.parentPid)) {
-      throw wrong(entry, `process ${process.pid} comes before its parent ${process.parentPid}`);
-    }
     known.add(process.pid);
     processes.push(process);
   }
+  if (processes.length === 0) throw damaged({ path, offsetBytes: 8 }, 'it has no process');
   return processes.sort((a, b) => a.pid - b.pid);
+}
+
+/** The root first, then every process behind its parent. @throws IntegrityError */
+function requirePlaced(entry: MessageFields, before: ReadonlySet<number>): void {
+  const [pid, parent] = [entry.number('pid'), entry.number('ppid')];
+  const isPlaced = before.size === 0 ? parent === 0 : before.has(parent);
+  if (isPlaced && !before.has(pid)) return;
+  throw damaged(entry, `process ${pid} with the parent ${parent} is out of place in the tree`);
+}
+
+/** Whether a process had ended, and its parent had not asked yet: it has no memory. @param task its part of an image CORE */
+export function hasEnded(task: MessageFields): boolean {
+  return TASK_STATES[task.number('task_state')] === 'zombie';
 }
 
 async function processOf(directory: string, entry: MessageFields): Promise<ImageProcess> {
@@ -60,7 +72,7 @@ async function processOf(directory: string, entry: MessageFields): Promise<Image
   }
   const code = task.number('task_state');
   const state = TASK_STATES[code];
-  if (state === undefined) throw wrong(core, `its task_state ${code} is not known`);
+  if (state === undefined) throw damaged(core, `its task_state ${code} is not known`);
   return {
     pid,
     parentPid: entry.number('ppid'),
@@ -88,14 +100,5 @@ export function missingImage(path: string, pid: number, hint = COPY_AGAIN): Inte
 /** Higher numbers, which Linux never gives to processes, stand for objects of shared memory in a store. */
 export function requirePid(pid: number, path: string, offsetBytes: number): void {
   if (pid > 0 && pid < FIRST_OBJECT_PID) return;
-  throw wrong({ path, offsetBytes }, `no process can have the PID ${pid}`);
-}
-
-function wrong(
-  { path, offsetBytes }: Pick<MessageFields, 'path' | 'offsetBytes'>,
-  what: string,
-): IntegrityError {
-  return new IntegrityError(`${path} is damaged at byte ${offsetBytes}: ${what}`, {
-    data: { path, offset: offsetBytes },
-  });
+  throw damaged({ path, offsetBytes }, `no process can have the PID ${pid}`);
 }

@@ -1,6 +1,5 @@
 import type { OpenFile, PipeContent } from '../../../target/index.ts';
-import type { MessageFields } from '../images/messages.ts';
-import { damaged } from './dump-images.ts';
+import { damaged, type MessageFields } from '../images/messages.ts';
 import type { FileRecord } from './file-record.ts';
 import type { FileTable } from './file-table.ts';
 

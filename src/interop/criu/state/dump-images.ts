@@ -69,11 +69,3 @@ async function sizeOf(path: string): Promise<number | undefined> {
     throw error;
   }
 }
-
-/** Says that a message cannot be right. */
-export function damaged(message: MessageFields, what: string): IntegrityError {
-  const { path, offsetBytes } = message;
-  return new IntegrityError(`${path} is damaged at byte ${offsetBytes}: ${what}`, {
-    data: { path, offset: offsetBytes },
-  });
-}

@@ -1,8 +1,7 @@
 import type { FileIdentity, LiveProcessState, LiveState } from '../../../target/index.ts';
-import type { MessageFields } from '../images/messages.ts';
+import { damaged, type MessageFields } from '../images/messages.ts';
 import type { Descriptors } from './descriptors.ts';
 import type { DumpContext } from './dump-context.ts';
-import { damaged } from './dump-images.ts';
 import { auxiliaryVectorOf, layoutOf, NO_LAYOUT, stringsOf } from './process-memory.ts';
 import { type ThreadInfo, threadInfoOf } from './registers.ts';
 import { credentialsOf, limitsOf, seccompModeOf } from './rights.ts';

@@ -1,6 +1,5 @@
 import type { LiveState, LiveThreadState } from '../../../target/index.ts';
-import type { MessageFields } from '../images/messages.ts';
-import { damaged } from './dump-images.ts';
+import { damaged, type MessageFields } from '../images/messages.ts';
 import { base64, words64 } from './numbers.ts';
 import { xsaveArea } from './xsave-area.ts';
 

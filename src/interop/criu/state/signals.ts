@@ -1,6 +1,6 @@
 import type { PosixTimer, ProcessSignals, ProcessTimers, SignalDisposition } from '../../../target/index.ts';
-import type { MessageFields } from '../images/messages.ts';
-import { type DumpImages, damaged } from './dump-images.ts';
+import { damaged, type MessageFields } from '../images/messages.ts';
+import type { DumpImages } from './dump-images.ts';
 import { hex, signed } from './numbers.ts';
 import { pendingOf } from './threads.ts';
 

@@ -7,19 +7,17 @@ import {
   summaryOfState,
   type TargetState,
 } from '../../../target/index.ts';
-import type { MessageFields } from '../images/messages.ts';
+import { damaged, type MessageFields } from '../images/messages.ts';
+import { hasEnded } from '../images/processes.ts';
 import { Descriptors } from './descriptors.ts';
 import { type DumpContext, readContext } from './dump-context.ts';
-import { DumpImages, damaged } from './dump-images.ts';
+import { DumpImages } from './dump-images.ts';
 import { gapsOf } from './gaps.ts';
 import { objectsOf } from './objects.ts';
 import { preDumpState } from './pre-dump.ts';
 import { type DescribedProcess, describeProcess, type ProcessImages } from './process.ts';
 import type { DirectoryState, MemoryReader, MissingObject, ProcessMappings, StateSource } from './types.ts';
 import { mappingsOf, VMA_STATUS } from './vmas.ts';
-
-/** `task_state` of a process that has ended and that its parent has not asked about (criu/include/pid.h). */
-const ENDED: ReadonlySet<number> = new Set([2, 6]);
 
 /** Mappings of files that CRIU does not dump whole. */
 const MAPPED_FILE = VMA_STATUS.filePrivate | VMA_STATUS.fileShared;
@@ -35,7 +33,6 @@ export async function stateOf(source: StateSource, readMemory?: MemoryReader): P
   const images = new DumpImages(source.path);
   const processes: ProcessImages[] = [];
   for (const entry of await images.entries('pstree', 'PSTREE')) {
-    requirePlaced(entry, processes);
     processes.push(await imagesOf(images, entry));
   }
   const namespaces = new Set(processes.flatMap(({ ids }) => ids?.optionalNumber('ipc_ns_id') ?? []));
@@ -66,28 +63,18 @@ function missingObjects(
   );
 }
 
-/** The root first, then every process behind its parent. @throws IntegrityError */
-function requirePlaced(entry: MessageFields, before: readonly ProcessImages[]): void {
-  const [pid, parent] = [entry.number('pid'), entry.number('ppid')];
-  const isKnown = before.some((process) => process.pid === parent);
-  const isPlaced = before.length === 0 ? parent === 0 : isKnown;
-  if (isPlaced && !before.some((process) => process.pid === pid)) return;
-  throw damaged(entry, `process ${pid} with the parent ${parent} is out of place in the tree`);
-}
-
 async function imagesOf(images: DumpImages, entry: MessageFields): Promise<ProcessImages> {
   const pid = entry.number('pid');
   const core = await images.required(`core-${pid}`, 'CORE');
   const task = core.message('tc');
   if (task === undefined) throw damaged(core, 'it is of a thread that leads no process');
-  const ended = ENDED.has(task.number('task_state'));
   return {
     entry,
     pid,
     core,
     task,
     ids: (await images.entry(`ids-${pid}`, 'IDS')) ?? core.message('ids'),
-    mm: ended ? undefined : await images.required(`mm-${pid}`, 'MM'),
+    mm: hasEnded(task) ? undefined : await images.required(`mm-${pid}`, 'MM'),
   };
 }
 

@@ -1,6 +1,5 @@
 import type { Base64, LiveThreadState } from '../../../target/index.ts';
-import type { MessageFields } from '../images/messages.ts';
-import { damaged } from './dump-images.ts';
+import { damaged, type MessageFields } from '../images/messages.ts';
 import { hex } from './numbers.ts';
 import type { ThreadInfo } from './registers.ts';
 

@@ -1,5 +1,4 @@
-import type { MessageFields } from '../images/messages.ts';
-import { damaged } from './dump-images.ts';
+import { damaged, type MessageFields } from '../images/messages.ts';
 
 /** Where XCR0, the set of components of the area, lies in it (arch/x86/include/uapi/asm/sigcontext.h). */
 const XCR0_OFFSET = 464;

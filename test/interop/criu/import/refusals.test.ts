@@ -164,7 +164,13 @@ describe('an import refuses', () => {
         image(0x50273030, entry(number(1, 1), number(2, 5), number(3, 1), number(4, 1), number(5, 1))),
       ),
       'integrity',
-      /byte 8: process 1 comes before its parent 5/,
+      /byte 8: process 1 with the parent 5 is out of place in the tree/,
+    ],
+    [
+      'a tree of nothing',
+      put('3/pstree.img', image(0x50273030)),
+      'integrity',
+      /3\/pstree\.img is damaged at byte 8: it has no process/,
     ],
     [
       'a memory without a process',
