@@ -22,6 +22,27 @@ export function durationOption(flags: string, description: string): Option {
   );
 }
 
+/** A duration option within what timers of Node can wait for (2^31 milliseconds), in microseconds. */
+export function patienceOption(flags: string, description: string): Option {
+  return new Option(flags, description).argParser(
+    argument((text: string) => {
+      const microseconds = parseDurationMicroseconds(text);
+      if (microseconds >= 1e6 && microseconds <= MAX_PATIENCE_HOURS * 3600e6) return microseconds;
+      throw new InvalidArgumentError(`it must be from 1s to ${MAX_PATIENCE_HOURS}h.`);
+    }),
+  );
+}
+
+const MAX_PATIENCE_HOURS = 500;
+
+/** Where something is to be written. */
+export function outputPath(text: string): string {
+  if (text !== '' && text !== '-') return text;
+  throw new InvalidArgumentError(
+    'it must be a path; nothing is written to standard output, and ./- is a file of that name.',
+  );
+}
+
 /** A whole number within limits. */
 export function integer(least: number, most: number): (text: string) => number {
   return (text) => {

@@ -1,23 +1,30 @@
+import { basename, dirname, join } from 'node:path';
 import { formatBytes, formatCount, formatDuration, PAGE_SIZE } from '../core/index.ts';
 import type { ArchiveExportResult, ExportedDirectory, ExportResult } from '../interop/index.ts';
 import { formatFields } from './table.ts';
 
 /** What an export wrote, and how CRIU restores it. */
 export function formatExported(result: ExportResult): string {
-  const { checkpoint, directories, imagesDirectory, memoryDigest, microseconds } = result;
-  const lazyPages = directories.reduce((sum, directory) => sum + directory.lazyPages, 0);
+  const { checkpoint, directories, imagesDirectory, preDump, memoryDigest, microseconds } = result;
   return formatFields([
     ['checkpoint', String(checkpoint)],
     ...directories.map((directory): [string, string] => ['images', describeDirectory(directory)]),
     ['digest', `${memoryDigest} (verified)`],
     ['time', formatDuration(microseconds)],
-    [
-      'restore it',
-      lazyPages === 0
-        ? `criu restore -D ${imagesDirectory}`
-        : `criu restore -D ${imagesDirectory} --lazy-pages, beside criu lazy-pages --page-server`,
-    ],
+    preDump ? ['dump on it', dumpOnTop(imagesDirectory)] : ['restore it', restoreCommand(result)],
   ]);
+}
+
+function restoreCommand({ imagesDirectory, directories }: ExportResult): string {
+  const isLazy = directories.some(({ lazyPages }) => lazyPages > 0);
+  const options = isLazy ? ' --lazy-pages, beside criu lazy-pages --page-server' : '';
+  return `criu restore -D ${imagesDirectory}${options}`;
+}
+
+/** CRIU finds the previous images from where the new ones are to be. */
+function dumpOnTop(imagesDirectory: string): string {
+  const images = join(dirname(imagesDirectory), 'NEXT');
+  return `criu dump -D ${images} --track-mem --prev-images-dir ../${basename(imagesDirectory)}`;
 }
 
 /** What an export for podman wrote, and how podman restores it. */

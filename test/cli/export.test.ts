@@ -2,6 +2,7 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { inventoryImage } from '../interop/criu/image-encoder.ts';
 import { storeLevels } from '../interop/criu/stored-images.ts';
 import { ckpt } from './harness.ts';
 
@@ -10,11 +11,12 @@ let store = '';
 beforeAll(async () => {
   work = mkdtempSync(join(tmpdir(), 'ckpt-cli-export-'));
   store = join(work, 'store');
+  const files = [{ name: 'inventory.img', content: inventoryImage('3.17', {}) }];
   const present = { value: 1, flags: 6 };
   const inherited = { value: 1, flags: 1 };
   await storeLevels(store, [
-    { preDump: true, memories: [{ id: 7, pagesId: 1, pages: new Map([[16, present]]) }] },
-    { memories: [{ id: 7, pagesId: 1, pages: new Map([[16, inherited]]) }] },
+    { preDump: true, files, memories: [{ id: 7, pagesId: 1, pages: new Map([[16, present]]) }] },
+    { files, memories: [{ id: 7, pagesId: 1, pages: new Map([[16, inherited]]) }] },
   ]);
 });
 afterAll(() => rmSync(work, { recursive: true, force: true }));
@@ -26,7 +28,7 @@ describe('ckpt export', () => {
   it('writes one directory, and says how it is restored', async () => {
     const { status, stdout } = await exported('flat');
     expect(status).toBe(0);
-    expect(stdout).toMatch(/images +\S+flat \(4\.0 KiB in 1 pages, 0 other files\)/);
+    expect(stdout).toMatch(/images +\S+flat \(4\.0 KiB in 1 pages, 1 other files\)/);
     expect(stdout).toContain(`criu restore -D ${join(work, 'flat')}`);
   });
 
@@ -42,6 +44,15 @@ describe('ckpt export', () => {
         { checkpoint: 2, parent: 1, pages: 0, parentPages: 1 },
       ],
     });
+  });
+
+  it('writes a chain that ends with a pre-dump, and says how criu goes on from there', async () => {
+    const { status, stdout } = await exported('begun', '--at', '1', '--chain');
+    expect(status).toBe(0);
+    expect(stdout).toContain(
+      `criu dump -D ${join(work, 'begun', 'NEXT')} --track-mem --prev-images-dir ../1`,
+    );
+    expect(stdout).not.toContain('criu restore');
   });
 
   it('says which programs bring the pages that were left out', async () => {

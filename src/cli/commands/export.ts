@@ -9,7 +9,7 @@ import {
 import { formatArchiveExported, formatExported } from '../../report/index.ts';
 import { runsAs, type Shell, withCommonOptions } from '../command.ts';
 import type { CommandContext, CommonOptions } from '../context.ts';
-import { argument, checkpointNumber, storeOption } from '../parse.ts';
+import { argument, checkpointNumber, outputPath, storeOption } from '../parse.ts';
 
 interface ExportOptions extends CommonOptions {
   readonly store: string;
@@ -52,7 +52,11 @@ export function declareExport(program: Command, shell: Shell): void {
         .choices(['criu', 'podman'])
         .makeOptionMandatory(),
     )
-    .requiredOption('-o, --output <path>', 'what to write, which must not exist yet')
+    .addOption(
+      new Option('-o, --output <path>', 'what to write, which must not exist yet')
+        .argParser(outputPath)
+        .makeOptionMandatory(),
+    )
     .option('--flat', 'one directory that needs no other (default)')
     .addOption(
       new Option('--chain', 'a directory for each checkpoint from the first on, with links').conflicts(

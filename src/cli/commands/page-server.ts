@@ -5,7 +5,7 @@ import { isLoopback, loadSecurity, requireSameUser, type SecurityOptions } from 
 import { formatPageServerEvent, formatReceivedSession } from '../../report/index.ts';
 import { runsAs, type Shell, withCommonOptions } from '../command.ts';
 import type { CommandContext, CommonOptions } from '../context.ts';
-import { argument, checkpointNumber, durationOption, integer, storeOption } from '../parse.ts';
+import { argument, checkpointNumber, integer, patienceOption, storeOption } from '../parse.ts';
 import { declareCriuPeerOptions } from '../peer-options.ts';
 import { givePages } from './page-server-lazy.ts';
 
@@ -69,7 +69,7 @@ export function declarePageServer(program: Command, shell: Shell): void {
       ),
     )
     .addOption(
-      durationOption(
+      patienceOption(
         '--silence <duration>',
         'longest silence between two messages (default: 10m; with --lazy 1h)',
       ),
@@ -135,7 +135,11 @@ function tell(context: CommandContext, event: PageServerEvent): void {
 
 function eventJson(event: PageServerEvent): Readonly<Record<string, unknown>> {
   if (event.kind === 'received') return { event: 'received', ...event.session };
-  if (event.kind === 'failed') return { event: 'failed', peer: event.peer, message: event.error.message };
+  if (event.kind === 'failed') {
+    const { peer, error } = event;
+    const hint = error instanceof CkptError && error.hint !== undefined ? { hint: error.hint } : {};
+    return { event: 'failed', peer, message: error.message, ...hint };
+  }
   const { kind, ...facts } = event;
   return { event: kind, ...facts };
 }

@@ -50,8 +50,10 @@ export interface ExportResult {
   readonly checkpoint: number;
   readonly layout: ExportLayout;
   readonly outputDirectory: string;
-  /** The one that `criu restore -D` takes. */
+  /** The one that `criu restore -D` takes, or, of a pre-dump, `criu dump --prev-images-dir`. */
   readonly imagesDirectory: string;
+  /** Only a chain can end with one. */
+  readonly preDump: boolean;
   /** Oldest first. */
   readonly directories: readonly ExportedDirectory[];
   /** What will be different from the images as they were imported, and why, as sentences. */

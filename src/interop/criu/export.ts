@@ -39,7 +39,7 @@ export async function exportImages(request: ExportRequest): Promise<ExportResult
   const write = async (store: Store): Promise<ExportResult> => {
     const reader = await openNamed(store, request.checkpoint);
     const plan = await planLevels(store, reader, request);
-    const { number, memoryDigest } = reader.manifest;
+    const { number, memoryDigest, preDump } = reader.manifest;
     const warnings = [...plan.warnings];
     const directories = await writeWholeDirectory(outputDirectory, (partial) =>
       new Exporter(request, plan, warnings).write(partial),
@@ -49,6 +49,7 @@ export async function exportImages(request: ExportRequest): Promise<ExportResult
       layout,
       outputDirectory,
       imagesDirectory: directories.at(-1)!.directory,
+      preDump,
       directories,
       warnings,
       memoryDigest,
