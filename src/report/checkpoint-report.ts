@@ -261,7 +261,11 @@ function formatProcess(
   detail: StateDetail,
 ): string {
   const isMapped = knowsMappings(manifest);
-  const heading = `process ${process.pid} (${printable(process.name)}), parent ${process.parentPid}\n`;
+  // Of processes of a pre-dump CRIU records the PID alone.
+  const heading =
+    process.name === '' && process.parentPid === 0
+      ? `process ${process.pid}\n`
+      : `process ${process.pid} (${printable(process.name)}), parent ${process.parentPid}\n`;
   const own = state?.processes.find(({ pid }) => pid === process.pid);
   if (own !== undefined && mappings.length === 0)
     return `${heading}it had ended, and its parent had not asked how\n`;

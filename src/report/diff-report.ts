@@ -62,7 +62,8 @@ function formatProcess(process: ProcessDifference, a: number, b: number): string
   const { name, presence, state } = process;
   const mappings = process.mappings.filter(isMappingDifferent);
   const only = presence === 'both' ? '' : `, only in ${presence === 'only-a' ? a : b}`;
-  const parts = [`${describeProcess(process)} (${printable(name)})${only}\n`];
+  const named = name === '' ? '' : ` (${printable(name)})`;
+  const parts = [`${describeProcess(process)}${named}${only}\n`];
   if (mappings.length > 0) parts.push(formatMappings(mappings));
   if (state !== undefined) parts.push(formatStateDifference(state));
   if (parts.length === 1) parts.push('no differences\n');

@@ -59,8 +59,8 @@ async function createLock(files: StoreFiles, record: LockRecord, text: string): 
   await files.remove(draft, 'clean-up');
   files.reached('lock-create');
   return files.attempt('lock', LOCK_NAME, async () => {
-    await writeFile(files.pathOf(draft), text, { mode: 0o600, flag: 'wx' });
     try {
+      await writeFile(files.pathOf(draft), text, { mode: 0o600, flag: 'wx' });
       await link(files.pathOf(draft), files.pathOf(LOCK_NAME));
       return true;
     } catch (cause) {

@@ -1,4 +1,4 @@
-import { type FileHandle, open } from 'node:fs/promises';
+import { type FileHandle, open, stat } from 'node:fs/promises';
 import { IntegrityError, UsageError } from '../../core/index.ts';
 import { readFully } from './read-fully.ts';
 
@@ -23,16 +23,16 @@ export class WindowedFile {
 
   static async open(path: string): Promise<WindowedFile> {
     try {
-      const file = await open(path, 'r');
-      const status = await file.stat();
-      if (!status.isFile()) {
-        await file.close();
-        throw new Error('it is no file');
-      }
-      return new WindowedFile(path, file, status.size);
+      // Looked at first: opening a FIFO would wait for somebody to write to it.
+      const status = await stat(path);
+      if (!status.isFile()) throw new Error('it is no file');
+      return new WindowedFile(path, await open(path, 'r'), status.size);
     } catch (error) {
+      const isDenied = (error as NodeJS.ErrnoException).code === 'EACCES';
       throw new UsageError(`cannot read the image ${path}: ${(error as Error).message}`, {
-        hint: 'name an image file of CRIU, such as inventory.img or core-1.img',
+        hint: isDenied
+          ? 'CRIU writes images for root alone: run ckpt as their owner, or change their modes'
+          : 'name an image file of CRIU, such as inventory.img or core-1.img',
         data: { path },
         cause: error,
       });

@@ -17,7 +17,7 @@ const SHARED_PAGEMAP = /^pagemap-shmem-(0|[1-9]\d{0,19})\.img$/;
  */
 export async function openImageDirectory(path: string): Promise<ImageDirectory> {
   const real = await resolved(path);
-  const names = new Set(await readdir(real));
+  const names = new Set(await namesIn(real));
   if (!names.has('inventory.img')) {
     throw new UsageError(`${path} is no directory of CRIU images: it has no inventory.img`, {
       hint: [...names].some((name) => TASK_PAGEMAP.test(name))
@@ -76,6 +76,18 @@ async function resolved(path: string): Promise<string> {
   } catch (error) {
     throw new UsageError(`cannot read the images in ${path}: ${(error as Error).message}`, {
       hint: 'name a directory that criu dump or criu pre-dump wrote',
+      data: { path },
+      cause: error,
+    });
+  }
+}
+
+async function namesIn(path: string): Promise<string[]> {
+  try {
+    return await readdir(path);
+  } catch (error) {
+    throw new UsageError(`cannot read the images in ${path}: ${(error as Error).message}`, {
+      hint: 'run ckpt as the owner of the directory, or change its mode',
       data: { path },
       cause: error,
     });
