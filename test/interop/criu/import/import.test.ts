@@ -218,6 +218,83 @@ describe('an import', () => {
     await expectLevel(chain, 1, 2, store);
   });
 
+  it('follows an object that shrinks, moves and grows, and a process in the place of another', async () => {
+    const entries = (flags: number, ...pages: number[]) =>
+      pages.map((startPage) => ({ startPage, pageCount: 1, flags }));
+    const valueOf = (level: number, page: number) => page * 4 + level;
+    const chain = [
+      {
+        own: entries(4, 16, 17, 18),
+        other: entries(4, 16, 17),
+        object: entries(4, 0, 1, 5),
+        at: [0x100, 6, 0],
+      },
+      { own: [...entries(1, 16), ...entries(4, 18, 0x101)], object: entries(1, 1), at: [0x200, 2, 1] },
+      {
+        own: [...entries(1, 16), ...entries(6, 17), ...entries(1, 18)],
+        other: entries(4, 17),
+        object: [...entries(1, 1), ...entries(4, 4)],
+        at: [0x100, 6, 0],
+      },
+    ] as const;
+    for (const [index, { own, object, at, ...level }] of chain.entries()) {
+      const content = (page: number) => patternPage(valueOf(index + 1, page));
+      const shared = {
+        startPage: at[0],
+        endPage: at[0] + at[1],
+        offsetPages: at[2],
+        status: VMA_STATUS.regular | VMA_STATUS.anonymousShared,
+        shmid: BigInt(OBJECT),
+      };
+      const vmas = [...vmasAround(own), shared].sort((a, b) => a.startPage - b.startPage);
+      const second = 'other' in level ? [{ pid: 2, parentPid: 1, entries: level.other, content }] : [];
+      await writeImageDirectory(join(work, String(index + 1)), {
+        ...(index === 0 ? {} : { parent: `../${index}` }),
+        processes: [{ pid: 1, entries: own, content, vmas }, ...second],
+        shared: [{ id: OBJECT, entries: object, content }],
+      });
+    }
+    const store = join(work, 'store');
+    await importImages({ storeDirectory: store, path: join(work, '3'), chain: true, workers: 0 });
+    // Page in the process, page that it was and level that it is of.
+    const expected: Readonly<Record<string, readonly (readonly [number, number, number])[]>> = {
+      '1/1': [
+        ...[16, 17, 18].map((page) => [page, page, 1] as const),
+        [0x100, 0, 1],
+        [0x101, 1, 1],
+        [0x105, 5, 1],
+      ],
+      '2/1': [
+        [16, 16, 1],
+        [18, 18, 2],
+        [0x101, 0x101, 2],
+        [0x200, 1, 1],
+      ],
+      '3/1': [
+        [16, 16, 1],
+        [17, 17, 3],
+        [18, 18, 2],
+        [0x101, 1, 1],
+        [0x104, 4, 3],
+      ],
+      '1/2': [
+        [16, 16, 1],
+        [17, 17, 1],
+      ],
+      '3/2': [[17, 17, 3]],
+    };
+    await withStore(store, async (opened, codec) => {
+      for (const [place, pages] of Object.entries(expected)) {
+        const [checkpoint = 0, pid = 0] = place.split('/').map(Number);
+        const wanted = pages.map(
+          ([at, page, level]) => [at, Buffer.from(patternPage(valueOf(level, page)))] as const,
+        );
+        expect(await memoryOf(opened, checkpoint, pid)).toEqual(new Map(wanted));
+      }
+      expect(await damageOf(opened, codec)).toEqual([]);
+    });
+  });
+
   it('takes a process that has ended, whose only thread CRIU 3.17.1 does not name', async () => {
     const pages: Memory = new Map([[0, { value: 1, flags: 4 }]]);
     const model = directoryOf({ preDump: false, version: '3.17', memories: [pages] }, undefined);
