@@ -221,7 +221,7 @@ describe('an import', () => {
   it('follows an object that shrinks, moves and grows, and a process in the place of another', async () => {
     const entries = (flags: number, ...pages: number[]) =>
       pages.map((startPage) => ({ startPage, pageCount: 1, flags }));
-    const valueOf = (level: number, page: number) => page * 4 + level;
+    const contentOf = (level: number, page: number) => page * 4 + level;
     const chain = [
       {
         own: entries(4, 16, 17, 18),
@@ -238,7 +238,7 @@ describe('an import', () => {
       },
     ] as const;
     for (const [index, { own, object, at, ...level }] of chain.entries()) {
-      const content = (page: number) => patternPage(valueOf(index + 1, page));
+      const content = (page: number) => patternPage(contentOf(index + 1, page));
       const shared = {
         startPage: at[0],
         endPage: at[0] + at[1],
@@ -287,7 +287,7 @@ describe('an import', () => {
       for (const [place, pages] of Object.entries(expected)) {
         const [checkpoint = 0, pid = 0] = place.split('/').map(Number);
         const wanted = pages.map(
-          ([at, page, level]) => [at, Buffer.from(patternPage(valueOf(level, page)))] as const,
+          ([at, page, level]) => [at, Buffer.from(patternPage(contentOf(level, page)))] as const,
         );
         expect(await memoryOf(opened, checkpoint, pid)).toEqual(new Map(wanted));
       }
