@@ -24,14 +24,17 @@ export interface AdmittedMember {
 export class MemberRules {
   readonly #archive: string;
   readonly #maxBytes: number;
+  readonly #isStored: boolean;
   readonly #kinds = new Map<string, AdmittedMember['kind']>();
   /** Directories that no member has named yet. */
   readonly #implied = new Set<string>();
   #bytes = 0;
 
-  constructor(archive: string, maxBytes: number) {
+  /** @param isStored whether the archive has its files as they are, so that it cannot unpack to more than it is long */
+  constructor(archive: string, maxBytes: number, isStored: boolean) {
     this.#archive = archive;
     this.#maxBytes = maxBytes;
+    this.#isStored = isStored;
   }
 
   /**
@@ -124,7 +127,9 @@ export class MemberRules {
     throw new IntegrityError(
       `${this.#archive} is refused: with ${quoted(member.name)} it unpacks to ${formatBytes(this.#bytes)}, more than ${formatBytes(this.#maxBytes)}`,
       {
-        hint: 'if you trust the archive, allow more with --max-unpacked',
+        hint: this.#isStored
+          ? 'it is not compressed: more cannot be in it, and it may have been cut off'
+          : 'if you trust the archive, allow more with --max-unpacked',
         data: { file: this.#archive, member: member.name, offsetBytes: member.offsetBytes },
       },
     );

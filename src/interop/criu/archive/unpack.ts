@@ -135,7 +135,7 @@ async function newestImages(rootPath: string, archivePath: string): Promise<stri
   throw new UsageError(`${archivePath} holds no ${CHECKPOINT}/ directory`, {
     hint: isPod
       ? 'it is the archive of a pod: import those of its containers'
-      : 'a container checkpoint has the images of CRIU there',
+      : 'a container has the images of CRIU there; unpack an archive of other images, and import their directory',
     data: { path: archivePath },
   });
 }
@@ -158,7 +158,11 @@ class Unpacking {
 
   async run(): Promise<void> {
     const archive = await openArchive(this.#path);
-    const rules = new MemberRules(this.#path, this.#limitBytes(archive));
+    const rules = new MemberRules(
+      this.#path,
+      this.#limitBytes(archive),
+      archive.compression === 'none' && this.#request.maxUnpackedBytes === undefined,
+    );
     for await (const member of readTar(archive.tar(), this.#path)) {
       this.#request.signal?.throwIfAborted();
       const admitted = rules.admit(member);

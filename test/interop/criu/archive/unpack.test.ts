@@ -212,6 +212,12 @@ describe('a hostile archive', () => {
     expect(readdirSync(folder).sort()).toHaveLength(2);
   });
 
+  it('without compression says that it may have been cut off', async () => {
+    await expect(unpacked(rawTar([{ ...inside, declaredBytes: 2 ** 30 }]))).rejects.toMatchObject({
+      hint: 'it is not compressed: more cannot be in it, and it may have been cut off',
+    });
+  });
+
   it('with a sparse file says what to do', async () => {
     await expect(unpacked(rawTar([{ name: 'checkpoint/pages-1.img', type: 'S' }]))).rejects.toMatchObject({
       hint: 'pack the archive again without --sparse',
