@@ -92,21 +92,26 @@ export class PunchedPages {
 
 /**
  * Whether pages were punched out of a directory of which no later one is known: the page of a thread's stack pointer,
- * which is never one of zeros, then reads as zeros.
+ * which is hardly ever one of zeros, then reads as zeros. A copy may have filled the holes: then it must be so for all.
  */
 export async function isPunchedItself({ directory, memories }: ImportLevel): Promise<boolean> {
-  if (directory.isPreDump || !memories.some(({ image }) => image.hasHoles)) return false;
+  if (directory.isPreDump) return false;
+  const hasHoles = memories.some(({ image }) => image.hasHoles);
   const read = memoryOfImages([directory]);
+  let seen = 0;
+  let zeros = 0;
   for (const { pid, threads } of directory.processes) {
     for (const tid of threads) {
       const [core] = await messagesOf(join(directory.path, `core-${tid}.img`), 'CORE');
       const stackPointer = core?.message('thread_info')?.message('gpregs')?.big('sp');
       if (stackPointer === undefined) continue;
       const page = await read(pid, Number(stackPointer & STACK_PAGE), PAGE_SIZE);
-      if (page !== undefined && isZero(page)) return true;
+      if (page === undefined) continue;
+      seen++;
+      if (isZero(page)) zeros++;
     }
   }
-  return false;
+  return zeros > 0 && (hasHoles || zeros === seen);
 }
 
 function rewrittenBy(level: ImportLevel, later: ImportLevel): ReadonlyMap<number, PageRangeList> {

@@ -393,6 +393,21 @@ describe('an import of what real CRIU deduplicated', () => {
     }
   });
 
+  it('knows it of a copy whose holes were filled, also of an ancestor alone', async () => {
+    const images = unpackCriuImages('dedup');
+    try {
+      execFileSync('cp', ['-a', '--sparse=never', join(images, 'dedup'), join(images, 'copy')]);
+      const path = join(images, 'copy', '2');
+      const { checkpoints, notes } = await importImages({ storeDirectory: at('store'), path, workers: 0 });
+      expect(checkpoints.map(({ notRestorable }) => notRestorable)).toEqual(['deduplicated']);
+      expect(notes).toEqual([
+        `${path}: CRIU has punched pages out of it (--auto-dedup); it cannot be restored`,
+      ]);
+    } finally {
+      rmSync(images, { recursive: true });
+    }
+  });
+
   it('does not take a copy for it that has zeros as holes', async () => {
     const images = unpackCriuImages('snaps');
     try {
