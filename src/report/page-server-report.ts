@@ -61,7 +61,11 @@ export function formatPageServerEvent(event: PageServerEvent): string | undefine
 export function formatServedSession(session: ServedSession): string {
   const { checkpoint, peer, layout, pages, requests, microseconds } = session;
   return formatFields([
-    ['checkpoint', `${checkpoint}, restored lazily`],
+    // Who ended before it fetched anything has hardly restored it.
+    [
+      'checkpoint',
+      pages > 0 ? `${checkpoint}, restored lazily` : `${checkpoint}, of which nothing was asked for`,
+    ],
     ['by', layout === undefined ? peer : `${peer}, ${VERSIONS[layout]}`],
     [
       'fetched',
