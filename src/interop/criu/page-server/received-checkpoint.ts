@@ -32,6 +32,11 @@ const FIRST_PAGES_ID = 0x10001;
 /** What is known of the tracker that found the pages: it is CRIU's. */
 const TRACKER = 'criu';
 
+/** What to do about a dump on top of another that it cannot be put on. */
+const NEEDS_CHAIN =
+  "for dumps with --prev-images-dir start 'ckpt page-server --chain' before the first of them";
+const NEEDS_NEWEST = 'dump with the --prev-images-dir of the newest checkpoint, or without any';
+
 /** What one session sends, on its way to become a checkpoint. */
 export class ReceivedCheckpoint {
   readonly #use: StoreUse;
@@ -151,6 +156,7 @@ export class ReceivedCheckpoint {
         object.before === undefined
           ? `it leaves out pages of ${where}, as if they were here already, but there is no parent that has them`
           : `it leaves out pages of ${where}, as if they were here already, but checkpoint ${this.parent} lacks them`,
+        { hint: this.parent === null ? NEEDS_CHAIN : NEEDS_NEWEST },
       );
     }
     object.append(startPage, endPage, flags);

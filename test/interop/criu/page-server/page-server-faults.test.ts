@@ -239,6 +239,22 @@ describe('what cannot be', () => {
   });
 });
 
+describe('a dump on top of one that the server did not begin with', () => {
+  it('is refused, and the log says how to start the server', async () => {
+    using directory = temporaryDirectory();
+    await using server = await RunningPageServer.start(directory.path);
+    const session = [
+      { bytes: open2, answer: Buffer.of(0) },
+      step(add(0x10, 3, FLAG.parent)),
+      { bytes: close, answer: FAILED },
+    ];
+    expect(await play(await server.connect(), session)).toBeUndefined();
+    const { error } = await server.event('failed');
+    expect(error).toMatchObject({ hint: expect.stringContaining("start 'ckpt page-server --chain'") });
+    await expectUntouched(directory.path);
+  });
+});
+
 describe('a client that does not know the parent that it is told of', () => {
   it.each(['closes', 'ends'])('gives up and %s; the log says what it lacks', async (how) => {
     using directory = temporaryDirectory();
