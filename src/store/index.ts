@@ -12,7 +12,7 @@ export { FAULT_POINTS, type FaultPoint, type FaultPoints } from './faults.ts';
 export { asStoreError, makeDirectory } from './files.ts';
 export type { IndexBuilder } from './index-builder.ts';
 export { KnownPages } from './known-pages.ts';
-export { MIGRATIONS_FOLDER, packFileName } from './layout.ts';
+export { MIGRATIONS_FOLDER, packFileName, STORE_FILE } from './layout.ts';
 export { type LockHost, type LockOwner, machineLockHost } from './owner.ts';
 export type { PackReader } from './pack-reader.ts';
 export type { BlockToWrite } from './pack-writer.ts';

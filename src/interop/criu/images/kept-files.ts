@@ -2,6 +2,7 @@ import type { Stats } from 'node:fs';
 import { access, lstat, readdir, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { UsageError } from '../../../core/index.ts';
+import { STORE_FILE } from '../../../store/index.ts';
 import type { KeptFile } from './types.ts';
 
 /** Deeper directories are not believed: no archive of containers has them outside of its tar files. */
@@ -18,7 +19,7 @@ export interface KeptFiles {
 
 /**
  * Lists what is below a directory: files, links as they are, directories. What is neither is left out, such as sockets;
- * so are directories with an inventory of their own, which are other dumps.
+ * so are directories with an inventory of their own, which are other dumps, and stores: what is kept goes into one.
  * @param excluded paths that are left out without a word
  * @param images a directory with an inventory that belongs to what is kept
  * @throws UsageError if something cannot be read, or there is too much
@@ -71,9 +72,14 @@ class Walk implements KeptFiles {
       const target = textOf(await readlink(path, { encoding: 'buffer' }), path, 'a link to a name');
       this.#add(path, name, 'link', status, target);
     } else if (!status.isDirectory()) this.notes.push(`${path} is left out: it is neither file nor link`);
-    else if (path !== this.#images && (await isDump(path))) {
+    else await this.#takeDirectory(path, name, depth, status);
+  }
+
+  async #takeDirectory(path: string, name: string, depth: number, status: Stats): Promise<void> {
+    if (path !== this.#images && (await has(path, 'inventory.img'))) {
       this.notes.push(`${path} is left out: it is a dump of its own`);
-    } else {
+    } else if (await has(path, STORE_FILE)) this.notes.push(`${path} is left out: it is a store`);
+    else {
       this.#add(path, name, 'directory', status);
       await this.into(path, `${name}/`, depth + 1);
     }
@@ -91,8 +97,8 @@ class Walk implements KeptFiles {
   }
 }
 
-async function isDump(directory: string): Promise<boolean> {
-  return access(join(directory, 'inventory.img')).then(
+async function has(directory: string, name: string): Promise<boolean> {
+  return access(join(directory, name)).then(
     () => true,
     () => false,
   );

@@ -346,6 +346,17 @@ describe('an import', () => {
     });
   });
 
+  it('does not keep a store in itself', async () => {
+    const pages: Memory = new Map([[0, { value: 1, flags: 4 }]]);
+    const model = directoryOf({ preDump: false, version: '3.17', memories: [pages] }, undefined);
+    await writeImageDirectory(join(work, '1'), model);
+    const request = { storeDirectory: join(work, '1', 'store'), path: join(work, '1'), workers: 0 };
+    const first = await importImages(request);
+    const second = await importImages(request);
+    expect(second.checkpoints.map(({ files }) => files)).toEqual(first.checkpoints.map(({ files }) => files));
+    expect(second.notes).toEqual([`${join(work, '1', 'store')} is left out: it is a store`]);
+  });
+
   it('calls the processes of pre-dumps by what the dump calls them', async () => {
     const pages: Memory = new Map([[0, { value: 1, flags: 4 }]]);
     const level = { version: '3.17', memories: [pages, pages] } as const;
