@@ -52,6 +52,27 @@ describe('ckpt import', () => {
     });
   });
 
+  it('adds to a chain what is new, and does nothing where nothing is', async () => {
+    await imported('1', '--chain');
+    const { status, stdout } = await imported('2', '--chain');
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/^known +1 directory, the newest as checkpoint 1$/m);
+    expect(stdout).toMatch(/^ +2 +1 +1 +3 +9 .* yes +\S+\/2$/m);
+    expect(stdout).not.toMatch(/no, pre-dump/);
+    const again = await imported('2', '--chain');
+    expect(again.status).toBe(0);
+    expect(again.stdout).toMatch(
+      /^stored +nothing: all of it is in the store already, the newest as checkpoint 2$/m,
+    );
+    expect(JSON.parse((await imported('2', '--chain', '--json')).stdout)).toMatchObject({
+      known: [
+        { checkpoint: 1, path: expect.stringMatching(/\/1$/) },
+        { checkpoint: 2, path: expect.stringMatching(/\/2$/) },
+      ],
+      checkpoints: [],
+    });
+  });
+
   it('names what is damaged with its place, and exits as for damage', async () => {
     truncateSync(join(work, '1', 'pages-1.img'), 5000);
     const { status, stderr } = await imported('2', '--chain');

@@ -16,7 +16,8 @@ interface ImportOptions extends CommonOptions {
 
 const EXAMPLES = `
 Every page becomes one of the store; all other files are kept byte for byte, for 'ckpt export'. The whole directory or
-archive is checked before anything is stored, and all of it is stored or nothing.
+archive is checked before anything is stored, and all of it is stored or nothing. With --chain, parents that the store
+has already stay as they are, and only what is new is written.
 
 Examples:
   ckpt import -D store img               img alone, with the pages that its parents have of it
@@ -30,7 +31,7 @@ export function declareImport(program: Command, shell: Shell): void {
     .description('take images of CRIU, or the archive of a container, into a store')
     .argument('<images>', 'a directory that criu dump or criu pre-dump wrote, or the archive of a container')
     .addOption(storeOption())
-    .option('--chain', 'the parents too, a checkpoint each')
+    .option('--chain', 'the parents too, a checkpoint each, unless the store has them')
     .option('--import-previous <archive>', 'the archive of the pre-checkpoint, where podman wrote one')
     .addOption(
       new Option(

@@ -1,15 +1,16 @@
 import { readFile, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type CheckpointName, openNamed } from '../../checkpoint/index.ts';
-import { PAGE_SIZE, PageRangeList, TargetError, UsageError } from '../../core/index.ts';
+import { TargetError, UsageError } from '../../core/index.ts';
 import type { CheckpointReader, KeptFiles, Store } from '../../store/index.ts';
 import { type AdoptedPair, requireLater, requireTogether } from './adopt-checks.ts';
 import { openImageDirectory } from './images/directory.ts';
 import type { ImageDirectory } from './images/types.ts';
 import { decodeListing, type ImageListing, LISTING_FORMAT, nameOfImage } from './listing.ts';
 import { imageOf } from './page-server/received-images.ts';
+import { memoryOfCheckpoint } from './state/memory-of-checkpoint.ts';
 import { stateOf } from './state/state-of.ts';
-import type { DirectoryState, MemoryReader } from './state/types.ts';
+import type { DirectoryState } from './state/types.ts';
 
 /** A pair that has been found to belong together. */
 export interface ProvedPair extends AdoptedPair {
@@ -125,22 +126,4 @@ async function proved({ reader, listing }: Received, directory: ImageDirectory):
   const pair = { manifest, directory, memories, listing, known };
   await requireTogether(pair, known);
   return pair;
-}
-
-/** Reads memory of processes from a checkpoint. Pages that it does not have are zeros. */
-function memoryOfCheckpoint(reader: CheckpointReader): MemoryReader {
-  const pids = new Set(reader.manifest.processes.map(({ pid }) => pid));
-  return async (pid, startBytes, lengthBytes) => {
-    if (!pids.has(pid)) return undefined;
-    const startPage = Math.floor(startBytes / PAGE_SIZE);
-    const endPage = Math.ceil((startBytes + lengthBytes) / PAGE_SIZE);
-    const pages = new Uint8Array((endPage - startPage) * PAGE_SIZE);
-    let isFound = false;
-    for await (const run of reader.pages(pid, PageRangeList.of({ startPage, endPage }))) {
-      isFound = true;
-      if (run.bytes !== undefined) pages.set(run.bytes, (run.startPage - startPage) * PAGE_SIZE);
-    }
-    const from = startBytes - startPage * PAGE_SIZE;
-    return isFound ? pages.subarray(from, from + lengthBytes) : undefined;
-  };
 }

@@ -29,7 +29,7 @@ export async function filesOfLevel(
   archiveRoot: string | undefined,
   signal?: AbortSignal,
 ): Promise<LevelFiles> {
-  const { files, notes, imagesPath } = await kept(directory, index, chain, archiveRoot);
+  const { files, notes, imagesPath } = await keptOfLevel(directory, index, chain, archiveRoot);
   const listed = memories.map((memory) => memory.listed);
   return { ...newFilesOf(files, imagesPath, listed, signal), count: files.length, notes };
 }
@@ -54,7 +54,11 @@ export function newFilesOf(
   return { newFiles: { format: LISTING_FORMAT, listing, content: contentOf(files, signal) }, bytes };
 }
 
-async function kept(
+/**
+ * Lists the files that are kept of a directory of a chain.
+ * @throws UsageError if something cannot be read
+ */
+export async function keptOfLevel(
   directory: ImageDirectory,
   index: number,
   chain: readonly ImageDirectory[],
@@ -72,7 +76,8 @@ async function kept(
   return { ...(await keptFilesAround(archiveRoot, directory, parents)), imagesPath };
 }
 
-async function* contentOf(
+/** The content of files, one behind the other. @throws IntegrityError, as soon as one cannot be read to its end */
+export async function* contentOf(
   files: readonly KeptFile[],
   signal: AbortSignal | undefined,
 ): AsyncGenerator<Uint8Array> {

@@ -1,5 +1,5 @@
 import { formatPageAddress, IntegrityError, PageRangeList } from '../../core/index.ts';
-import type { NewProcess } from '../../store/index.ts';
+import type { CheckpointReader, NewProcess } from '../../store/index.ts';
 import type { TargetState } from '../../target/index.ts';
 import { COPY_AGAIN } from './images/processes.ts';
 import {
@@ -13,6 +13,7 @@ import type { SharedObjectNumbers } from './images/shared-objects.ts';
 import type { ImageDirectory, MemoryImage } from './images/types.ts';
 import { storedProcesses } from './import-processes.ts';
 import type { ListedMemory } from './listing.ts';
+import { memoryOfCheckpoint } from './state/memory-of-checkpoint.ts';
 import { memoryOfImages } from './state/memory-of-images.ts';
 import { stateOf } from './state/state-of.ts';
 import type { DirectoryState } from './state/types.ts';
@@ -39,22 +40,37 @@ export interface ImportLevel {
   readonly state: TargetState | undefined;
 }
 
+/** One directory that is a checkpoint already. */
+export interface StoredLevel {
+  /** Index in the chain. */
+  readonly index: number;
+  readonly reader: CheckpointReader;
+}
+
 /**
  * Decides what of a chain becomes checkpoints, and proves that every page is there.
  * @param chain oldest first
  * @param whole whether each directory becomes a checkpoint; otherwise the newest does, with the pages of its parents
+ * @param stored the newest directory that the store has already: what is in it, and the numbers of its objects
  * @throws IntegrityError naming the file; UnsupportedError for pages that were left on a page server
  */
 export async function planImport(
   chain: readonly ImageDirectory[],
   whole: boolean,
   numbers: SharedObjectNumbers,
+  stored?: StoredLevel,
 ): Promise<ImportLevel[]> {
-  const newest = await describe(chain, chain.length - 1);
+  const first = stored === undefined ? 0 : stored.index + 1;
+  const describe = (index: number) =>
+    stateOf(
+      chain[index]!,
+      memoryOfImages(chain.slice(first, index + 1).reverse(), stored && memoryOfCheckpoint(stored.reader)),
+    );
+  const newest = await describe(chain.length - 1);
   const levels: ImportLevel[] = [];
-  for (let index = whole ? 0 : chain.length - 1; index < chain.length; index++) {
+  for (let index = whole ? first : chain.length - 1; index < chain.length; index++) {
     const directory = chain[index]!;
-    const known = index === chain.length - 1 ? newest : await describe(chain, index);
+    const known = index === chain.length - 1 ? newest : await describe(index);
     requireObjects(directory, known);
     const memories = directory.memories.map((image) => {
       const { object } = image;
@@ -66,10 +82,6 @@ export async function planImport(
     levels.push({ index, directory, memories, processes, state: known.state });
   }
   return levels;
-}
-
-function describe(chain: readonly ImageDirectory[], index: number): Promise<DirectoryState> {
-  return stateOf(chain[index]!, memoryOfImages(chain.slice(0, index + 1).reverse()));
 }
 
 function planMemory(

@@ -9,16 +9,18 @@ export interface OpenedStore {
 }
 
 /**
- * Opens the store of an import, makes it if there is none, and closes it afterwards.
- * @throws StoreUnusableError, StoreFullError, StoreLockedError, and whatever `use` throws.
+ * Opens the store of an import and closes it afterwards.
+ * @param access whether a store is made if there is none
+ * @throws StoreNotFoundError, StoreUnusableError, StoreFullError, StoreLockedError, and whatever `use` throws.
  */
 export async function withStore<Result>(
   { storeDirectory, workers }: Pick<ImportRequest, 'storeDirectory' | 'workers'>,
   use: (opened: OpenedStore) => Promise<Result>,
+  access: 'create' | 'write' = 'create',
 ): Promise<Result> {
   const pool = new CodecPool(workers === undefined ? {} : { workers });
   try {
-    const store = await Store.open(storeDirectory, { access: 'create', command: 'ckpt import', codec: pool });
+    const store = await Store.open(storeDirectory, { access, command: 'ckpt import', codec: pool });
     try {
       return await use({ store, pool });
     } finally {

@@ -8,7 +8,10 @@ export interface ImportRequest {
   readonly storeDirectory: string;
   /** The images directory. */
   readonly path: string;
-  /** Takes the parents too, oldest first, a checkpoint each; otherwise the directory alone, with pages of its parents. */
+  /**
+   * Takes the parents too, oldest first, a checkpoint each, but for those that the store has already; otherwise the
+   * directory alone, with pages of its parents.
+   */
   readonly chain?: boolean | undefined;
   /**
    * An unpacked archive that the images directory is in: everything in it is kept, and parents outside of it are
@@ -50,12 +53,20 @@ export interface ImportedCheckpoint {
   readonly memoryDigest: string;
 }
 
+/** One directory that the store held already. */
+export interface KnownCheckpoint {
+  readonly checkpoint: number;
+  readonly path: string;
+}
+
 /** What an import did. */
 export interface ImportResult {
   readonly storeDirectory: string;
   readonly path: string;
   readonly target: string;
-  /** Oldest first. */
+  /** Of a chain, what the store held already, oldest first; the first of `checkpoints` is a delta on the last. */
+  readonly known: readonly KnownCheckpoint[];
+  /** What was written, oldest first. */
   readonly checkpoints: readonly ImportedCheckpoint[];
   readonly notes: readonly string[];
   readonly microseconds: number;

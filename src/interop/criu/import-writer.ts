@@ -34,6 +34,8 @@ export interface ImportParts {
   readonly chain: readonly ImageDirectory[];
   /** Those that become checkpoints: all of the chain, or the last. */
   readonly levels: readonly ImportLevel[];
+  /** The checkpoint that the first of them is a delta on; undefined for a base. */
+  readonly parent: number | undefined;
   readonly target: StoredIdentity;
   readonly pool: CodecPool;
   readonly note: (text: string) => void;
@@ -45,9 +47,7 @@ export interface ImportParts {
  *   signal's reason; nothing is left of them then
  */
 export async function writeLevels(parts: ImportParts, store: Store): Promise<ImportedCheckpoint[]> {
-  const { levels, note } = parts;
-  for (const text of store.notices) note(text);
-  const series = await store.beginSeries(levels.length);
+  const series = await store.beginSeries(parts.levels.length);
   try {
     const checkpoints = await writeWith(parts, store);
     await series.reveal();
@@ -59,13 +59,14 @@ export async function writeLevels(parts: ImportParts, store: Store): Promise<Imp
 }
 
 async function writeWith(parts: ImportParts, store: Store): Promise<ImportedCheckpoint[]> {
-  const { request, pool, chain, levels } = parts;
+  const { request, pool, chain, levels, parent } = parts;
   const compression = request.compression ?? { name: 'zstd', level: DEFAULT_ZSTD_LEVEL };
   const incoming = new IncomingCheckpoints(store, pool, compression, { differences: true });
   const importer = new PageImporter(chain, incoming, request.signal);
   const writer = new LevelWriter(parts, incoming, importer);
   const checkpoints: ImportedCheckpoint[] = [];
   try {
+    if (parent !== undefined) await incoming.continueFrom(parent);
     for (const level of levels) checkpoints.push(await writer.write(level));
     return checkpoints;
   } catch (error) {

@@ -45,6 +45,8 @@ export interface SharedModel extends MemoryModel {
 export interface DirectoryModel {
   readonly version?: ImageVersion;
   readonly preDump?: boolean;
+  /** When it was taken, in microseconds. */
+  readonly uptime?: number;
   /** What the link `parent` says, such as `../1`. */
   readonly parent?: string;
   /** The root of the tree first. */
@@ -63,7 +65,8 @@ export async function writeImageDirectory(path: string, model: DirectoryModel): 
     await writeFile(join(path, name), content);
   };
   if (model.parent !== undefined) await symlink(model.parent, join(path, 'parent'));
-  const facts = model.preDump === true ? { preDumpMode: 1, uptime: 5_000_000 } : { uptime: 6_000_000 };
+  const uptime = model.uptime ?? (model.preDump === true ? 5_000_000 : 6_000_000);
+  const facts = model.preDump === true ? { preDumpMode: 1, uptime } : { uptime };
   await put('inventory.img', inventoryImage(version, facts));
   let pagesId = 1;
   const putMemory = async (name: string, { entries, content }: MemoryModel) => {

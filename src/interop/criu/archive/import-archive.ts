@@ -81,8 +81,18 @@ async function importUnpacked(
       },
       opened,
     );
-    const checkpoints = result.checkpoints.map((one) => ({ ...one, path: inArchive(one.path) }));
-    return { ...result, path, checkpoints, notes: result.notes.map(inArchive) };
+    const placed = <One extends { readonly path: string }>(one: One) => ({
+      ...one,
+      path: inArchive(one.path),
+    });
+    const { known, checkpoints } = result;
+    return {
+      ...result,
+      path,
+      known: known.map(placed),
+      checkpoints: checkpoints.map(placed),
+      notes: result.notes.map(inArchive),
+    };
   } catch (error) {
     if (!(error instanceof CkptError)) throw error;
     const data = Object.entries(error.data).map(([name, value]) => [

@@ -9,8 +9,12 @@ import type { MemoryReader } from './types.ts';
  * Reads memory of processes from image directories. Pages that are in none are zeros, as long as anything of what is
  * asked for is there.
  * @param chain the directory itself, then its parent and so on
+ * @param older has the pages of the parent of the last of them
  */
-export function memoryOfImages(chain: readonly Pick<ImageDirectory, 'memories'>[]): MemoryReader {
+export function memoryOfImages(
+  chain: readonly Pick<ImageDirectory, 'memories'>[],
+  older?: MemoryReader,
+): MemoryReader {
   return async (pid, startBytes, lengthBytes) => {
     const bytes = new Uint8Array(lengthBytes);
     let found = 0;
@@ -18,7 +22,13 @@ export function memoryOfImages(chain: readonly Pick<ImageDirectory, 'memories'>[
       const inPage = (startBytes + at) % PAGE_SIZE;
       const take = Math.min(PAGE_SIZE - inPage, lengthBytes - at);
       const place = placeOf(chain, pid, Math.floor((startBytes + at) / PAGE_SIZE));
-      if (place !== undefined) {
+      if (place === 'older') {
+        const some = await older?.(pid, startBytes + at, take);
+        if (some !== undefined) {
+          bytes.set(some, at);
+          found++;
+        }
+      } else if (place !== undefined) {
         await readAt(place.path, bytes.subarray(at, at + take), place.page * PAGE_SIZE + inPage);
         found++;
       }
@@ -32,7 +42,7 @@ function placeOf(
   chain: readonly Pick<ImageDirectory, 'memories'>[],
   pid: number,
   page: number,
-): { readonly path: string; readonly page: number } | undefined {
+): { readonly path: string; readonly page: number } | 'older' | undefined {
   for (const { memories } of chain) {
     const memory = memories.find(({ object }) => object.kind === 'task' && object.pid === pid);
     const entry = memory === undefined ? -1 : entryAt(memory, page);
@@ -43,7 +53,7 @@ function placeOf(
     }
     if ((flags[entry]! & PAGE_FLAGS.parent) === 0) return undefined;
   }
-  return undefined;
+  return 'older';
 }
 
 /** Index of the entry that has a page; -1 for none. */
