@@ -1,5 +1,6 @@
 import { type FileHandle, open, stat } from 'node:fs/promises';
-import { IntegrityError, UsageError } from '../../core/index.ts';
+import { type IntegrityError, UsageError } from '../../core/index.ts';
+import { damaged } from './damage.ts';
 import { readFully } from './read-fully.ts';
 
 /** Bytes that are read at once. */
@@ -69,9 +70,7 @@ export class WindowedFile {
   }
 
   damaged(what: string, offsetBytes: number): IntegrityError {
-    return new IntegrityError(`${this.path} is damaged at byte ${offsetBytes}: ${what}`, {
-      data: { path: this.path, offset: offsetBytes },
-    });
+    return damaged({ path: this.path, offsetBytes }, what);
   }
 
   async close(): Promise<void> {

@@ -48,5 +48,9 @@ describe('reading of what must be there', () => {
     );
     truncateSync(images.memories[0]?.pagesPath ?? '', PAGE_SIZE);
     await expect(read(1, 17 * PAGE_SIZE, 8)).rejects.toThrow(/pages-1\.img cannot be read at byte 4096/);
+    await expect(openImageDirectory(directory.path)).rejects.toMatchObject({
+      message: expect.stringMatching(/pages-1\.img is damaged at byte 4096: it has 4096 bytes/),
+      hint: 'copy it again from where CRIU wrote it',
+    });
   });
 });

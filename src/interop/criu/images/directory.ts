@@ -1,6 +1,7 @@
 import { lstat, readdir, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { IntegrityError, UsageError } from '../../../core/index.ts';
+import { damaged } from '../damage.ts';
 import { readInventory } from './inventory.ts';
 import { type KeptFiles, keptFiles } from './kept-files.ts';
 import { readMemoryImage } from './pagemap-file.ts';
@@ -115,9 +116,9 @@ async function memoriesOf(directory: string, names: ReadonlySet<string>): Promis
   const add = (memory: MemoryImage) => {
     const other = owners.get(memory.pagesId);
     if (other !== undefined) {
-      throw new IntegrityError(
-        `${join(directory, memory.name)} is damaged at byte 8: its pages_id ${memory.pagesId} is that of ${other}`,
-        { data: { path: join(directory, memory.name), offset: 8 } },
+      throw damaged(
+        { path: join(directory, memory.name), offsetBytes: 8 },
+        `its pages_id ${memory.pagesId} is that of ${other}`,
       );
     }
     owners.set(memory.pagesId, memory.name);

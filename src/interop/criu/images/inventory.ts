@@ -1,5 +1,6 @@
 import { join } from 'node:path';
-import { IntegrityError, UnsupportedError } from '../../../core/index.ts';
+import { UnsupportedError } from '../../../core/index.ts';
+import { damaged } from '../damage.ts';
 import { UNKNOWN_FIELDS } from '../plain-message.ts';
 import { messagesOf } from './messages.ts';
 
@@ -24,12 +25,8 @@ export async function readInventory(directory: string): Promise<InventoryFacts> 
   const path = join(directory, 'inventory.img');
   const [message, ...more] = await messagesOf(path, 'INVENTORY');
   if (message === undefined || more.length > 0) {
-    throw new IntegrityError(
-      `${path} is damaged at byte 4: ${more.length === 0 ? 'it is empty' : 'it has several entries'}`,
-      {
-        data: { path, offset: 4 },
-      },
-    );
+    const what = message === undefined ? 'it is empty' : 'it has several entries';
+    throw damaged({ path, offsetBytes: 4 }, what);
   }
   const imageVersion = message.number('img_version');
   if (imageVersion > NEWEST_IMAGE_VERSION) throw later(path, imageVersion, message.has(UNKNOWN_FIELDS));

@@ -1,4 +1,4 @@
-import { IntegrityError } from '../../../core/index.ts';
+import { damaged } from '../damage.ts';
 import { ImageFile } from '../image-file.ts';
 import type { PlainMessage, PlainValue } from '../plain-message.ts';
 
@@ -15,35 +15,18 @@ export async function messagesOf(path: string, kind: string): Promise<MessageFie
   const image = await ImageFile.open(path);
   if (image.kind.name !== kind) {
     await image.close();
-    throw new IntegrityError(
-      `${path} is damaged at byte 0: it is an image ${image.kind.name} and no ${kind}`,
-      {
-        data: { path, offset: 0 },
-      },
-    );
+    throw damaged({ path, offsetBytes: 0 }, `it is an image ${image.kind.name} and no ${kind}`);
   }
   const messages: MessageFields[] = [];
   let payload = 0;
   for await (const { message, offsetBytes, payloadBytes } of image.entries()) {
     if (offsetBytes - payload > MAX_KEPT_BYTES) {
-      throw new IntegrityError(`${path} is damaged at byte ${offsetBytes}: no image ${kind} is so long`, {
-        data: { path, offset: offsetBytes },
-      });
+      throw damaged({ path, offsetBytes }, `no image ${kind} is so long`);
     }
     messages.push(new MessageFields(message, path, offsetBytes));
     payload += payloadBytes;
   }
   return messages;
-}
-
-/** Says that a message cannot be right. */
-export function damaged(
-  { path, offsetBytes }: Pick<MessageFields, 'path' | 'offsetBytes'>,
-  what: string,
-): IntegrityError {
-  return new IntegrityError(`${path} is damaged at byte ${offsetBytes}: ${what}`, {
-    data: { path, offset: offsetBytes },
-  });
 }
 
 /**
@@ -150,9 +133,7 @@ export class MessageFields {
   }
 
   #fail(field: string, what: string): never {
-    throw new IntegrityError(`${this.path} is damaged at byte ${this.offsetBytes}: its ${field} ${what}`, {
-      data: { path: this.path, offset: this.offsetBytes, field },
-    });
+    throw damaged(this, `its ${field} ${what}`);
   }
 }
 

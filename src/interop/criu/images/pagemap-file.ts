@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { formatPageAddress, IntegrityError, PAGE_SIZE, UnsupportedError } from '../../../core/index.ts';
+import { damaged } from '../damage.ts';
 import { COMMON_MAGIC } from '../image-kinds.ts';
 import { PAGE_FLAGS, type PageObject } from '../page-server/protocol.ts';
 import { WindowedFile } from '../windowed-file.ts';
@@ -121,10 +122,9 @@ async function checkPagesFile(path: string, presentPages: number, pagemap: strin
   }
   if (!status.isFile()) throw new IntegrityError(`${path} is no file`, { data: { path } });
   if (status.size !== expectedBytes) {
-    const offset = Math.min(status.size, expectedBytes);
-    throw new IntegrityError(
-      `${path} is damaged at byte ${offset}: it has ${status.size} bytes, the ${presentPages} pages of ${pagemap} take ${expectedBytes}`,
-      { data: { path, offset } },
+    throw damaged(
+      { path, offsetBytes: Math.min(status.size, expectedBytes) },
+      `it has ${status.size} bytes, the ${presentPages} pages of ${pagemap} take ${expectedBytes}`,
     );
   }
   return status.blocks * 512 < status.size;

@@ -2,7 +2,8 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { IntegrityError } from '../../../core/index.ts';
 import { FIRST_OBJECT_PID } from '../../../image/index.ts';
-import { damaged, type MessageFields, messagesOf } from './messages.ts';
+import { damaged } from '../damage.ts';
+import { type MessageFields, messagesOf } from './messages.ts';
 import type { ImageProcess, MemoryImage } from './types.ts';
 
 /** What to do about an image that is not there. */
@@ -66,9 +67,7 @@ async function processOf(directory: string, entry: MessageFields): Promise<Image
   const [core, ...more] = await messagesOf(path, 'CORE');
   const task = core?.message('tc');
   if (core === undefined || task === undefined || more.length > 0) {
-    throw new IntegrityError(`${path} is damaged at byte 8: it is not that of one process`, {
-      data: { path, offset: 8 },
-    });
+    throw damaged({ path, offsetBytes: 8 }, 'it is not that of one process');
   }
   const code = task.number('task_state');
   const state = TASK_STATES[code];

@@ -1,5 +1,6 @@
 import type { OpenFile, PipeContent } from '../../../target/index.ts';
-import { damaged, type MessageFields } from '../images/messages.ts';
+import { damaged } from '../damage.ts';
+import type { MessageFields } from '../images/messages.ts';
 import type { FileRecord } from './file-record.ts';
 import type { FileTable } from './file-table.ts';
 

@@ -1,5 +1,6 @@
 import type { OpenFileKind } from '../../../target/index.ts';
-import { damaged, type MessageFields } from '../images/messages.ts';
+import { damaged } from '../damage.ts';
+import type { MessageFields } from '../images/messages.ts';
 import type { DumpImages } from './dump-images.ts';
 import { type FileRecord, PLAIN_FILE } from './file-record.ts';
 import { decimal } from './numbers.ts';

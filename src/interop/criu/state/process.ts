@@ -1,5 +1,6 @@
 import type { FileIdentity, LiveProcessState, LiveState } from '../../../target/index.ts';
-import { damaged, type MessageFields } from '../images/messages.ts';
+import { damaged } from '../damage.ts';
+import type { MessageFields } from '../images/messages.ts';
 import type { Descriptors } from './descriptors.ts';
 import type { DumpContext } from './dump-context.ts';
 import { auxiliaryVectorOf, layoutOf, NO_LAYOUT, stringsOf } from './process-memory.ts';

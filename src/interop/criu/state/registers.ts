@@ -1,5 +1,6 @@
 import type { LiveState, LiveThreadState } from '../../../target/index.ts';
-import { damaged, type MessageFields } from '../images/messages.ts';
+import { damaged } from '../damage.ts';
+import type { MessageFields } from '../images/messages.ts';
 import { base64, words64 } from './numbers.ts';
 import { xsaveArea } from './xsave-area.ts';
 

@@ -1,5 +1,6 @@
 import type { PosixTimer, ProcessSignals, ProcessTimers, SignalDisposition } from '../../../target/index.ts';
-import { damaged, type MessageFields } from '../images/messages.ts';
+import { damaged } from '../damage.ts';
+import type { MessageFields } from '../images/messages.ts';
 import type { DumpImages } from './dump-images.ts';
 import { hex, signed } from './numbers.ts';
 import { pendingOf } from './threads.ts';

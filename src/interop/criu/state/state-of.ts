@@ -7,7 +7,8 @@ import {
   summaryOfState,
   type TargetState,
 } from '../../../target/index.ts';
-import { damaged, type MessageFields } from '../images/messages.ts';
+import { damaged } from '../damage.ts';
+import type { MessageFields } from '../images/messages.ts';
 import { hasEnded } from '../images/processes.ts';
 import { Descriptors } from './descriptors.ts';
 import { type DumpContext, readContext } from './dump-context.ts';

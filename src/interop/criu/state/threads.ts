@@ -1,5 +1,6 @@
 import type { Base64, LiveThreadState } from '../../../target/index.ts';
-import { damaged, type MessageFields } from '../images/messages.ts';
+import { damaged } from '../damage.ts';
+import type { MessageFields } from '../images/messages.ts';
 import { hex } from './numbers.ts';
 import type { ThreadInfo } from './registers.ts';
 

@@ -1,6 +1,7 @@
 import { formatPageAddress, PAGE_SIZE, type PageRange } from '../../../core/index.ts';
 import { ADDRESS_SPACE_PAGES, type StoredVma } from '../../../image/index.ts';
-import { damaged, type MessageFields } from '../images/messages.ts';
+import { damaged } from '../damage.ts';
+import type { MessageFields } from '../images/messages.ts';
 import type { FileTable } from './file-table.ts';
 import { segmentName } from './objects.ts';
 import type { ObjectRange } from './types.ts';

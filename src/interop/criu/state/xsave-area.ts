@@ -1,4 +1,5 @@
-import { damaged, type MessageFields } from '../images/messages.ts';
+import { damaged } from '../damage.ts';
+import type { MessageFields } from '../images/messages.ts';
 
 /** Where XCR0, the set of components of the area, lies in it (arch/x86/include/uapi/asm/sigcontext.h). */
 const XCR0_OFFSET = 464;
