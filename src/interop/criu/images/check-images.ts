@@ -1,4 +1,5 @@
 import { IntegrityError, UsageError } from '../../../core/index.ts';
+import { damaged } from '../damage.ts';
 import { ImageFile } from '../image-file.ts';
 import { messagesOf } from './messages.ts';
 import { missingImage } from './processes.ts';
@@ -73,10 +74,7 @@ async function checkImage({ path, name }: KeptFile): Promise<boolean> {
   }
   if (expected !== undefined && image.kind.name !== expected) {
     await image.close();
-    throw new IntegrityError(
-      `${path} is damaged at byte 4: it is an image ${image.kind.name} and no ${expected}`,
-      { data: { path, offset: 4 } },
-    );
+    throw damaged({ path, offsetBytes: 4 }, `it is an image ${image.kind.name} and no ${expected}`);
   }
   for await (const _entry of image.entries()) {
     // Reading is the check.
@@ -108,6 +106,12 @@ const SENT_AWAY = "if criu sent the pages to 'ckpt page-server', 'ckpt adopt' jo
 
 /** CRIU leaves out images without entries, but every process that lives has these. */
 async function requireProcesses({ path, isPreDump, processes, memories, otherFiles }: ImageDirectory) {
+  if (isPreDump && memories.length === 0) {
+    throw new IntegrityError(`${path} is a pre-dump without pages: it has no pagemap of any process`, {
+      hint: SENT_AWAY,
+      data: { path },
+    });
+  }
   if (isPreDump) return;
   const names = new Set([...otherFiles, ...memories].map(({ name }) => name));
   for (const { pid, state, threads } of processes) {

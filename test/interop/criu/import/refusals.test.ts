@@ -3,6 +3,7 @@ import {
   cpSync,
   mkdtempSync,
   readdirSync,
+  renameSync,
   rmSync,
   symlinkSync,
   truncateSync,
@@ -88,10 +89,7 @@ describe('an import refuses', () => {
     ],
     [
       'a parent without the pagemap',
-      () => {
-        lost('1/pagemap-1.img')();
-        lost('1/pages-1.img')();
-      },
+      () => renameSync(at('1/pagemap-1.img'), at('1/pagemap-2.img')),
       'integrity',
       /2\/pagemap-1\.img has the page 0x400000 from its parent, but \.\.\/1 has no pagemap-1\.img/,
     ],
@@ -430,6 +428,17 @@ it('an import does not wait for somebody to write to a FIFO', async () => {
   await expect(
     importCheckpoints({ storeDirectory: at('store'), path: at('fifo'), workers: 0 }),
   ).rejects.toMatchObject({ code: 'usage', message: expect.stringMatching(/fifo: it is no file$/) });
+});
+
+it('an import refuses a pre-dump whose pages went to a page server', async () => {
+  await writeImageDirectory(at('sent'), { preDump: true, processes: [] });
+  await expect(
+    importCheckpoints({ storeDirectory: at('store'), path: at('sent'), workers: 0 }),
+  ).rejects.toMatchObject({
+    code: 'integrity',
+    message: expect.stringMatching('without pages: it has no pagemap'),
+    hint: expect.stringContaining("'ckpt adopt' joins the rest"),
+  });
 });
 
 describe('an import of what a real CRIU dumped, a file of which was lost', () => {
