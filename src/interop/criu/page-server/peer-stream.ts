@@ -26,6 +26,11 @@ export class PeerStream {
   #ended = false;
   #failure: Error | undefined;
   #wake: (() => void) | undefined;
+  /** What is being filled: bytes go there as they arrive, and not by way of what is unread. */
+  #target: Uint8Array | undefined;
+  #filled = 0;
+  /** Ends a wait that takes too long; begins anew with whatever arrives. */
+  #patience: NodeJS.Timeout | undefined;
   #sayGone: () => void = () => undefined;
 
   constructor(socket: Socket, peer: string) {
@@ -66,11 +71,19 @@ export class PeerStream {
    * @throws PeerError if the other end closes its side before, sends nothing for that long, or is lost
    */
   async readInto(target: Uint8Array, patienceMicroseconds: number = STALL_MICROSECONDS): Promise<void> {
-    for (let filled = 0; filled < target.length; ) {
-      if (!(await this.hasMore(patienceMicroseconds))) {
-        throw new PeerError('it closed the connection in the middle of a message');
+    let filled = 0;
+    while (filled < target.length && this.#unreadBytes > 0) filled += this.#take(target.subarray(filled));
+    if (filled === target.length) return;
+    this.#target = target;
+    this.#filled = filled;
+    try {
+      while (this.#filled < target.length) {
+        if (this.#failure !== undefined) throw this.#failure;
+        if (this.#ended) throw new PeerError('it closed the connection in the middle of a message');
+        await this.#arrival(patienceMicroseconds);
       }
-      filled += this.#take(target.subarray(filled));
+    } finally {
+      this.#target = undefined;
     }
   }
 
@@ -123,10 +136,26 @@ export class PeerStream {
   }
 
   #keep(bytes: Uint8Array): void {
-    this.#unread.push(bytes);
-    this.#unreadBytes += bytes.length;
-    if (this.#unreadBytes >= MAX_UNREAD_BYTES) this.#socket.pause();
-    this.#wake?.();
+    const rest = this.#place(bytes);
+    if (rest.length > 0) {
+      this.#unread.push(rest);
+      this.#unreadBytes += rest.length;
+      if (this.#unreadBytes >= MAX_UNREAD_BYTES) this.#socket.pause();
+    }
+    // Who waits for more is not woken for each piece.
+    if (this.#target === undefined || this.#filled === this.#target.length) this.#wake?.();
+    else this.#patience?.refresh();
+  }
+
+  /** Puts what has arrived where it is waited for. @returns what is left */
+  #place(bytes: Uint8Array): Uint8Array {
+    const target = this.#target;
+    const count = target === undefined ? 0 : Math.min(bytes.length, target.length - this.#filled);
+    if (target === undefined || count === 0) return bytes;
+    target.set(count === bytes.length ? bytes : bytes.subarray(0, count), this.#filled);
+    this.#filled += count;
+    this.#receivedBytes += count;
+    return bytes.subarray(count);
   }
 
   #finish(failure?: Error): void {
@@ -160,14 +189,13 @@ export class PeerStream {
   }
 
   async #arrival(patienceMicroseconds: number): Promise<void> {
-    let timer: NodeJS.Timeout | undefined;
+    this.#patience = setTimeout(() => {
+      this.abort(new PeerError(`it has sent nothing for ${patienceMicroseconds / 1e6} s`));
+    }, patienceMicroseconds / 1000);
     await new Promise<void>((resolve) => {
       this.#wake = resolve;
-      timer = setTimeout(() => {
-        this.abort(new PeerError(`it has sent nothing for ${patienceMicroseconds / 1e6} s`));
-      }, patienceMicroseconds / 1000);
     });
-    clearTimeout(timer);
+    clearTimeout(this.#patience);
     this.#wake = undefined;
   }
 }
