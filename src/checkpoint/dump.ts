@@ -269,7 +269,7 @@ class DumpRun {
         log.add(page, entries, index);
         copied.append(page, page + 1);
       }
-      this.#supply.give(chunk);
+      this.#supply.giveWhen(chunk, encoder.released);
       this.#report(phase, copied.pageCount, suspects.pageCount);
     }
     log.seal();
@@ -339,7 +339,7 @@ class DumpRun {
           await feeder.add(chunk.pages[index]!, entries, index);
         }
         this.#donePages += chunk.pageCount;
-        this.#supply.give(chunk);
+        this.#supply.giveWhen(chunk, encoder.released);
         this.#report(phase, this.#donePages, totalPages);
         pending = chunks.next();
       }

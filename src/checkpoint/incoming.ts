@@ -255,7 +255,7 @@ export class IncomingCheckpoints {
     const entries = await encoder.encode(chunk, await found, await this.#previousOf(pid), pid);
     const arrived = this.#arrivedOf(pid);
     for (let index = 0; index < chunk.pageCount; index++) arrived.add(chunk.pages[index]!, entries, index);
-    this.#supply.give(chunk);
+    this.#supply.giveWhen(chunk, encoder.released);
   }
 
   /** What a process had before, as far as that matters while its pages are encoded. */

@@ -29,6 +29,9 @@ import { ReadAhead } from './read-ahead.ts';
 /** Blocks that may be filled, compressed or waiting to be written at once: 64 KiB each. */
 const BLOCKS_UNDER_WAY = 48;
 
+/** Chunks that may be compressed or waiting to be written at once, besides. */
+const CHUNKS_UNDER_WAY = 6;
+
 /** A difference longer than this would often not be smaller than the page's share of a compressed block. */
 const DELTA_LIMIT_BYTES = MAX_PAGE_DELTA_BYTES / 2;
 
@@ -64,6 +67,13 @@ export class PageEncoder {
   readonly #buffers = new SharedBuffers(BLOCKS_UNDER_WAY, BLOCK_PAGES * PAGE_SIZE);
   readonly #entries = createPageEntries(SPOOL_CHUNK_PAGES);
   readonly #deltaBuffer = new Uint8Array(MAX_PAGE_DELTA_BYTES);
+  /** Pages of the chunk under way that go into blocks straight from it, and the numbers of these blocks. */
+  readonly #straight = new Uint16Array(SPOOL_CHUNK_PAGES);
+  readonly #straightBlocks: number[] = [];
+  #straightCount = 0;
+  readonly #chunksUnderWay: Promise<void>[] = [];
+  #released: Promise<void> = Promise.resolve();
+  /** Pages of several chunks. */
   #filling: FillingBlock | undefined;
   #deltas: FillingDeltas | undefined;
   readonly #worth = new DeltaWorth();
@@ -90,7 +100,8 @@ export class PageEncoder {
 
   /**
    * Encodes the pages of a chunk, all of process `pid`.
-   * @returns where each page is now; valid until the next call. The chunk may be reused then.
+   * @returns where each page is now; valid until the next call. What the chunk holds is lost, and it may be reused when
+   *   `released` has resolved.
    */
   async encode(
     chunk: PageChunk,
@@ -110,13 +121,22 @@ export class PageEncoder {
           // Until the difference is taken, the entry says where the version lies that it will refer to.
           copyFromSegment(entries, index, previous.segment!, previous.index);
           candidates.push(index);
-        } else this.#storeWhole(this.#filling ?? (await this.#beginBlock()), chunk, entries, index);
+        } else if (this.#filling === undefined) this.#storeStraight(entries, index);
+        else this.#copyWhole(this.#filling, chunk, entries, index);
       }
     }
+    await this.#carryOver(chunk, entries);
     if (candidates.length > 0) await this.#storeDifferences(chunk, entries, candidates, pid, ahead);
     ahead?.pass(chunk.pages[chunk.pageCount - 1]!);
+    this.#sendStraight(chunk, entries);
+    if (this.#chunksUnderWay.length > CHUNKS_UNDER_WAY) await this.#chunksUnderWay.shift();
     await this.#writer.ready();
     return entries;
+  }
+
+  /** Resolves when the chunk of the last `encode` is no longer needed. Never rejects. */
+  get released(): Promise<void> {
+    return this.#released;
   }
 
   /** Older versions of pages, to be fetched before the pages are encoded. */
@@ -164,25 +184,65 @@ export class PageEncoder {
     return this.#worth.shouldTry();
   }
 
-  /** Waits for a buffer, which is all that storing a page may have to wait for. */
-  async #beginBlock(): Promise<FillingBlock> {
-    const block = this.#writer.reserveBlock();
+  /** Waits for a buffer. */
+  async #beginBlock(block: number): Promise<FillingBlock> {
     const buffer = await this.#buffers.take();
     const digests = new Uint8Array(BLOCK_PAGES * PAGE_DIGEST_BYTES);
     this.#filling = { block, buffer, digests, pageCount: 0 };
     return this.#filling;
   }
 
-  #storeWhole(filling: FillingBlock, chunk: PageChunk, entries: PageEntries, index: number): void {
-    const { block, buffer, digests, pageCount } = filling;
-    buffer.set(pageBytes(chunk, index), pageCount * PAGE_SIZE);
-    digests.set(digestBytes(entries, index), pageCount * PAGE_DIGEST_BYTES);
-    const position = positionOf(block, pageCount);
-    setWhole(entries, index, this.#writer.pack, position);
-    this.#known.add(entries.digests, index * PAGE_DIGEST_BYTES, this.#writer.pack, position);
-    this.writtenPages++;
-    filling.pageCount++;
+  /** Gives a page of the chunk under way a place in a block that is made of pages of this chunk alone. */
+  #storeStraight(entries: PageEntries, index: number): void {
+    const slot = this.#straightCount % BLOCK_PAGES;
+    if (slot === 0) this.#straightBlocks.push(this.#writer.reserveBlock());
+    this.#straight[this.#straightCount++] = index;
+    this.#placeWhole(entries, index, positionOf(this.#straightBlocks.at(-1)!, slot));
+  }
+
+  /** Copies the pages of a block that the chunk did not fill: those of the next chunk are to join them. */
+  async #carryOver(chunk: PageChunk, entries: PageEntries): Promise<void> {
+    const pageCount = this.#straightCount % BLOCK_PAGES;
+    if (pageCount === 0) return;
+    const filling = await this.#beginBlock(this.#straightBlocks.pop()!);
+    this.#straightCount -= pageCount;
+    for (let slot = 0; slot < pageCount; slot++) {
+      copyPage(chunk, entries, this.#straight[this.#straightCount + slot]!, filling);
+    }
+  }
+
+  /** Has the full blocks encoded where they lie. */
+  #sendStraight(chunk: PageChunk, entries: PageEntries): void {
+    const blocks = this.#straightBlocks.splice(0);
+    const pages = this.#straight.slice(0, this.#straightCount);
+    this.#straightCount = 0;
+    this.#released = Promise.resolve();
+    if (blocks.length === 0) return;
+    const { name, level } = this.#compression;
+    const encoded = this.#pool.compressPages(chunk.bytes, pages, BLOCK_PAGES, name, level);
+    const digests = new Uint8Array(BLOCK_PAGES * PAGE_DIGEST_BYTES);
+    for (const [number, block] of blocks.entries()) {
+      for (let slot = 0; slot < BLOCK_PAGES; slot++) {
+        digests.set(digestBytes(entries, pages[number * BLOCK_PAGES + slot]!), slot * PAGE_DIGEST_BYTES);
+      }
+      const content = encoded.then((all) => ({ ...all[number]!, rawBytes: BLOCK_PAGES * PAGE_SIZE }));
+      // They are written in this order, so the last one has the last word.
+      this.#released = this.#writer.writeBlock(block, 'pages', digests, content);
+    }
+    this.#chunksUnderWay.push(this.#released);
+  }
+
+  #copyWhole(filling: FillingBlock, chunk: PageChunk, entries: PageEntries, index: number): void {
+    this.#placeWhole(entries, index, positionOf(filling.block, filling.pageCount));
+    copyPage(chunk, entries, index, filling);
     if (filling.pageCount === BLOCK_PAGES) this.#flushBlock();
+  }
+
+  #placeWhole(entries: PageEntries, index: number, position: number): void {
+    const { pack } = this.#writer;
+    setWhole(entries, index, pack, position);
+    this.#known.add(entries.digests, index * PAGE_DIGEST_BYTES, pack, position);
+    this.writtenPages++;
   }
 
   /** Fetches the previous versions of the candidates and keeps the differences where they are small. */
@@ -205,7 +265,10 @@ export class PageEncoder {
         const worthwhile = length >= 0 && length <= DELTA_LIMIT_BYTES;
         this.#worth.learn(worthwhile);
         if (worthwhile) this.#storeDelta(entries, index, this.#deltaBuffer.slice(0, length));
-        else this.#storeWhole(this.#filling ?? (await this.#beginBlock()), chunk, entries, index);
+        else {
+          const filling = this.#filling ?? (await this.#beginBlock(this.#writer.reserveBlock()));
+          this.#copyWhole(filling, chunk, entries, index);
+        }
       }
     }
   }
@@ -252,6 +315,13 @@ export class PageEncoder {
 
 function digestBytes(entries: PageEntries, index: number): Uint8Array {
   return entries.digests.subarray(index * PAGE_DIGEST_BYTES, (index + 1) * PAGE_DIGEST_BYTES);
+}
+
+/** Puts a page behind those that a block has. */
+function copyPage(chunk: PageChunk, entries: PageEntries, index: number, filling: FillingBlock): void {
+  filling.buffer.set(pageBytes(chunk, index), filling.pageCount * PAGE_SIZE);
+  filling.digests.set(digestBytes(entries, index), filling.pageCount * PAGE_DIGEST_BYTES);
+  filling.pageCount++;
 }
 
 function pageBytes(chunk: PageChunk, index: number): Uint8Array {

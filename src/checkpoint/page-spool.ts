@@ -11,7 +11,7 @@ export const SPOOL_CHUNK_PAGES = 256;
 const CHUNK_BYTES = SPOOL_CHUNK_PAGES * PAGE_SIZE;
 
 /** Chunks kept for reuse. */
-const FREE_CHUNKS = 8;
+const FREE_CHUNKS = 16;
 
 /** Pages copied out of a target, in ascending order of (process, page). */
 export interface PageChunk {
@@ -38,6 +38,11 @@ export class ChunkSupply {
         bytes: new Uint8Array(new SharedArrayBuffer(CHUNK_BYTES)),
       }
     );
+  }
+
+  /** Gives a chunk back as soon as nobody works on it any more. */
+  giveWhen(chunk: PageChunk, released: Promise<void>): void {
+    void released.then(() => this.give(chunk));
   }
 
   /** Gives a chunk back. */

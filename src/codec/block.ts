@@ -34,6 +34,19 @@ export interface BlockCodec {
    */
   encode(raw: Uint8Array, codec: CodecName, level: number, into?: Uint8Array): EncodedBlock;
   /**
+   * Encodes blocks of `blockPages` pages each, out of `bytes` and into it: block number n begins where page
+   * n * `blockPages` was. Whatever else `bytes` holds is lost.
+   * @param pages ascending; as many as fill the blocks.
+   * @throws as `encode`; RangeError if the pages do not ascend or do not fill the blocks.
+   */
+  encodePages(
+    bytes: Uint8Array,
+    pages: Uint16Array,
+    blockPages: number,
+    codec: CodecName,
+    level: number,
+  ): EncodedBlock[];
+  /**
    * The content of a stored block, proved in this order: checksum of what was stored, frame, length, and, if `digests`
    * (16 bytes a page) are given, each page of the content.
    * @param record names the block in errors.
@@ -56,6 +69,8 @@ export async function openBlockCodec(implementation?: ZstdImplementation): Promi
   return {
     implementation: zstd.implementation,
     encode: (raw, codec, level, into) => encodeBlock(zstd, raw, codec, level, into),
+    encodePages: (bytes, pages, blockPages, codec, level) =>
+      encodePages(zstd, bytes, pages, blockPages, codec, level),
     decode: (block, record, digests, into) => decodeBlock(zstd, block, record, digests, into),
   };
 }
@@ -74,6 +89,31 @@ function encodeBlock(
     }
   }
   return { codec: 'none', stored: placed(raw, into), checksum: crc32(raw) };
+}
+
+function encodePages(
+  zstd: Zstd,
+  bytes: Uint8Array,
+  pages: Uint16Array,
+  blockPages: number,
+  codec: CodecName,
+  level: number,
+): EncodedBlock[] {
+  if (pages.length % blockPages !== 0) {
+    throw new RangeError(`${pages.length} pages do not fill blocks of ${blockPages}`);
+  }
+  const blocks: EncodedBlock[] = [];
+  for (let first = 0; first < pages.length; first += blockPages) {
+    for (let slot = first; slot < first + blockPages; slot++) {
+      const page = pages[slot]!;
+      // Else what has been placed before would have overwritten it.
+      if (page < slot || (slot > 0 && page <= pages[slot - 1]!)) throw new RangeError('pages do not ascend');
+      if (page !== slot) bytes.copyWithin(slot * PAGE_SIZE, page * PAGE_SIZE, (page + 1) * PAGE_SIZE);
+    }
+    const raw = bytes.subarray(first * PAGE_SIZE, (first + blockPages) * PAGE_SIZE);
+    blocks.push(encodeBlock(zstd, raw, codec, level, raw));
+  }
+  return blocks;
 }
 
 function decodeBlock(
@@ -101,7 +141,8 @@ function decodeBlock(
 function placed(bytes: Uint8Array, into: Uint8Array | undefined): Uint8Array {
   // Not `slice`: that of a Buffer shares its memory, which cannot move between threads.
   if (into === undefined || into.length < bytes.length) return new Uint8Array(bytes);
-  into.set(bytes);
+  const isThere = bytes.buffer === into.buffer && bytes.byteOffset === into.byteOffset;
+  if (!isThere) into.set(bytes);
   return into.subarray(0, bytes.length);
 }
 

@@ -1,6 +1,7 @@
 import { IntegrityError } from '../core/index.ts';
 import type { BlockCodec, CodecName, EncodedBlock, StoredBlock } from './block.ts';
 import { digestPages, PAGE_DIGEST_BYTES } from './digest.ts';
+import { practise } from './practice.ts';
 
 /** Digests of adjacent pages. */
 export interface PageDigests {
@@ -12,14 +13,21 @@ export interface PageDigests {
 
 /** What can be asked of a worker. */
 export interface JobRequests {
-  /** Answered as soon as the worker's codec is open. */
-  open: Record<string, never>;
+  /** Answered as soon as the worker's codec is open, and has encoded so many blocks of a sample for practice. */
+  open: { readonly practiceBlocks: number };
   digest: { readonly bytes: Uint8Array; readonly pageCount: number };
   encode: {
     readonly raw: Uint8Array;
     readonly codec: CodecName;
     readonly level: number;
     readonly into: Uint8Array | undefined;
+  };
+  encodePages: {
+    readonly bytes: Uint8Array;
+    readonly pages: Uint16Array;
+    readonly blockPages: number;
+    readonly codec: CodecName;
+    readonly level: number;
   };
   decode: {
     readonly block: StoredBlock;
@@ -32,11 +40,19 @@ export interface JobRequests {
 /** Bytes, or only how many they are if they were placed where the caller wanted them: those need not travel back. */
 export type Content = Uint8Array | number;
 
+/** A block that was encoded where its pages lay. */
+export interface PlacedBlock {
+  readonly codec: CodecName;
+  readonly storedBytes: number;
+  readonly checksum: number;
+}
+
 /** What comes back. */
 export interface JobResults {
   open: null;
   digest: PageDigests;
   encode: Omit<EncodedBlock, 'stored'> & { readonly stored: Content };
+  encodePages: { readonly blocks: readonly PlacedBlock[] };
   decode: Content;
 }
 
@@ -46,7 +62,10 @@ export type JobKind = keyof JobRequests;
 const JOBS: {
   readonly [Kind in JobKind]: (codec: BlockCodec, request: JobRequests[Kind]) => JobResults[Kind];
 } = {
-  open: () => null,
+  open: (codec, { practiceBlocks }) => {
+    practise(codec, practiceBlocks);
+    return null;
+  },
   digest: (_, { bytes, pageCount }) => {
     const digests = new Uint8Array(pageCount * PAGE_DIGEST_BYTES);
     const zeroFlags = new Uint8Array(pageCount);
@@ -57,6 +76,11 @@ const JOBS: {
     const encoded = codec.encode(raw, wanted, level, into);
     return { ...encoded, stored: unlessPlaced(encoded.stored, into) };
   },
+  encodePages: (codec, { bytes, pages, blockPages, codec: wanted, level }) => ({
+    blocks: codec
+      .encodePages(bytes, pages, blockPages, wanted, level)
+      .map(({ codec, stored, checksum }) => ({ codec, storedBytes: stored.length, checksum })),
+  }),
   decode: (codec, { block, record, digests, into }) =>
     unlessPlaced(codec.decode(block, record, digests, into), into),
 };

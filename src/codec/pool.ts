@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
+import { PAGE_SIZE } from '../core/index.ts';
 import {
   type BlockCodec,
   type CodecName,
@@ -82,11 +83,17 @@ export class CodecPool {
     this.implementation = chooseZstd(options.implementation);
   }
 
-  /** Starts all threads and opens their codecs, so that the first job finds them ready. */
-  async start(): Promise<void> {
+  /**
+   * Starts all threads and opens their codecs, so that the first job finds them ready.
+   * @param practiceBlocks how many blocks of a sample each encodes first; some hundred make the first jobs as fast as
+   *   the later ones, and take a quarter of a second.
+   */
+  async start(practiceBlocks = 0): Promise<void> {
     while (this.#workers.length < this.workerCount && this.#failure === undefined) this.#startWorker();
     await Promise.all(
-      Array.from({ length: Math.max(1, this.workerCount) }, () => this.#submit('open', {}, [])),
+      Array.from({ length: Math.max(1, this.workerCount) }, () =>
+        this.#submit('open', { practiceBlocks }, []),
+      ),
     );
   }
 
@@ -113,6 +120,30 @@ export class CodecPool {
     const input = portable(block);
     const encoded = await this.#submit('encode', { raw: input.bytes, codec, level, into }, input.transfer);
     return { ...encoded, stored: contentOf(encoded.stored, into) };
+  }
+
+  /**
+   * Encodes pages of `bytes` where they lie, as blocks of `blockPages` pages each: one message for all of them, and no
+   * page is copied that is not moved up. What else `bytes` holds is lost.
+   * @param bytes shared memory.
+   * @param pages which ones, ascending; as many as fill the blocks.
+   * @returns the blocks, views on `bytes`.
+   * @throws UsageError for an unknown level, RangeError if `bytes` is not shared memory or the pages are not so.
+   */
+  async compressPages(
+    bytes: Uint8Array,
+    pages: Uint16Array,
+    blockPages: number,
+    codec: CodecName,
+    level: number,
+  ): Promise<EncodedBlock[]> {
+    if (codec === 'zstd') checkZstdLevel(level);
+    requireShared(bytes);
+    const { blocks } = await this.#submit('encodePages', { bytes, pages, blockPages, codec, level }, []);
+    return blocks.map(({ codec, storedBytes, checksum }, block) => {
+      const at = block * blockPages * PAGE_SIZE;
+      return { codec, stored: bytes.subarray(at, at + storedBytes), checksum };
+    });
   }
 
   /**

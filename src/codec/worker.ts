@@ -32,6 +32,8 @@ function attempt(job: Job): Outcome {
 function buffersOf(outcome: Outcome): TransferListItem[] {
   if ('failure' in outcome || outcome.result === null) return [];
   const { result } = outcome;
+  // Blocks that lie in shared memory.
+  if (typeof result === 'object' && 'blocks' in result) return [];
   if (typeof result === 'object' && 'digests' in result) {
     return [result.digests, result.zeroFlags].flatMap(bufferOf);
   }

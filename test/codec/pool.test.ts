@@ -43,6 +43,9 @@ async function encodeAll(codecs: CodecPool, blocks: readonly Uint8Array[]): Prom
   );
 }
 
+/** Pages of both sorts. */
+const pageOf = (page: number) => (page % 3 === 0 ? noise(page, PAGE_SIZE) : records(PAGE_SIZE, page));
+
 /** A block in short, for comparisons: comparing large arrays item by item is slow. */
 const fingerprint = ({ stored, ...rest }: StoredBlock) => ({
   ...rest,
@@ -63,6 +66,41 @@ describe.each([0, 1, 2, 3])('a codec pool with %i workers', (workers) => {
       }),
     );
     expect(decoded.map((block, index) => Buffer.compare(block, blocks[index]!))).toEqual(blocks.map(() => 0));
+  });
+
+  it('encodes pages where they lie as it would the same pages in blocks of their own', async () => {
+    const codecs = pool({ workers });
+    const content = Buffer.concat(Array.from({ length: 12 }, (_, page) => pageOf(page)));
+    for (const pages of [[], [0, 1, 2, 3, 4, 5, 6, 7], [1, 2, 4, 5, 6, 9, 10, 11], [8, 9, 10, 11]]) {
+      const bytes = new Uint8Array(new SharedArrayBuffer(content.length));
+      bytes.set(content);
+      const blocks = await codecs.compressPages(bytes, Uint16Array.from(pages), 4, 'zstd', 1);
+      expect(blocks).toHaveLength(pages.length / 4);
+      for (const [number, block] of blocks.entries()) {
+        const raw = Buffer.concat(pages.slice(number * 4, number * 4 + 4).map(pageOf));
+        const alone = { ...(await codecs.compress(raw, 'zstd', 1)), rawLengthBytes: raw.length };
+        expect(fingerprint({ ...block, rawLengthBytes: raw.length })).toEqual(fingerprint(alone));
+        expect(block.stored.buffer).toBe(bytes.buffer);
+      }
+    }
+  });
+
+  it('refuses pages that do not ascend, do not fill their blocks, or are not in shared memory', async () => {
+    const codecs = pool({ workers });
+    const bytes = new Uint8Array(new SharedArrayBuffer(PAGE_SIZE * 4));
+    const encode = (into: Uint8Array, ...pages: number[]) =>
+      codecs.compressPages(into, Uint16Array.from(pages), 2, 'none', 1);
+    await expect(encode(bytes, 1, 0)).rejects.toThrow('do not ascend');
+    await expect(encode(bytes, 1, 1)).rejects.toThrow('do not ascend');
+    await expect(encode(bytes, 1)).rejects.toThrow('do not fill');
+    await expect(encode(new Uint8Array(PAGE_SIZE * 4), 0, 1)).rejects.toThrow(RangeError);
+  });
+
+  it('practises before it starts, if told to', async () => {
+    const codecs = pool({ workers });
+    await codecs.start(2);
+    const { zeroFlags } = await codecs.digestPages(new Uint8Array(PAGE_SIZE), 1);
+    expect([...zeroFlags]).toEqual([1]);
   });
 
   it('takes views of shared and of larger buffers, and leaves both intact', async () => {

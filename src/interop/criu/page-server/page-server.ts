@@ -11,6 +11,9 @@ import { SharedStore } from './shared-store.ts';
 /** How long there may be nothing between two messages: a dump packs up whole file systems while it is connected. */
 const DEFAULT_SILENCE_MICROSECONDS = 600_000_000;
 
+/** What each codec thread encodes for practice. */
+const PRACTICE_BLOCKS = 128;
+
 /** One `ckpt page-server`. */
 export interface PageServerRequest {
   /** Made if there is none. */
@@ -65,7 +68,7 @@ export async function receivePages(request: PageServerRequest): Promise<void> {
   try {
     await requireStore(request, pool);
     // Not when the first session comes: its target may stand still.
-    await pool.start();
+    await pool.start(PRACTICE_BLOCKS);
     await new PageServer(request, pool).run();
   } finally {
     await pool.close();
