@@ -4,7 +4,7 @@ import { ByteFeed, formatBytes, IntegrityError } from '../core/index.ts';
 
 /** ZSTD_MAGICNUMBER of zstd.h. */
 const FRAME_MAGIC = 0xfd2fb528;
-/** ZSTD_MAGIC_SKIPPABLE_START: any of sixteen values. */
+/** ZSTD_MAGIC_SKIPPABLE_START and the fifteen values behind it. */
 const SKIPPABLE_MAGIC = 0x184d2a50;
 
 /** What `zstd -d` allows without `--long`: ZSTD_WINDOWLOG_LIMIT_DEFAULT is 27. */
@@ -32,7 +32,7 @@ interface FrameHeader {
 }
 
 /**
- * The content of a zstd stream of any length, such as other programs write: any number of frames, with or without
+ * The content of a zstd stream of any length, such as other programs write: one frame or many, with or without
  * stated sizes, skippable ones among them. In memory there are a window of at most 128 MiB and two blocks.
  *
  * Frames are taken apart here and decoded by fzstd block by block, because that neither checks the content's checksum nor

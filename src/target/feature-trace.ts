@@ -98,7 +98,7 @@ async function reachOthers(): Promise<string> {
   throw new MissingError(`only what ckpt itself has begun may be traced${why}`);
 }
 
-/** To a child its parent is as foreign as any other process of this user: no descendant, which is what Yama asks. */
+/** To a child its parent is as foreign as the other processes of this user: no descendant, which is what Yama asks. */
 function reachesOwnUser(): boolean {
   try {
     execFileSync('/bin/sh', ['-c', `: 3<>/proc/${process.pid}/mem`], { stdio: 'ignore', timeout: 5000 });

@@ -82,7 +82,7 @@ function pageSizeBytes(): number {
   try {
     vector = readFileSync('/proc/self/auxv');
   } catch {
-    return PAGE_SIZE; // Hidden from a program that has changed its user; the common size is as good a guess as any.
+    return PAGE_SIZE; // Hidden from a program that has changed its user; the common size is the best guess.
   }
   for (let offset = 0; offset + 16 <= vector.length; offset += 16) {
     if (vector.readBigUInt64LE(offset) === AT_PAGESZ) return Number(vector.readBigUInt64LE(offset + 8));

@@ -21,7 +21,7 @@ export interface ImageEntry {
 const MAX_MESSAGE_BYTES = 16 * 1024 * 1024;
 
 /**
- * Reads one image file of CRIU from its beginning to its end, entry by entry (criu/image.c, criu/protobuf.c): any file
+ * Reads one image file of CRIU from its beginning to its end, entry by entry (criu/image.c, criu/protobuf.c): every file
  * but the raw ones, such as `pages-1.img`.
  */
 export class ImageFile {

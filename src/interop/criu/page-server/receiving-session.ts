@@ -51,7 +51,7 @@ export interface SessionEvents {
 /** How long the other end may take to close the connection when all has been said. */
 const FAREWELL_MICROSECONDS = 10_000_000;
 
-/** The status of a session that failed: any number but 0 has CRIU give up, with the target alive. */
+/** The status of a session that failed: all numbers but 0 have CRIU give up, with the target alive. */
 const FAILED = -1;
 
 /**
