@@ -4,25 +4,14 @@ import { machineClock, PeerError, TargetError } from '../../../core/index.ts';
 import { type CheckpointReader, Store } from '../../../store/index.ts';
 import { LazyPages } from './lazy-pages.ts';
 import { answerLazily, type LazyProgress } from './lazy-session.ts';
-import { listenForPeers, type PeerListener, type PeerSecurity } from './listener.ts';
 import { PeerMessages } from './peer-messages.ts';
 import type { PeerStream } from './peer-stream.ts';
 import type { HeaderLayout } from './protocol.ts';
+import { listenUntil, ServerEnd, type ServingRequest } from './serving.ts';
 
-/** One `ckpt page-server --lazy`. */
-export interface LazyServerRequest {
-  readonly storeDirectory: string;
+/** One `ckpt page-server --lazy`; a silence may last an hour by default. */
+export interface LazyServerRequest extends ServingRequest {
   readonly checkpoint: CheckpointName;
-  readonly address: string;
-  /** 0 for one that the kernel chooses. */
-  readonly port: number;
-  readonly security: PeerSecurity;
-  /** Ends after the first session in which something is said. */
-  readonly once?: boolean | undefined;
-  /** Longest silence between two requests, before the first one too; an hour by default. */
-  readonly silenceMicroseconds?: number | undefined;
-  readonly workers?: number | undefined;
-  readonly signal?: AbortSignal | undefined;
   readonly onEvent: (event: LazyServerEvent) => void;
 }
 
@@ -88,7 +77,7 @@ class LazyServer {
   readonly #checkpoint: SharedCheckpoint;
   readonly #number: number;
   readonly #sessions = new Map<PeerStream, Promise<void>>();
-  #end: { resolve: () => void; reject: (error: unknown) => void } = { resolve: noop, reject: noop };
+  readonly #end = new ServerEnd();
 
   constructor(request: LazyServerRequest, checkpoint: SharedCheckpoint, number: number) {
     this.#request = request;
@@ -97,28 +86,15 @@ class LazyServer {
   }
 
   async run(): Promise<void> {
-    const { signal, onEvent } = this.#request;
-    const ended = new Promise<void>((resolve, reject) => {
-      this.#end = { resolve, reject };
-    });
-    // It may fail while the listener is still being made.
-    ended.catch(noop);
-    const onAbort = () => this.#end.reject(signal?.reason);
-    if (signal?.aborted === true) onAbort();
-    signal?.addEventListener('abort', onAbort, { once: true });
-    let listener: PeerListener | undefined;
+    const { onEvent } = this.#request;
     try {
-      listener = await listenForPeers({
-        ...this.#request,
+      await listenUntil(this.#end, this.#request, {
+        onListening: ({ address, port }) =>
+          onEvent({ kind: 'listening', address, port, checkpoint: this.#number }),
         onPeer: (stream) => this.#serve(stream),
         onRefused: (peer, reason) => onEvent({ kind: 'refused', peer, reason }),
       });
-      const { address, port } = listener;
-      onEvent({ kind: 'listening', address, port, checkpoint: this.#number });
-      await ended;
     } finally {
-      signal?.removeEventListener('abort', onAbort);
-      listener?.close();
       for (const stream of this.#sessions.keys()) stream.abort(new PeerError('this server ends'));
       await Promise.all(this.#sessions.values());
     }
@@ -162,7 +138,7 @@ class LazyServer {
       await this.#checkpoint.use((reader) => answerLazily(messages, new LazyPages(reader), progress));
       await stream.finish(FINISH_MICROSECONDS);
       onEvent({ kind: 'served', session: describe() });
-      if (once === true) this.#end.resolve();
+      if (once === true) this.#end.come();
     } catch (cause) {
       const error = cause instanceof Error ? cause : new Error(String(cause));
       if (!(error instanceof PeerError)) {
@@ -171,12 +147,10 @@ class LazyServer {
       }
       stream.abort(error);
       onEvent({ kind: 'failed', peer, error, session: describe() });
-      if (once === true) this.#end.reject(error);
+      if (once === true) this.#end.come(error);
     }
   }
 }
-
-const noop = () => undefined;
 
 /** A checkpoint that is opened for the first who uses it and closed after the last, so that it may change in between. */
 class SharedCheckpoint {

@@ -1,11 +1,11 @@
 import { CodecPool, DEFAULT_ZSTD_LEVEL } from '../../../codec/index.ts';
 import { PeerError, StoreLockedError } from '../../../core/index.ts';
 import { type Compression, Store } from '../../../store/index.ts';
-import { listenForPeers, type PeerListener, type PeerSecurity } from './listener.ts';
 import { PeerMessages } from './peer-messages.ts';
 import type { PeerStream } from './peer-stream.ts';
 import type { HeaderLayout } from './protocol.ts';
 import { type ReceivedSession, ReceivingSession } from './receiving-session.ts';
+import { listenUntil, ServerEnd, type ServingRequest } from './serving.ts';
 import { SharedStore } from './shared-store.ts';
 
 /** How long there may be nothing between two messages: a dump packs up whole file systems while it is connected. */
@@ -14,26 +14,14 @@ const DEFAULT_SILENCE_MICROSECONDS = 600_000_000;
 /** What each codec thread encodes for practice. */
 const PRACTICE_BLOCKS = 128;
 
-/** One `ckpt page-server`. */
-export interface PageServerRequest {
-  /** Made if there is none. */
-  readonly storeDirectory: string;
-  readonly address: string;
-  /** 0 for one that the kernel chooses. */
-  readonly port: number;
-  readonly security: PeerSecurity;
-  /** Ends after the first session in which something is said. */
-  readonly once?: boolean | undefined;
+/** One `ckpt page-server`; the store is made if there is none, and a silence may last ten minutes by default. */
+export interface PageServerRequest extends ServingRequest {
   /**
    * Each session continues the newest checkpoint of the store, if that came from CRIU: for clients that run with
    * --prev-images-dir. Then there is one session at a time.
    */
   readonly chain?: boolean | undefined;
-  /** Longest silence between two messages, before the first one too; ten minutes by default. */
-  readonly silenceMicroseconds?: number | undefined;
   readonly compression?: Compression | undefined;
-  readonly workers?: number | undefined;
-  readonly signal?: AbortSignal | undefined;
   readonly onEvent: (event: PageServerEvent) => void;
 }
 
@@ -100,7 +88,7 @@ class PageServer {
   /** Whose session it is, where there is one at a time. */
   #only: ReceivingSession | undefined;
   readonly #stopping = new AbortController();
-  #end: { resolve: () => void; reject: (error: unknown) => void } = { resolve: noop, reject: noop };
+  readonly #end = new ServerEnd();
 
   constructor(request: PageServerRequest, pool: CodecPool) {
     this.#request = request;
@@ -110,27 +98,14 @@ class PageServer {
   }
 
   async run(): Promise<void> {
-    const { signal, onEvent } = this.#request;
-    const ended = new Promise<void>((resolve, reject) => {
-      this.#end = { resolve, reject };
-    });
-    // It may fail while the listener is still being made.
-    ended.catch(noop);
-    const onAbort = () => this.#end.reject(signal?.reason);
-    if (signal?.aborted === true) onAbort();
-    signal?.addEventListener('abort', onAbort, { once: true });
-    let listener: PeerListener | undefined;
+    const { onEvent } = this.#request;
     try {
-      listener = await listenForPeers({
-        ...this.#request,
+      await listenUntil(this.#end, this.#request, {
+        onListening: ({ address, port }) => onEvent({ kind: 'listening', address, port }),
         onPeer: (stream) => this.#serve(stream),
         onRefused: (peer, reason) => onEvent({ kind: 'refused', peer, reason }),
       });
-      onEvent({ kind: 'listening', address: listener.address, port: listener.port });
-      await ended;
     } finally {
-      signal?.removeEventListener('abort', onAbort);
-      listener?.close();
       await this.#stop();
     }
   }
@@ -187,9 +162,7 @@ class PageServer {
     this.#sessions.delete(session);
     if (this.#only !== session) return;
     this.#only = undefined;
-    if (once !== true) return;
-    if (failure === undefined) this.#end.resolve();
-    else this.#end.reject(failure);
+    if (once === true) this.#end.come(failure);
   }
 
   /** @throws PeerError if another session is under way */
@@ -202,5 +175,3 @@ class PageServer {
     throw new PeerError(`another session is under way; with ${option} there is one at a time`);
   }
 }
-
-const noop = () => undefined;
